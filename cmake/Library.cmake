@@ -1,0 +1,85 @@
+# libferry.a from every source under src/ but the commands, and the binary from those. The commands
+# are a library of their own, so that their tests can link them.
+file(GLOB_RECURSE FERRY_SOURCES CONFIGURE_DEPENDS
+     ${PROJECT_SOURCE_DIR}/src/*.cc ${PROJECT_SOURCE_DIR}/src/*.S)
+list(FILTER FERRY_SOURCES EXCLUDE REGEX "_(test|fuzz|bench)\\.cc$")
+set(FERRY_COMMAND_SOURCES ${FERRY_SOURCES})
+list(FILTER FERRY_COMMAND_SOURCES INCLUDE REGEX "/src/cmd/")
+list(FILTER FERRY_SOURCES EXCLUDE REGEX "/src/cmd/")
+
+add_library(ferry_options INTERFACE)
+target_include_directories(ferry_options INTERFACE
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>
+  $<BUILD_INTERFACE:${FERRY_GENERATED}>)
+target_compile_options(ferry_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow
+  -Wno-missing-field-initializers
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict> -fno-math-errno -ffp-contract=off)
+if(FERRY_SANITIZE)
+  target_compile_options(ferry_options INTERFACE
+    -fsanitize=${FERRY_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(ferry_options INTERFACE -fsanitize=${FERRY_SANITIZE})
+endif()
+if(FERRY_FUZZ)
+  target_compile_options(ferry_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+add_library(ferry STATIC ${FERRY_SOURCES})
+add_library(ferry::ferry ALIAS ferry)
+target_include_directories(ferry PUBLIC
+  $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+  $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+target_compile_features(ferry PUBLIC cxx_std_20)
+target_link_libraries(ferry
+  PUBLIC Threads::Threads
+  PRIVATE $<BUILD_INTERFACE:ferry_options> fmt::fmt $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>
+          PkgConfig::PCRE2 PkgConfig::UTF8PROC ZLIB::ZLIB ${CMAKE_DL_LIBS})
+
+# Where the arithmetic is, loops should be vectorised; the rest gains nothing from -O3 but build time.
+set(FERRY_HOT_SOURCES ${FERRY_SOURCES})
+list(FILTER FERRY_HOT_SOURCES INCLUDE REGEX "/src/(quant|backends)/")
+set_source_files_properties(${FERRY_HOT_SOURCES} PROPERTIES COMPILE_OPTIONS
+  "$<$<CONFIG:Release,RelWithDebInfo>:-O3>")
+
+# Each instruction set in translation units of its own, found by name; the rest of the build stays
+# at the baseline of the architecture, so that one binary runs everywhere.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set(FERRY_FLAGS_avx2 -mavx2 -mfma -mf16c -mbmi2)
+  set(FERRY_FLAGS_avx512 ${FERRY_FLAGS_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl)
+  foreach(isa avx2 avx512)
+    set(sources ${FERRY_SOURCES})
+    list(FILTER sources INCLUDE REGEX "_${isa}\\.cc$")
+    set_property(SOURCE ${sources} APPEND PROPERTY COMPILE_OPTIONS ${FERRY_FLAGS_${isa}})
+  endforeach()
+endif()
+
+list(REMOVE_ITEM FERRY_COMMAND_SOURCES ${PROJECT_SOURCE_DIR}/src/cmd/main.cc)
+add_library(ferry_commands STATIC ${FERRY_COMMAND_SOURCES})
+# Nothing in a command is hot: what they do for long, the library does.
+target_compile_options(ferry_commands PRIVATE
+  $<$<CONFIG:Release>:-O1> $<$<CONFIG:RelWithDebInfo>:-O1 -g1>)
+target_link_libraries(ferry_commands PUBLIC ferry ferry_options fmt::fmt
+  nlohmann_json::nlohmann_json CLI11::CLI11 CURL::libcurl OpenSSL::Crypto PkgConfig::EDIT)
+target_compile_definitions(ferry_commands PUBLIC FERRY_VERSION="${PROJECT_VERSION}")
+add_executable(ferry_cli ${PROJECT_SOURCE_DIR}/src/cmd/main.cc)
+set_target_properties(ferry_cli PROPERTIES OUTPUT_NAME ferry)
+target_link_libraries(ferry_cli PRIVATE ferry_commands)
+# The headers that take longest to read, read once. Not with ccache, which does better without, and
+# not for sources with flags of their own, which could not use them.
+if(NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(FERRY_COMMON_HEADERS <algorithm> <functional> <map> <memory> <optional> <span> <string>
+      <string_view> <vector> <fmt/format.h> <nlohmann/json.hpp>)
+  target_precompile_headers(ferry PRIVATE ${FERRY_COMMON_HEADERS})
+  set_source_files_properties(${FERRY_HOT_SOURCES} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+  target_precompile_headers(ferry_commands PRIVATE ${FERRY_COMMON_HEADERS})
+endif()
+
+# The built-in model becomes bytes of the binary.
+file(GLOB FERRY_DEMO_FILES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/demo/*.json
+     ${PROJECT_SOURCE_DIR}/demo/*.safetensors)
+set_source_files_properties(${PROJECT_SOURCE_DIR}/src/cmd/builtin_model.S PROPERTIES
+  COMPILE_OPTIONS "-Wa,-I${PROJECT_SOURCE_DIR}/demo" OBJECT_DEPENDS "${FERRY_DEMO_FILES}")
+
+# So does the web page, as it was built from web/ (tests/web builds it again and compares).
+file(GLOB FERRY_PAGE_FILES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/web/dist/*.gz)
+set_source_files_properties(${PROJECT_SOURCE_DIR}/src/server/page_files.S PROPERTIES
+  COMPILE_OPTIONS "-Wa,-I${PROJECT_SOURCE_DIR}/web/dist" OBJECT_DEPENDS "${FERRY_PAGE_FILES}")
