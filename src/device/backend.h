@@ -1,0 +1,126 @@
+// The seam. A Backend is one chip: memory, streams and the op table. Nothing above device/ knows
+// which chip it is; nothing below knows which model runs.
+//
+//   Backend   memory, what the chip is, what it supports, importing weights   (thread-safe)
+//   Stream    an in-order queue of copies and ops                            (one thread at a time)
+//   Buffer    a piece of device memory; keeps its backend alive
+//
+// Ops return nothing: they may run later. The first error of a stream sticks and comes out of
+// synchronize(). A caller follows a device address only through copy_out().
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "device/ops.h"
+
+namespace ferry {
+
+struct DeviceSpec {
+  std::string backend;            // "cpu"
+  std::string name;               // what the maker calls it
+  std::string detail;             // instruction set, driver: one line for `ferry doctor`
+  int64_t memory_bytes = 0;       // 0: unknown
+  int compute_units = 0;          // threads, SMs, cube cores
+  bool weights_in_place = false;  // weights are used where the file is mapped, without a copy
+  bool batch_invariant = false;   // the bits of a row never depend on the other rows of a call
+  // What matmuls round their f32 operands to, relative to the largest of a block: 0 (f32), 2^-9
+  // (bf16), 1/254 (int8). The conformance suite allows as much error, no more.
+  double matmul_rounding = 0;
+};
+
+struct MemoryInfo {
+  int64_t total_bytes = 0;
+  int64_t free_bytes = 0;
+};
+
+struct Buffer {
+  std::shared_ptr<void> owner;  // frees the memory, then lets go of the backend
+  void* data = nullptr;         // device address, aligned to at least 64 bytes
+  int64_t bytes = 0;
+};
+
+struct Event {
+  std::shared_ptr<void> state;  // the backend's own
+};
+
+class Stream {
+ public:
+  virtual ~Stream() = default;
+
+  // `src` / `dst` on the host stay unchanged / unread until the stream is synchronised.
+  virtual void copy_in(void* device_dst, const void* host_src, int64_t bytes) = 0;
+  virtual void copy_out(void* host_dst, const void* device_src, int64_t bytes) = 0;
+  virtual void fill_zero(void* device_dst, int64_t bytes) = 0;
+
+  virtual Event record() = 0;                 // marks this point of the queue
+  virtual void wait(const Event& event) = 0;  // what follows runs after another stream's event
+  virtual Status synchronize() = 0;           // everything done; the first error, if any
+
+  virtual void embed(const EmbedArgs& args) = 0;
+  virtual void rms_norm(const RmsNormArgs& args) = 0;
+  virtual void matmul(const MatmulArgs& args) = 0;
+  virtual void rope(const RopeArgs& args) = 0;
+  virtual void kv_write(const KvWriteArgs& args) = 0;
+  virtual void gqa_attention(const GqaAttentionArgs& args) = 0;
+  virtual void per_head_matmul(const PerHeadMatmulArgs& args) = 0;
+  virtual void mla_prefill_attention(const MlaPrefillAttentionArgs& args) = 0;
+  virtual void mla_decode_attention(const MlaDecodeAttentionArgs& args) = 0;
+  virtual void swiglu(const SwigluArgs& args) = 0;
+  virtual void moe_gate(const MoeGateArgs& args) = 0;
+  virtual void moe_permute(const MoePermuteArgs& args) = 0;
+  virtual void grouped_matmul(const GroupedMatmulArgs& args) = 0;
+  virtual void moe_combine(const MoeCombineArgs& args) = 0;
+  virtual void gather_rows(const GatherRowsArgs& args) = 0;
+  virtual void add(const AddArgs& args) = 0;
+  virtual void copy(const CopyArgs& args) = 0;
+  virtual void argmax(const ArgmaxArgs& args) = 0;
+
+  // Fused ops: a backend may override them; the default is the composite (device/composites.cc).
+  virtual void add_rms_norm(const AddRmsNormArgs& args);
+  virtual void moe_experts(const MoeExpertsArgs& args);
+};
+
+class Backend : public std::enable_shared_from_this<Backend> {
+ public:
+  virtual ~Backend() = default;
+
+  virtual const DeviceSpec& spec() const = 0;
+  virtual Result<MemoryInfo> memory_info() const = 0;
+
+  // Contents are undefined. Errors: kOutOfMemory with what was asked and what is free.
+  virtual Result<Buffer> allocate(int64_t bytes) = 0;
+  // Host memory that copies to and from this chip like best (pinned). The host may touch it.
+  virtual Result<Buffer> allocate_host(int64_t bytes) = 0;
+  virtual Result<std::unique_ptr<Stream>> create_stream() = 0;
+
+  // Takes a weight: in place, copied or packed. The host memory may go once `keep_alive` is let go.
+  virtual Result<Weight> import_weight(const HostWeight& weight) = 0;
+  // Bytes of device memory import_weight() will allocate for this weight (0: used in place).
+  virtual int64_t import_bytes(const HostWeight& weight) const = 0;
+
+  virtual bool supports(const OpQuery& query) const = 0;
+};
+
+struct BackendOptions {
+  int device = 0;   // index among the devices of this backend
+  int threads = 0;  // of a backend that computes with host threads; 0: one per physical core
+};
+
+// One row of the table of backends, generated from src/backends/*/backend.cc.
+struct BackendEntry {
+  std::string_view name;
+  // Devices that could be opened now. Never fails: no library or no chip is 0 devices; `why` then
+  // says what was looked for and what was found instead.
+  int (*count_devices)(std::string* why);
+  Result<std::shared_ptr<Backend>> (*open)(const BackendOptions& options);
+};
+
+std::span<const BackendEntry* const> all_backends();
+Result<std::shared_ptr<Backend>> open_backend(std::string_view name, const BackendOptions& options);
+
+}  // namespace ferry

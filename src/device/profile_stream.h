@@ -1,0 +1,75 @@
+// ProfileStream: a stream that passes every op on to another one, one at a time, and keeps an
+// account for each kind: calls, seconds, operations, bytes. What an op costs is what PlanStream
+// says, but for the experts of an MoE layer: there the ids that were chosen are read back, and the
+// experts that anybody chose are counted.
+//
+// Every op is waited for, so that a queue of a chip gets slower by it; time itself is taken only
+// around the op. Fused ops are passed on as such.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <memory>
+
+#include "device/plan_stream.h"
+
+namespace ferry {
+
+struct OpProfile {
+  OpCost cost;
+  double seconds = 0;
+};
+
+class ProfileStream : public Stream {
+ public:
+  explicit ProfileStream(std::unique_ptr<Stream> inner) : inner_(std::move(inner)) {}
+
+  const OpProfile& profile(Op op) const { return profiles_[static_cast<size_t>(op)]; }
+  OpProfile total() const;
+  void reset() { profiles_ = {}; }
+
+  void copy_in(void* device_dst, const void* host_src, int64_t bytes) override {
+    inner_->copy_in(device_dst, host_src, bytes);
+  }
+  void copy_out(void* host_dst, const void* device_src, int64_t bytes) override {
+    inner_->copy_out(host_dst, device_src, bytes);
+  }
+  void fill_zero(void* device_dst, int64_t bytes) override { inner_->fill_zero(device_dst, bytes); }
+  Event record() override { return inner_->record(); }
+  void wait(const Event& event) override { inner_->wait(event); }
+  // The first error of any op that was waited for in between, too: it sticks in the inner stream.
+  Status synchronize() override { return inner_->synchronize(); }
+
+  void embed(const EmbedArgs& args) override;
+  void rms_norm(const RmsNormArgs& args) override;
+  void matmul(const MatmulArgs& args) override;
+  void rope(const RopeArgs& args) override;
+  void kv_write(const KvWriteArgs& args) override;
+  void gqa_attention(const GqaAttentionArgs& args) override;
+  void per_head_matmul(const PerHeadMatmulArgs& args) override;
+  void mla_prefill_attention(const MlaPrefillAttentionArgs& args) override;
+  void mla_decode_attention(const MlaDecodeAttentionArgs& args) override;
+  void swiglu(const SwigluArgs& args) override;
+  void moe_gate(const MoeGateArgs& args) override;
+  void moe_permute(const MoePermuteArgs& args) override;
+  void grouped_matmul(const GroupedMatmulArgs& args) override;
+  void moe_combine(const MoeCombineArgs& args) override;
+  void gather_rows(const GatherRowsArgs& args) override;
+  void add(const AddArgs& args) override;
+  void copy(const CopyArgs& args) override;
+  void argmax(const ArgmaxArgs& args) override;
+  void add_rms_norm(const AddRmsNormArgs& args) override;
+  void moe_experts(const MoeExpertsArgs& args) override;
+
+ private:
+  template <typename Args>
+  void pass_on(Op op, void (Stream::*method)(const Args&), const Args& args, OpCost cost);
+  template <typename Args>
+  void pass_on(Op op, void (Stream::*method)(const Args&), const Args& args);
+  int64_t count_chosen_experts(const MoeExpertsArgs& args);
+
+  std::unique_ptr<Stream> inner_;
+  std::array<OpProfile, kNumOps> profiles_{};
+};
+
+}  // namespace ferry

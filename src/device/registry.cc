@@ -1,0 +1,46 @@
+// The table of backends and the names of ops.
+#include "device/backend.h"
+
+#include "backends_table.inc"  // needs what is above
+
+namespace ferry {
+
+std::span<const BackendEntry* const> all_backends() { return kBackendEntryTable; }
+
+Result<std::shared_ptr<Backend>> open_backend(std::string_view name,
+                                              const BackendOptions& options) {
+  std::string known;
+  for (const BackendEntry* entry : all_backends()) {
+    if (entry->name == name) return entry->open(options);
+    known += (known.empty() ? "" : ", ") + std::string(entry->name);
+  }
+  return not_found("backend \"{}\": unknown; this build has: {}", name, known);
+}
+
+std::string_view op_name(Op op) {
+  static constexpr std::string_view kNames[kNumOps] = {
+      "embed",
+      "rms_norm",
+      "add_rms_norm",
+      "matmul",
+      "rope",
+      "kv_write",
+      "gqa_attention",
+      "per_head_matmul",
+      "mla_prefill_attention",
+      "mla_decode_attention",
+      "swiglu",
+      "moe_gate",
+      "moe_permute",
+      "grouped_matmul",
+      "moe_combine",
+      "moe_experts",
+      "gather_rows",
+      "add",
+      "copy",
+      "argmax",
+  };
+  return kNames[static_cast<int>(op)];
+}
+
+}  // namespace ferry

@@ -1,0 +1,68 @@
+// How weights cross the seam. A WeightView is a matrix [rows = out, cols = in] in any storage
+// format; the backend that imported it decides what `data` points to (file bytes as they are, or a
+// packed copy) and is the only one to follow it.
+//
+// FP8 checkpoints scale blocks of the matrix by a second tensor:
+//   W[n, k] = decode(data)[n, k] · scale[n / scale_rows, k / scale_cols]
+// with ragged edges: the grid is [ceil(rows / scale_rows), ceil(cols / scale_cols)].
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "quant/storage_format.h"
+
+namespace ferry {
+
+struct WeightView {
+  const quant::StorageFormat* format = nullptr;
+  const void* data = nullptr;  // device memory
+  int64_t rows = 0;
+  int64_t cols = 0;
+  int64_t row_bytes = 0;         // from one row to the next, as the file has it
+  const float* scale = nullptr;  // device memory, row-major grid; nullptr: no block scales
+  int64_t scale_rows = 0;        // rows of W under one scale (128)
+  int64_t scale_cols = 0;        // columns of W under one scale (128)
+  const void* packed = nullptr;  // the backend's own form of the same matrix, or nullptr
+
+  bool empty() const { return rows == 0; }
+};
+
+// A WeightView and whatever keeps its memory alive (a mapping, a device buffer).
+struct Weight {
+  WeightView view;
+  std::shared_ptr<const void> storage;
+
+  bool empty() const { return view.empty(); }
+};
+
+// A weight as it lies in host memory, before a backend has taken it.
+struct HostWeight {
+  const quant::StorageFormat* format = nullptr;
+  std::span<const uint8_t> data;  // rows · cols elements, rows back to back
+  int64_t rows = 0;
+  int64_t cols = 0;
+  std::span<const float> scale;  // empty, or the whole grid
+  int64_t scale_rows = 0;
+  int64_t scale_cols = 0;
+  std::shared_ptr<const void> keep_alive;  // owns `data` and `scale`
+};
+
+// H matrices, one per attention head, inside one stored matrix: head h is the `rows` rows that
+// start at first_row + h · head_stride. U_h is the matrix of the paper; `transposed` says that the
+// file stores U_hᵀ (GGUF's attn_k_b) instead of U_h (rows of kv_b_proj).
+struct HeadMatrixView {
+  WeightView weight;
+  int64_t num_heads = 0;
+  int64_t rows = 0;  // of the stored matrix of one head
+  int64_t cols = 0;  // = weight.cols
+  int64_t first_row = 0;
+  int64_t head_stride = 0;
+  bool transposed = false;
+
+  int64_t out_features() const { return transposed ? cols : rows; }  // of U_h
+  int64_t in_features() const { return transposed ? rows : cols; }
+};
+
+}  // namespace ferry
