@@ -1,0 +1,201 @@
+// Decoding against a second reading of the layouts: one function per format that finds a single
+// element by its bits, slow and plain, with nothing shared with the decoders. Compared over random
+// bytes, and over tests/data/quant/blocks.txt, whose values were worked out from the layouts alone.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <map>
+#include <random>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "quant/storage_format.h"
+
+namespace ferry::quant {
+namespace {
+
+using Bytes = const uint8_t*;
+
+float half_at(Bytes p) {
+  const int bits = p[0] | p[1] << 8;
+  const int exponent = bits >> 10 & 31;
+  const int mantissa = bits & 1023;
+  const float sign = (bits & 0x8000) != 0 ? -1.0f : 1.0f;
+  if (exponent == 31) return mantissa != 0 ? NAN : sign * INFINITY;
+  if (exponent == 0) return sign * std::ldexp(static_cast<float>(mantissa), -24);
+  return sign * std::ldexp(static_cast<float>(1024 + mantissa), exponent - 25);
+}
+
+// Nibble i of a group in which the low nibbles of `half` bytes come first, then the high ones.
+int nibble(Bytes p, int i, int half) { return i < half ? p[i] & 15 : p[i - half] >> 4; }
+int bit(Bytes p, int i) { return p[i / 8] >> (i % 8) & 1; }
+int signed_byte(uint8_t byte) { return byte < 128 ? byte : byte - 256; }
+
+constexpr int kIq4[] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+constexpr int kE2m1Doubled[] = {0, 1, 2, 3, 4, 6, 8, 12};
+
+// The 6-bit scale (first = 0) or minimum (first = 4) of sub-block s in Q4_K and Q5_K.
+int six_bits(Bytes p, int first, int s) {
+  if (s < 4) return p[first + s] & 63;
+  const int low = first == 0 ? p[4 + s] & 15 : p[4 + s] >> 4;
+  return low | (p[first + s - 4] >> 6) << 4;
+}
+
+float q4_0(Bytes b, int i) { return half_at(b) * float(nibble(b + 2, i, 16) - 8); }
+float q4_1(Bytes b, int i) { return half_at(b) * float(nibble(b + 4, i, 16)) + half_at(b + 2); }
+float q5_0(Bytes b, int i) {
+  return half_at(b) * float((nibble(b + 6, i, 16) | bit(b + 2, i) << 4) - 16);
+}
+float q5_1(Bytes b, int i) {
+  return half_at(b) * float(nibble(b + 8, i, 16) | bit(b + 4, i) << 4) + half_at(b + 2);
+}
+float q8_0(Bytes b, int i) { return half_at(b) * float(signed_byte(b[2 + i])); }
+
+float q2_k(Bytes b, int i) {
+  const int q = b[16 + i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
+  const float scale = half_at(b + 80) * float(b[i / 16] & 15);
+  return scale * float(q) - half_at(b + 82) * float(b[i / 16] >> 4);
+}
+float q3_k(Bytes b, int i) {
+  const int s = i / 16;
+  const int low = b[96 + s % 8] >> (s / 8 * 4) & 15;
+  const int high = b[96 + 8 + s % 4] >> (s / 4 * 2) & 3;
+  int q = b[32 + i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
+  if ((b[i % 32] >> (i / 32) & 1) == 0) q -= 4;
+  return half_at(b + 108) * float((high << 4 | low) - 32) * float(q);
+}
+float q4_k(Bytes b, int i) {
+  const int s = i / 32;
+  const int q = nibble(b + 16 + i / 64 * 32, i % 64, 32);
+  return half_at(b) * float(six_bits(b + 4, 0, s)) * float(q) -
+         half_at(b + 2) * float(six_bits(b + 4, 4, s));
+}
+float q5_k(Bytes b, int i) {
+  const int s = i / 32;
+  const int q = nibble(b + 48 + i / 64 * 32, i % 64, 32) + 16 * (b[16 + i % 32] >> s & 1);
+  return half_at(b) * float(six_bits(b + 4, 0, s)) * float(q) -
+         half_at(b + 2) * float(six_bits(b + 4, 4, s));
+}
+float q6_k(Bytes b, int i) {
+  const int in_half = i % 128;
+  const int low = b[i / 128 * 64 + in_half % 64] >> (in_half / 64 * 4) & 15;
+  const int high = b[128 + i / 128 * 32 + in_half % 32] >> (in_half / 32 * 2) & 3;
+  return half_at(b + 208) * float(signed_byte(b[192 + i / 16])) * float((high << 4 | low) - 32);
+}
+float iq4_nl(Bytes b, int i) { return half_at(b) * float(kIq4[nibble(b + 2, i, 16)]); }
+float iq4_xs(Bytes b, int i) {
+  const int s = i / 32;
+  const int low = nibble(b + 4, s / 2 + s % 2 * 4, 4);
+  const int high = bit(b + 2, 2 * s) + 2 * bit(b + 2, 2 * s + 1);
+  return half_at(b) * float((high << 4 | low) - 32) *
+         float(kIq4[nibble(b + 8 + s * 16, i % 32, 16)]);
+}
+float mxfp4(Bytes b, int i) {
+  const int q = nibble(b + 1, i, 16);
+  const float magnitude = std::ldexp(static_cast<float>(kE2m1Doubled[q & 7]), b[0] - 128);
+  return q >= 8 ? -magnitude : magnitude;
+}
+
+struct Reading {
+  const char* name;
+  int64_t elements;
+  int64_t bytes;
+  float (*element)(Bytes block, int i);
+};
+constexpr Reading kReadings[] = {
+    {"Q4_0", 32, 18, q4_0},   {"Q4_1", 32, 20, q4_1},     {"Q5_0", 32, 22, q5_0},
+    {"Q5_1", 32, 24, q5_1},   {"Q8_0", 32, 34, q8_0},     {"Q2_K", 256, 84, q2_k},
+    {"Q3_K", 256, 110, q3_k}, {"Q4_K", 256, 144, q4_k},   {"Q5_K", 256, 176, q5_k},
+    {"Q6_K", 256, 210, q6_k}, {"IQ4_NL", 32, 18, iq4_nl}, {"IQ4_XS", 256, 136, iq4_xs},
+    {"MXFP4", 32, 17, mxfp4},
+};
+
+bool same(float a, float b) { return a == b || (std::isnan(a) && std::isnan(b)); }
+
+TEST(Decode, RandomBytesReadTheSameBothWays) {
+  constexpr int64_t kBlocks = 500;  // also covers infinite and NaN scales: one in 32 halves
+  std::mt19937 random(7);
+  for (const Reading& reading : kReadings) {
+    SCOPED_TRACE(reading.name);
+    const StorageFormat* format = find_format(reading.name);
+    ASSERT_NE(nullptr, format);
+    ASSERT_EQ(reading.elements, format->block_elements);
+    ASSERT_EQ(reading.bytes, format->block_bytes);
+    // One byte off any alignment, and exactly as long as needed.
+    std::vector<uint8_t> bytes(kBlocks * reading.bytes + 1);
+    for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random());
+    std::vector<float> decoded(kBlocks * reading.elements);
+    format->decode(bytes.data() + 1, decoded.data(), kBlocks);
+    for (int64_t i = 0; i < kBlocks * reading.elements; ++i) {
+      Bytes block = bytes.data() + 1 + i / reading.elements * reading.bytes;
+      const float expected = reading.element(block, static_cast<int>(i % reading.elements));
+      ASSERT_TRUE(same(expected, decoded[i]))
+          << "block " << i / reading.elements << " element " << i % reading.elements
+          << ": expected " << expected << ", found " << decoded[i];
+    }
+  }
+}
+
+std::vector<uint8_t> from_hex(const std::string& hex) {
+  std::vector<uint8_t> bytes;
+  for (size_t i = 0; i + 1 < hex.size(); i += 2) {
+    bytes.push_back(static_cast<uint8_t>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+  }
+  return bytes;
+}
+
+TEST(Decode, WrittenBlocksHaveTheirWrittenValues) {
+  std::ifstream file(FERRY_SOURCE_DIR "/tests/data/quant/blocks.txt");
+  ASSERT_TRUE(file.is_open());
+  const StorageFormat* format = nullptr;
+  std::vector<uint8_t> bytes;
+  std::map<std::string, int> seen;
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string kind, name, hex;
+    words >> kind;
+    if (kind == "block") {
+      words >> name >> hex;
+      format = find_format(name);
+      ASSERT_NE(nullptr, format) << name;
+      bytes = from_hex(hex);
+      ASSERT_EQ(format->block_bytes, static_cast<int64_t>(bytes.size())) << name;
+    } else if (kind == "values") {
+      std::vector<float> values(format->block_elements);
+      format->decode(bytes.data(), values.data(), 1);
+      for (int64_t i = 0; i < format->block_elements; ++i) {
+        double expected;
+        ASSERT_TRUE(words >> expected) << name << " element " << i;
+        ASSERT_EQ(expected, values[i]) << format->name << " element " << i;
+      }
+      ++seen[std::string(format->name)];
+    }
+  }
+  EXPECT_EQ(std::size(kReadings), seen.size());
+}
+
+TEST(Decode, ManyBlocksAtOnceAreTheSameAsOneByOne) {
+  std::mt19937 random(8);
+  for (const StorageFormat* format : all_formats()) {
+    if (format->decode == nullptr) continue;
+    constexpr int64_t kBlocks = 37;
+    std::vector<uint8_t> bytes(format->bytes_for(kBlocks * format->block_elements));
+    for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(random());
+    std::vector<float> together(kBlocks * format->block_elements);
+    format->decode(bytes.data(), together.data(), kBlocks);
+    std::vector<float> alone(format->block_elements);
+    for (int64_t b = 0; b < kBlocks; ++b) {
+      format->decode(bytes.data() + b * format->block_bytes, alone.data(), 1);
+      ASSERT_EQ(0, std::memcmp(alone.data(), together.data() + b * format->block_elements,
+                               alone.size() * sizeof(float)))
+          << format->name << " block " << b;
+    }
+    format->decode(bytes.data(), nullptr, 0);  // no blocks, no access
+  }
+}
+
+}  // namespace
+}  // namespace ferry::quant

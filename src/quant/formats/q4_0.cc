@@ -1,0 +1,54 @@
+// Q4_0: blocks of 32 numbers in 18 bytes.
+//   0  d   f16
+//   2  qs  16 bytes: low nibbles are elements 0–15, high nibbles elements 16–31
+// value = d · (q − 8)
+#include "quant/block_fields.h"
+#include "quant/storage_format.h"
+
+namespace ferry::quant {
+namespace {
+
+constexpr int64_t kElements = 32;
+constexpr int64_t kBytes = 18;
+
+void decode(const uint8_t* __restrict src, float* __restrict dst, int64_t num_blocks) {
+  for (int64_t b = 0; b < num_blocks; ++b, src += kBytes, dst += kElements) {
+    const float d = load_f16(src);
+    for (int j = 0; j < 16; ++j) {
+      dst[j] = d * static_cast<float>((src[2 + j] & 15) - 8);
+      dst[j + 16] = d * static_cast<float>((src[2 + j] >> 4) - 8);
+    }
+  }
+}
+
+// The number of largest magnitude becomes −8, the end of the range that has no mirror image.
+void encode(const float* __restrict src, uint8_t* __restrict dst, int64_t num_blocks) {
+  for (int64_t b = 0; b < num_blocks; ++b, src += kElements, dst += kBytes) {
+    const float inverse = inverse_or_zero(store_f16(dst, signed_max(src, kElements) / -8.0f));
+    for (int j = 0; j < 16; ++j) {
+      const int32_t low = nearest_in(src[j] * inverse, -8, 7) + 8;
+      const int32_t high = nearest_in(src[j + 16] * inverse, -8, 7) + 8;
+      dst[2 + j] = static_cast<uint8_t>(low | high << 4);
+    }
+  }
+}
+
+int64_t first_bad_block(const uint8_t* src, int64_t num_blocks) {
+  return first_bad_f16_scale<kBytes, 0>(src, num_blocks);
+}
+
+}  // namespace
+
+extern const StorageFormat format_q4_0;  // listed in the generated table
+const StorageFormat format_q4_0{
+    .name = "Q4_0",
+    .gguf_type = 2,
+    .safetensors = "",
+    .block_elements = kElements,
+    .block_bytes = kBytes,
+    .decode = decode,
+    .encode = encode,
+    .first_bad_block = first_bad_block,
+};
+
+}  // namespace ferry::quant
