@@ -1,0 +1,87 @@
+// See mapped_file.h.
+#include "disk/mapped_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
+
+namespace ferry::disk {
+namespace {
+
+class FileDescriptor {
+ public:
+  explicit FileDescriptor(int fd) : fd_(fd) {}
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  ~FileDescriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+// madvise over the whole pages that lie in `part` (inner) or touch it (outer).
+void advise(std::span<const uint8_t> part, int advice, bool outer) {
+  if (part.empty()) return;
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  auto begin = reinterpret_cast<uintptr_t>(part.data());
+  auto end = begin + part.size();
+  begin = outer ? begin / page * page : (begin + page - 1) / page * page;
+  end = outer ? (end + page - 1) / page * page : end / page * page;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, advice);
+}
+
+}  // namespace
+
+std::string errno_text(int error) { return std::generic_category().message(error); }
+
+Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& path) {
+  // O_NONBLOCK: opening a pipe must not wait for its other end.
+  FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.get() < 0) {
+    const int error = errno;
+    if (error == ENOENT || error == ENOTDIR) return not_found("{}: no such file", path);
+    return io_error("{}: cannot open: {}", path, errno_text(error));
+  }
+  struct stat info {};
+  if (::fstat(file.get(), &info) != 0) {
+    return io_error("{}: cannot read its size: {}", path, errno_text(errno));
+  }
+  if (S_ISDIR(info.st_mode)) return invalid_input("{}: expected a file, found a directory", path);
+  if (!S_ISREG(info.st_mode)) {
+    return invalid_input("{}: expected a regular file, found a pipe, socket or device", path);
+  }
+  if (info.st_size == 0) return invalid_input("{}: the file is empty", path);
+  const auto size = static_cast<size_t>(info.st_size);
+  void* data = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  if (data == MAP_FAILED) {
+    return io_error("{}: cannot map {} bytes: {}", path, size, errno_text(errno));
+  }
+  return std::shared_ptr<const MappedFile>(
+      new MappedFile(path, {static_cast<const uint8_t*>(data), size}, true));
+}
+
+std::shared_ptr<const MappedFile> MappedFile::view(std::string path,
+                                                   std::span<const uint8_t> bytes) {
+  return std::shared_ptr<const MappedFile>(new MappedFile(std::move(path), bytes, false));
+}
+
+MappedFile::~MappedFile() {
+  if (mapped_) ::munmap(const_cast<uint8_t*>(bytes_.data()), bytes_.size());
+}
+
+void MappedFile::will_need(std::span<const uint8_t> part) const {
+  if (mapped_) advise(part, MADV_WILLNEED, true);
+}
+
+void MappedFile::done_with(std::span<const uint8_t> part) const {
+  if (mapped_) advise(part, MADV_DONTNEED, false);
+}
+
+}  // namespace ferry::disk

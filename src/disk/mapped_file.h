@@ -1,0 +1,55 @@
+// MappedFile: the bytes of one file, read-only, without copying them. Either a memory map of a file
+// on disk or a view of bytes that the program already holds (the built-in model).
+//
+// Out of scope: a file that another process shortens while it is mapped. The kernel answers a read
+// past the new end with SIGBUS; ferry does not catch it. Writers that replace files by rename (as
+// ferry's own do) are safe, because the map keeps the old file alive.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace ferry::disk {
+
+class MappedFile {
+ public:
+  // Errors: not there, not readable, a directory, a pipe or device, empty.
+  static Result<std::shared_ptr<const MappedFile>> open(const std::string& path);
+
+  // A view. REQUIRES: `bytes` outlive every copy of the pointer returned.
+  static std::shared_ptr<const MappedFile> view(std::string path, std::span<const uint8_t> bytes);
+
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  ~MappedFile();
+
+  const std::string& path() const { return path_; }
+  std::span<const uint8_t> bytes() const { return bytes_; }
+  int64_t size() const { return static_cast<int64_t>(bytes_.size()); }
+  std::string_view text() const {
+    return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()};
+  }
+
+  // Hints about a part of bytes(): will be read soon; has been read and is not needed again (its
+  // pages leave this process, so that packing weights does not double the model in memory).
+  void will_need(std::span<const uint8_t> part) const;
+  void done_with(std::span<const uint8_t> part) const;
+
+ private:
+  MappedFile(std::string path, std::span<const uint8_t> bytes, bool mapped)
+      : path_(std::move(path)), bytes_(bytes), mapped_(mapped) {}
+
+  std::string path_;
+  std::span<const uint8_t> bytes_;
+  bool mapped_;
+};
+
+// "…: permission denied" and the like for an errno value.
+std::string errno_text(int error);
+
+}  // namespace ferry::disk

@@ -1,0 +1,13 @@
+// Fuzzes the safetensors reader: the input is one file.
+#include <cstddef>
+#include <cstdint>
+
+#include "disk/exercise.h"
+#include "disk/safetensors.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  auto file = ferry::disk::MappedFile::view("fuzz.safetensors", {data, size});
+  auto checkpoint = ferry::disk::read_safetensors_file(std::move(file));
+  if (ferry::disk::exercise(checkpoint)) ferry::disk::exercise(*checkpoint);
+  return 0;
+}
