@@ -1,0 +1,286 @@
+// See file_loader.h.
+#include "weights/file_loader.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+
+#include "base/checked_math.h"
+#include "disk/quote_name.h"
+#include "weights/head_matrices.h"
+#include "weights/similar_names.h"
+
+namespace ferry::weights {
+namespace {
+
+constexpr std::string_view kWeight = ".weight";
+constexpr std::string_view kScale = ".weight_scale_inv";
+constexpr int64_t kChunkBytes = 1 << 20;  // looked through by one thread at a time
+
+bool is_fp8(const quant::StorageFormat& format) {
+  return format.safetensors == "F8_E4M3" || format.safetensors == "F8_E5M2";
+}
+
+std::string with(std::string_view name, std::string_view suffix) {
+  return std::string(name) + std::string(suffix);
+}
+
+// Whatever an imported weight has to keep: its file, and scales that were converted.
+struct Kept {
+  std::shared_ptr<const disk::MappedFile> file;
+  std::shared_ptr<const disk::MappedFile> scale_file;
+  std::vector<float> scale;
+};
+
+}  // namespace
+
+FileLoader::FileLoader(const disk::Checkpoint& checkpoint, std::shared_ptr<Backend> backend,
+                       FileLoaderOptions options)
+    : checkpoint_(checkpoint),
+      backend_(std::move(backend)),
+      options_(std::move(options)),
+      used_(checkpoint.tensors().size(), false) {}
+
+void FileLoader::fail(Error error) {
+  if (status_.ok()) status_ = std::move(error);
+}
+
+void FileLoader::mark_used(const disk::FileTensor& tensor) {
+  used_[static_cast<size_t>(&tensor - checkpoint_.tensors().data())] = true;
+}
+
+const disk::FileTensor* FileLoader::take(std::string_view full_name,
+                                         std::span<const int64_t> shape) {
+  if (!status_.ok()) return nullptr;
+  const disk::FileTensor* tensor = checkpoint_.find(full_name);
+  if (tensor == nullptr) {
+    fail(not_found("{}: tensor {} is missing{}", checkpoint_.path(), disk::quote_name(full_name),
+                   similar_names(full_name)));
+    return nullptr;
+  }
+  mark_used(*tensor);
+  if (!std::equal(shape.begin(), shape.end(), tensor->shape.begin(), tensor->shape.end())) {
+    fail(invalid_input("{}: found {}, expected {}", checkpoint_.where(*tensor),
+                       tensor->shape_text(), disk::shape_text(shape)));
+    return nullptr;
+  }
+  return tensor;
+}
+
+// FP8 needs its grid of scales; nothing else may have one (it would be left over).
+const disk::FileTensor* FileLoader::take_scale(const disk::FileTensor& tensor,
+                                               std::string_view name, int64_t rows, int64_t cols) {
+  if (!is_fp8(*tensor.format)) return nullptr;
+  const std::string full_name = with(name, kScale);
+  if (checkpoint_.find(full_name) == nullptr) {
+    fail(invalid_input("{}: stored as {} without its block scales: tensor {} is missing",
+                       checkpoint_.where(tensor), tensor.format->name,
+                       disk::quote_name(full_name)));
+    return nullptr;
+  }
+  const int64_t shape[] = {ceil_div(rows, options_.scale_rows),
+                           ceil_div(cols, options_.scale_cols)};
+  const disk::FileTensor* scale = take(full_name, shape);
+  if (scale == nullptr) return nullptr;
+  const std::string_view stored = scale->format->name;
+  if (stored != "F32" && stored != "BF16") {
+    fail(invalid_input("{}: block scales stored as {}, expected F32 or BF16",
+                       checkpoint_.where(*scale), stored));
+    return nullptr;
+  }
+  return scale;
+}
+
+bool FileLoader::check_computable(const disk::FileTensor& tensor) {
+  if (tensor.format->decode != nullptr) return true;
+  fail(invalid_input("{}: stored as {}, expected a format of real numbers",
+                     checkpoint_.where(tensor), tensor.format->name));
+  return false;
+}
+
+// Reads every byte of the part, in chunks, on all threads. Reports the first bad block.
+bool FileLoader::check_finite(const Part& part) {
+  const quant::StorageFormat& format = *part.tensor->format;
+  if (format.first_bad_block == nullptr) return true;
+  const int64_t blocks_per_row = part.cols / format.block_elements;
+  const int64_t first = part.first_row * blocks_per_row;
+  const int64_t count = part.rows * blocks_per_row;
+  const int64_t per_chunk = std::max<int64_t>(kChunkBytes / format.block_bytes, 1);
+  std::atomic<int64_t> worst{count};  // index of the first bad block found
+  auto look = [&](int64_t begin, int64_t end, int) {
+    for (int64_t chunk = begin; chunk < end; ++chunk) {
+      const int64_t from = chunk * per_chunk;
+      const int64_t here = std::min(per_chunk, count - from);
+      const uint8_t* data = part.tensor->data.data() + (first + from) * format.block_bytes;
+      const int64_t bad = format.first_bad_block(data, here);
+      if (bad < 0) continue;
+      int64_t seen = worst.load();
+      while (from + bad < seen && !worst.compare_exchange_weak(seen, from + bad)) {
+      }
+    }
+  };
+  const int64_t chunks = ceil_div(count, per_chunk);
+  if (options_.team != nullptr) {
+    options_.team->parallel_for(chunks, 1, look);
+  } else {
+    look(0, chunks, 0);
+  }
+  const int64_t bad = worst.load();
+  if (bad == count) return true;
+  fail(invalid_input("{}: {} block {} (row {}, column {}) has a value that is not finite",
+                     checkpoint_.where(*part.tensor), format.name, first + bad,
+                     part.first_row + bad / blocks_per_row,
+                     bad % blocks_per_row * format.block_elements));
+  return false;
+}
+
+std::vector<float> FileLoader::read_plain(const disk::FileTensor& tensor) {
+  const quant::StorageFormat& format = *tensor.format;
+  if (!check_computable(tensor)) return {};
+  if (format.block_elements != 1 || is_fp8(format)) {
+    fail(invalid_input("{}: stored as {}, expected plain numbers (F32, F16, BF16)",
+                       checkpoint_.where(tensor), format.name));
+    return {};
+  }
+  std::vector<float> values(static_cast<size_t>(tensor.num_elements()));
+  format.decode(tensor.data.data(), values.data(), tensor.num_elements());
+  const auto bad =
+      std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
+  if (bad != values.end()) {
+    fail(invalid_input("{}: element {} is {}, expected a finite number", checkpoint_.where(tensor),
+                       bad - values.begin(), *bad));
+    return {};
+  }
+  return values;
+}
+
+Weight FileLoader::import(const Part& part) {
+  if (!status_.ok() || !check_computable(*part.tensor)) return {};
+  const quant::StorageFormat& format = *part.tensor->format;
+  HostWeight host{.format = &format, .rows = part.rows, .cols = part.cols};
+  const int64_t row_bytes = format.bytes_for(part.cols);
+  host.data = part.tensor->data.subspan(static_cast<size_t>(part.first_row * row_bytes),
+                                        static_cast<size_t>(part.rows * row_bytes));
+  auto kept = std::make_shared<Kept>();
+  kept->file = checkpoint_.files()[static_cast<size_t>(part.tensor->file_index)];
+  if (part.scale != nullptr) {
+    kept->scale = read_plain(*part.scale);
+    host.scale = kept->scale;
+    host.scale_rows = options_.scale_rows;
+    host.scale_cols = options_.scale_cols;
+  }
+  if (!status_.ok()) return {};
+  const int64_t own_bytes = backend_->import_bytes(host);
+  device_bytes_ += own_bytes;
+  if (options_.measure_only) {
+    return {.view = {.format = &format,
+                     .rows = part.rows,
+                     .cols = part.cols,
+                     .row_bytes = row_bytes,
+                     .scale_rows = host.scale_rows,
+                     .scale_cols = host.scale_cols}};
+  }
+  if (!check_finite(part)) return {};
+  host.keep_alive = kept;
+  const std::span<const uint8_t> data = host.data;
+  Result<Weight> weight = backend_->import_weight(host);
+  if (!weight.ok()) {
+    fail(weight.error().in(checkpoint_.where(*part.tensor)));
+    return {};
+  }
+  if (own_bytes > 0) kept->file->done_with(data);
+  bytes_done_ += static_cast<int64_t>(data.size());
+  if (options_.progress) options_.progress(bytes_done_, checkpoint_.data_bytes());
+  return *std::move(weight);
+}
+
+Weight FileLoader::matrix(std::string_view name, int64_t rows, int64_t cols) {
+  const int64_t shape[] = {rows, cols};
+  const disk::FileTensor* tensor = take(with(name, kWeight), shape);
+  if (tensor == nullptr) return {};
+  const disk::FileTensor* scale = take_scale(*tensor, name, rows, cols);
+  return import({.tensor = tensor, .rows = rows, .cols = cols, .scale = scale});
+}
+
+Vector FileLoader::vector(std::string_view full_name, int64_t size) {
+  const int64_t shape[] = {size};
+  const disk::FileTensor* tensor = take(full_name, shape);
+  if (tensor == nullptr) return {};
+  bytes_done_ += static_cast<int64_t>(tensor->data.size());
+  Vector vector = constant(1, size, [&] { return read_plain(*tensor); });
+  if (!vector.empty()) vector.view = TensorView::contiguous(vector.view.data, Dtype::kF32, {size});
+  return vector;
+}
+
+Vector FileLoader::constant(int64_t rows, int64_t cols,
+                            const std::function<std::vector<float>()>& make) {
+  const int64_t bytes = rows * cols * dtype_bytes(Dtype::kF32);
+  device_bytes_ += bytes;
+  // Any non-null address will do where nothing is read.
+  const auto view = [&](void* data) {
+    return TensorView::contiguous(data, Dtype::kF32, {rows, cols});
+  };
+  if (options_.measure_only) return {.view = view(&device_bytes_)};
+  if (!status_.ok()) return {};
+  const std::vector<float> values = make();
+  if (!status_.ok()) return {};
+  CHECK(static_cast<int64_t>(values.size()) == rows * cols);
+  Result<Buffer> buffer = backend_->allocate(bytes);
+  if (!buffer.ok()) {
+    fail(buffer.error());
+    return {};
+  }
+  if (stream_ == nullptr) {
+    Result<std::unique_ptr<Stream>> stream = backend_->create_stream();
+    if (!stream.ok()) {
+      fail(stream.error());
+      return {};
+    }
+    stream_ = *std::move(stream);
+  }
+  stream_->copy_in(buffer->data, values.data(), bytes);
+  if (Status done = stream_->synchronize(); !done.ok()) {
+    fail(done.error());
+    return {};
+  }
+  return {.view = view(buffer->data), .storage = buffer->owner};
+}
+
+bool FileLoader::has(std::string_view full_name, bool) const {
+  return checkpoint_.find(full_name) != nullptr;
+}
+
+void FileLoader::skip_copy(std::string_view name, int64_t rows, int64_t cols) {
+  const std::string full_name = with(name, kWeight);
+  if (checkpoint_.find(full_name) == nullptr) return;
+  const int64_t shape[] = {rows, cols};
+  const disk::FileTensor* tensor = take(full_name, shape);
+  if (tensor != nullptr) bytes_done_ += static_cast<int64_t>(tensor->data.size());
+}
+
+void FileLoader::ignore(std::string_view full_name) {
+  const disk::FileTensor* tensor = checkpoint_.find(full_name);
+  if (tensor == nullptr) return;
+  mark_used(*tensor);
+  bytes_done_ += static_cast<int64_t>(tensor->data.size());
+}
+
+Status FileLoader::finish() {
+  if (!status_.ok()) return status_;
+  constexpr size_t kNamed = 3;
+  std::string names;
+  size_t count = 0;
+  for (size_t i = 0; i < used_.size(); ++i) {
+    if (used_[i] || ++count > kNamed) continue;
+    names += (names.empty() ? "" : ", ") + disk::quote_name(checkpoint_.tensors()[i].source_name);
+  }
+  if (count > 0) {
+    return invalid_input("{}: {} tensor{} this architecture does not use: {}{}", checkpoint_.path(),
+                         count, count == 1 ? "" : "s", names, count > kNamed ? ", …" : "");
+  }
+  if (options_.progress) options_.progress(checkpoint_.data_bytes(), checkpoint_.data_bytes());
+  return {};
+}
+
+}  // namespace ferry::weights

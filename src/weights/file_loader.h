@@ -1,0 +1,94 @@
+// FileLoader: a WeightLoader over a checkpoint on disk. Every tensor a model asks for is found by
+// name, held to its shape, looked through for values that are not finite, and handed to the
+// backend; finish() then insists that nothing is left over.
+//
+// The format is that of each tensor by itself: plain, GGUF blocks, or FP8 with a companion
+// NAME.weight_scale_inv (f32 or bf16) of one scale per 128 × 128 block, ragged at the edges. The
+// look through the values is also what brings a mapped file into memory: every byte is read once,
+// by all threads of the team.
+//
+// Messages: "model.safetensors: tensor "X": found [a, b], expected [c, d]".
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/thread_team.h"
+#include "device/backend.h"
+#include "disk/tensor_file.h"
+#include "weights/weight_loader.h"
+
+namespace ferry::weights {
+
+struct FileLoaderOptions {
+  // Names, shapes, formats and sizes only: no value is read and nothing handed to the backend.
+  bool measure_only = false;
+  ThreadTeam* team = nullptr;  // reads with all its threads; nullptr: the calling one
+  // Called now and then with the bytes of tensors done and of all tensors there.
+  std::function<void(int64_t bytes_done, int64_t bytes_total)> progress;
+  int64_t scale_rows = 128;  // of one FP8 scale block
+  int64_t scale_cols = 128;
+};
+
+class FileLoader : public WeightLoader {
+ public:
+  // REQUIRES: the checkpoint and the team outlive the loader (the weights keep their files alive).
+  FileLoader(const disk::Checkpoint& checkpoint, std::shared_ptr<Backend> backend,
+             FileLoaderOptions options = {});
+
+  // Device memory taken for weights so far, or that would be, with measure_only.
+  int64_t device_bytes() const { return device_bytes_; }
+
+  Weight matrix(std::string_view name, int64_t rows, int64_t cols) override;
+  Vector vector(std::string_view full_name, int64_t size) override;
+  ExpertBank experts(std::string_view prefix, std::string_view projection, int64_t num_experts,
+                     int64_t rows, int64_t cols) override;
+  HeadMatrix mla_up_k(std::string_view prefix, int64_t heads, int64_t nope, int64_t value,
+                      int64_t rank) override;
+  HeadMatrix mla_up_v(std::string_view prefix, int64_t heads, int64_t nope, int64_t value,
+                      int64_t rank) override;
+  Vector constant(int64_t rows, int64_t cols,
+                  const std::function<std::vector<float>()>& make) override;
+  bool has(std::string_view full_name, bool without_file) const override;
+  void skip_copy(std::string_view name, int64_t rows, int64_t cols) override;
+  void ignore(std::string_view full_name) override;
+  Status finish() override;
+
+ private:
+  // A matrix inside a tensor, and the grid that scales it.
+  struct Part {
+    const disk::FileTensor* tensor = nullptr;
+    int64_t first_row = 0;  // of the tensor flattened to [.., cols]
+    int64_t rows = 0;
+    int64_t cols = 0;
+    const disk::FileTensor* scale = nullptr;
+  };
+
+  void fail(Error error);
+  // Marks the tensor as used; nullptr (and an error) if it is missing or has another shape.
+  const disk::FileTensor* take(std::string_view full_name, std::span<const int64_t> shape);
+  const disk::FileTensor* take_scale(const disk::FileTensor& tensor, std::string_view name,
+                                     int64_t rows, int64_t cols);
+  bool exactly_one(std::string_view a, std::string_view b);
+  bool check_computable(const disk::FileTensor& tensor);
+  bool check_finite(const Part& part);
+  Weight import(const Part& part);
+  std::vector<float> read_plain(const disk::FileTensor& tensor);
+  void mark_used(const disk::FileTensor& tensor);
+  std::string similar_names(std::string_view full_name) const;
+
+  const disk::Checkpoint& checkpoint_;
+  std::shared_ptr<Backend> backend_;
+  FileLoaderOptions options_;
+  std::unique_ptr<Stream> stream_;
+  Status status_;
+  std::vector<bool> used_;  // by position in checkpoint_.tensors()
+  int64_t bytes_done_ = 0;
+  int64_t device_bytes_ = 0;
+  std::string kv_b_name_;  // the kv_b_proj that mla_up_k() took, for mla_up_v()
+  Weight kv_b_;
+};
+
+}  // namespace ferry::weights
