@@ -1,0 +1,99 @@
+// The cpu backend: ordinary host memory, weights used where the file is mapped, kernels of the best
+// instruction set (level.h), a team of one thread per physical core. A stream runs its ops at once.
+#include "device/backend.h"
+
+#include <cstdlib>
+
+#include "backends/cpu/cpu_stream.h"
+#include "device/host_memory.h"
+
+namespace ferry {
+namespace cpu {
+namespace {
+
+constexpr int kMaxThreads = 1024;
+
+class CpuBackend : public Backend {
+ public:
+  CpuBackend(Level level, int threads, const CpuInfo& info)
+      : context_(std::make_shared<CpuContext>(level, threads)),
+        spec_{.backend = "cpu",
+              .name = info.model_name.empty() ? "unnamed processor" : info.model_name,
+              .detail = describe_level(level, info.features),
+              .memory_bytes = host_memory_info().total_bytes,
+              .compute_units = threads,
+              .weights_in_place = true,
+              .batch_invariant = true} {}
+
+  const DeviceSpec& spec() const override { return spec_; }
+  Result<MemoryInfo> memory_info() const override { return host_memory_info(); }
+  Result<Buffer> allocate(int64_t bytes) override {
+    return allocate_host_memory(bytes, shared_from_this());
+  }
+  Result<Buffer> allocate_host(int64_t bytes) override { return allocate(bytes); }
+  Result<std::unique_ptr<Stream>> create_stream() override {
+    return std::unique_ptr<Stream>(std::make_unique<CpuStream>(context_));
+  }
+
+  Result<Weight> import_weight(const HostWeight& weight) override {
+    if (weight.format->decode == nullptr) {
+      return unsupported("cpu: weights stored as {} can't be computed with", weight.format->name);
+    }
+    return weight_in_place(weight);
+  }
+  int64_t import_bytes(const HostWeight&) const override { return 0; }
+
+  bool supports(const OpQuery& query) const override {
+    const bool half = query.dtype == Dtype::kF16 || query.dtype == Dtype::kBF16;
+    switch (query.op) {
+      case Op::kEmbed:
+      case Op::kMatmul:
+      case Op::kPerHeadMatmul:
+      case Op::kGroupedMatmul:
+      case Op::kMoeExperts: return query.dtype == Dtype::kF32 && can_compute(query);
+      case Op::kKvWrite:
+      case Op::kGqaAttention:
+      case Op::kMlaDecodeAttention:
+      case Op::kCopy: return query.dtype == Dtype::kF32 || half;
+      case Op::kMlaPrefillAttention:
+        return (query.dtype == Dtype::kF32 || half) &&
+               (query.format == nullptr || query.format->decode != nullptr);  // cols: of q
+      default: return query.dtype == Dtype::kF32;
+    }
+  }
+
+ private:
+  static bool can_compute(const OpQuery& query) {
+    return query.format != nullptr && query.format->decode != nullptr &&
+           query.cols % query.format->block_elements == 0;
+  }
+
+  std::shared_ptr<CpuContext> context_;
+  const DeviceSpec spec_;
+};
+
+int count_devices(std::string*) { return 1; }
+
+Result<std::shared_ptr<Backend>> open(const BackendOptions& options) {
+  if (options.device != 0) {
+    return not_found("cpu: device {}: there is only device 0", options.device);
+  }
+  if (options.threads < 0 || options.threads > kMaxThreads) {
+    return invalid_input("cpu: {} threads: expected 1 to {}, or 0 for one per core",
+                         options.threads, kMaxThreads);
+  }
+  const CpuInfo info = read_cpu_info();
+  FERRY_TRY(const Level level, choose_level(std::getenv("FERRY_CPU"), info.features));
+  const int threads =
+      options.threads > 0 ? options.threads : std::min(info.usable_cores, kMaxThreads);
+  return std::shared_ptr<Backend>(std::make_shared<CpuBackend>(level, threads, info));
+}
+
+}  // namespace
+}  // namespace cpu
+
+extern const BackendEntry backend_cpu;  // listed in the generated table
+const BackendEntry backend_cpu{
+    .name = "cpu", .count_devices = cpu::count_devices, .open = cpu::open};
+
+}  // namespace ferry

@@ -1,0 +1,69 @@
+// CpuContext: what the streams of one opened cpu backend share, and what each needs for itself.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "backends/cpu/kernels.h"
+#include "backends/cpu/level.h"
+#include "base/checked_math.h"
+#include "base/thread_team.h"
+#include "device/weight.h"
+
+namespace ferry::cpu {
+
+class CpuContext {
+ public:
+  CpuContext(Level level, int threads);
+
+  const Kernels& kernels() const { return kernels_; }
+  ThreadTeam& team() { return team_; }
+
+  // Ready for the kernels. REQUIRES: format->decode, whole blocks per row
+  WeightRows weight_rows(const WeightView& w) const;
+
+ private:
+  const Kernels& kernels_;
+  ThreadTeam team_;
+  struct FormatDecoder {
+    const quant::StorageFormat* format;
+    DecodeFn decode;
+  };
+  std::vector<FormatDecoder> decoders_;
+};
+
+// Scratch of each member of the team, grown when an op needs more and kept. What an op needs is
+// bounded by its shapes: some 300 KB for matmuls, and for attention see attention.cc.
+class TeamScratch {
+ public:
+  explicit TeamScratch(int threads) : buffers_(static_cast<size_t>(threads)) {}
+
+  // Makes room for `floats` per member. Not from inside a job.
+  void reserve(int64_t floats);
+  float* of(int thread) { return buffers_[static_cast<size_t>(thread)].get(); }
+
+ private:
+  struct Free {
+    void operator()(float* p) const;
+  };
+  std::vector<std::unique_ptr<float, Free>> buffers_;
+  int64_t floats_ = 0;
+};
+
+// Cuts one piece of scratch into arrays that start on cache lines; without one it only measures.
+class ScratchCutter {
+ public:
+  explicit ScratchCutter(float* data = nullptr) : data_(data) {}
+  float* take(int64_t floats) {
+    float* start = data_ == nullptr ? nullptr : data_ + used_;
+    used_ += round_up(floats, 16);
+    return start;
+  }
+  int64_t used() const { return used_; }
+
+ private:
+  float* data_;
+  int64_t used_ = 0;
+};
+
+}  // namespace ferry::cpu

@@ -1,0 +1,34 @@
+// Level: which instruction set the kernels are taken from. Chosen once, when the backend is opened:
+// the best that the processor has, or what FERRY_CPU names.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "backends/cpu/kernels.h"
+#include "base/cpu_info.h"
+#include "base/result.h"
+
+namespace ferry::cpu {
+
+enum class Level { kGeneric, kAvx2, kAvx512, kAmx };
+inline constexpr Level kLevels[] = {Level::kGeneric, Level::kAvx2, Level::kAvx512, Level::kAmx};
+
+std::string_view level_name(Level level);  // "generic", "avx2", "avx512", "amx"
+
+// What the level needs and the processor or the system lacks: "avx512f, avx512bw"; "" if nothing.
+std::string missing_features(Level level, const CpuFeatures& features);
+
+// `forced` is the value of FERRY_CPU, nullptr or "" when it is not set. Errors: an unknown name, a
+// level that this processor can't run.
+Result<Level> choose_level(const char* forced, const CpuFeatures& features);
+
+// One line about the level for DeviceSpec::detail.
+std::string describe_level(Level level, const CpuFeatures& features);
+
+// REQUIRES: missing_features(level) is empty. The amx level has no kernels of its own: it runs
+// those of avx512.
+const Kernels& select_kernels(Level level);
+
+}  // namespace ferry::cpu

@@ -1,0 +1,160 @@
+// Products with weights of every format at every level: right, and the same bits for a row alone
+// or among others, on one thread or three.
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "backends/cpu/testing.h"
+#include "device/workspace.h"
+
+namespace ferry::cpu {
+namespace {
+
+class MatmulTest : public testing::TestWithParam<Level> {};
+INSTANTIATE_TEST_SUITE_P(Levels, MatmulTest, testing::ValuesIn(available_levels()), level_of_test);
+
+std::vector<float> run_matmul(TestDevice& device, const WeightView& w, std::vector<float> x,
+                              std::vector<float>* bias) {
+  const int64_t tokens = static_cast<int64_t>(x.size()) / w.cols;
+  std::vector<float> out(static_cast<size_t>(tokens * w.rows), 99.0f);
+  device.stream->matmul({.x = view_of(x, {tokens, w.cols}),
+                         .w = w,
+                         .bias = bias == nullptr ? TensorView{} : view_of(*bias, {w.rows}),
+                         .out = view_of(out, {tokens, w.rows})});
+  EXPECT_TRUE(device.stream->synchronize().ok());
+  return out;
+}
+
+// One to a few rows, whole and ragged tiles, more than a token block; every format; alone and
+// together; 1, 2 and 3 threads.
+TEST_P(MatmulTest, EveryFormatRightAndInvariant) {
+  TestDevice one = open_cpu(GetParam(), 1), two = open_cpu(GetParam(), 2),
+             three = open_cpu(GetParam(), 3);
+  for (const quant::StorageFormat* format : quant::all_formats()) {
+    if (format->decode == nullptr || format->encode == nullptr) continue;
+    SCOPED_TRACE(format->name);
+    const bool plain = format->block_elements == 1;
+    for (int64_t cols :
+         {plain ? int64_t{37} : format->block_elements, int64_t{768}, int64_t{1280}}) {
+      const int64_t rows = 77;
+      const int64_t tokens = 103;
+      const TestWeight w(*one.backend, *format, rows, cols, 3, plain ? 32 : 0);
+      std::vector<float> bias = random_floats(rows, 4);
+      const std::vector<float> x = random_floats(tokens * cols, 5);
+      const std::vector<float> all = run_matmul(one, w.weight.view, x, &bias);
+      for (int64_t n = 0; n < rows; n += 5) {
+        const std::vector<float> row = decoded_row(w.weight.view, n);
+        for (int64_t t = 0; t < tokens; t += 9) {
+          double sum = bias[n], magnitude = 1e-6;
+          for (int64_t i = 0; i < cols; ++i) {
+            sum += double{row[i]} * x[t * cols + i];
+            magnitude += std::fabs(double{row[i]} * x[t * cols + i]);
+          }
+          ASSERT_NEAR(all[t * rows + n], sum, 1e-6 * magnitude) << n << ", " << t;
+        }
+      }
+      EXPECT_EQ(run_matmul(two, w.weight.view, x, &bias), all);
+      EXPECT_EQ(run_matmul(three, w.weight.view, x, &bias), all);
+      for (int64_t count : {1, 2, 3, 4, 5, 6, 7, 11, 40}) {
+        const int64_t first = tokens - count - 1;
+        const std::vector<float> some(x.begin() + first * cols, x.begin() + (first + count) * cols);
+        const std::vector<float> expected(all.begin() + first * rows,
+                                          all.begin() + (first + count) * rows);
+        ASSERT_EQ(run_matmul(two, w.weight.view, some, &bias), expected) << count;
+      }
+    }
+  }
+}
+
+// U and Uᵀ of heads that are rows of one matrix, as kv_b_proj has them.
+TEST_P(MatmulTest, PerHeadBothWaysAndInvariant) {
+  TestDevice device = open_cpu(GetParam(), 2), one = open_cpu(GetParam(), 1);
+  const int64_t heads = 5, rows = 48, cols = 96, stride = 80, tokens = 13;
+  for (const char* name : {"F32", "BF16", "Q8_0", "F8_E4M3"}) {
+    const auto* format = quant::find_format(name);
+    const TestWeight w(*device.backend, *format, heads * stride, cols, 8,
+                       format->block_elements == 1 ? 32 : 0);
+    for (bool transposed : {false, true}) {
+      for (bool apply_transposed : {false, true}) {
+        const HeadMatrixView u{.weight = w.weight.view,
+                               .num_heads = heads,
+                               .rows = rows,
+                               .cols = cols,
+                               .first_row = 7,
+                               .head_stride = stride,
+                               .transposed = transposed};
+        const bool by_rows = transposed == apply_transposed;
+        const int64_t in = by_rows ? cols : rows, outs = by_rows ? rows : cols;
+        std::vector<float> x = random_floats(tokens * heads * in, 9);
+        std::vector<float> out(static_cast<size_t>(tokens * heads * outs)), alone(out.size());
+        device.stream->per_head_matmul({.x = view_of(x, {tokens, heads, in}),
+                                        .u = u,
+                                        .apply_transposed = apply_transposed,
+                                        .out = view_of(out, {tokens, heads, outs})});
+        for (int64_t t = 0; t < tokens; ++t) {
+          one.stream->per_head_matmul(
+              {.x = view_of(x, {tokens, heads, in}).slice(0, t, 1),
+               .u = u,
+               .apply_transposed = apply_transposed,
+               .out = view_of(alone, {tokens, heads, outs}).slice(0, t, 1)});
+        }
+        EXPECT_EQ(out, alone);
+        for (int64_t h = 0; h < heads; ++h) {
+          for (int64_t o = 0; o < outs; o += 7) {
+            double sum = 0;
+            for (int64_t i = 0; i < in; ++i) {
+              const auto row = decoded_row(u.weight, u.first_row + h * stride + (by_rows ? o : i));
+              sum += double{row[by_rows ? i : o]} * x[(3 * heads + h) * in + i];
+            }
+            ASSERT_NEAR(out[(3 * heads + h) * outs + o], sum, 1e-4);
+          }
+        }
+      }
+    }
+  }
+}
+
+// The fused experts have the bits of the composite, and a token those it has alone.
+TEST_P(MatmulTest, FusedExpertsAreTheComposite) {
+  TestDevice device = open_cpu(GetParam(), 3);
+  const int64_t experts = 9, hidden = 64, width = 96, tokens = 21, top_k = 3;
+  const auto* format = quant::find_format("Q8_0");
+  std::vector<std::unique_ptr<TestWeight>> weights;
+  std::vector<WeightView> gate, up, down;
+  for (uint32_t e = 0; e < experts; ++e) {
+    for (auto* list : {&gate, &up, &down}) {
+      const bool is_down = list == &down;
+      weights.push_back(std::make_unique<TestWeight>(
+          *device.backend, *format, is_down ? hidden : width, is_down ? width : hidden, 100 + e));
+      list->push_back(weights.back()->weight.view);
+    }
+  }
+  std::vector<float> x = random_floats(tokens * hidden, 1), mix = random_floats(tokens * top_k, 2);
+  std::vector<int32_t> ids;
+  for (int64_t t = 0; t < tokens; ++t) {  // expert 8 gets nothing
+    for (int64_t j = 0; j < top_k; ++j) ids.push_back(static_cast<int32_t>((t * t + j * 3) % 8));
+  }
+  std::vector<float> fused(x.size()), composite(x.size()), alone(x.size());
+  std::vector<char> memory(1 << 20);
+  auto run = [&](int64_t first, int64_t count, std::vector<float>& out, bool use_composite) {
+    Workspace workspace(memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64),
+                        static_cast<int64_t>(memory.size()) - 64);
+    const MoeExpertsArgs args{.x = view_of(x, {tokens, hidden}).slice(0, first, count),
+                              .ids = view_of(ids, {tokens, top_k}).slice(0, first, count),
+                              .weights = view_of(mix, {tokens, top_k}).slice(0, first, count),
+                              .gate = gate,
+                              .up = up,
+                              .down = down,
+                              .workspace = &workspace,
+                              .out = view_of(out, {tokens, hidden}).slice(0, first, count)};
+    use_composite ? device.stream->Stream::moe_experts(args) : device.stream->moe_experts(args);
+  };
+  run(0, tokens, fused, false);
+  run(0, tokens, composite, true);
+  for (int64_t t = 0; t < tokens; ++t) run(t, 1, alone, false);
+  EXPECT_EQ(fused, composite);
+  EXPECT_EQ(fused, alone);
+}
+
+}  // namespace
+}  // namespace ferry::cpu

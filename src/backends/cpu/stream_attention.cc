@@ -1,0 +1,303 @@
+// Attention of prompt tokens over the paged cache, in one pass over tiles of keys with a running
+// maximum and sum (Milakov & Gimelshein 2018; Dao et al. 2022). Generated tokens: stream_decode.cc.
+//
+// Tiles start at multiples of kKeyTile absolute positions, and a query visits them in order up to
+// its own position; the chain of operations of a query therefore depends on its position alone,
+// however the prompt was cut and whatever shares its tile. Tasks are (sequence, KV head, query
+// tile) or (sequence, head).
+//
+// Scratch per thread, in floats (d: head size, w = rank + rope, R: rows of a task):
+//   GQA          64 · 2d + R · (2d + 66)
+//   MLA prefill  64 · (2w + nope + value + 48) + rank · (nope + 2 · value + nope) + 2 · chunk
+#include "backends/cpu/paged_rows.h"
+
+namespace ferry::cpu {
+namespace {
+
+constexpr int64_t kQueryRows = 48;  // a multiple of every register tile
+constexpr int64_t kTriangleRows = 6;
+
+// The state of a group of queries that go through the tiles together.
+struct QueryRows {
+  float* scores = nullptr;   // [rows, kKeyTile]
+  float* largest = nullptr;  // [rows]
+  float* sum = nullptr;      // [rows]
+  float* out = nullptr;      // [rows, size], out_stride apart
+  int64_t out_stride = 0;
+  int64_t size = 0;
+  float scale = 0;
+};
+
+// Scores → probabilities → out += P V for rows [begin, end), of which row r sees the first
+// visible(r) >= 1 keys of the tile, ascending in r.
+template <typename Visible>
+void attend_tile(const Kernels& kernels, const QueryRows& rows, int64_t begin, int64_t end,
+                 bool first, Visible visible, const float* values, int64_t value_stride) {
+  for (int64_t r = begin; r < end; ++r) {
+    kernels.softmax_row({.scores = rows.scores + r * kKeyTile,
+                         .num_keys = visible(r),
+                         .scale = rows.scale,
+                         .first = first,
+                         .largest = rows.largest + r,
+                         .sum = rows.sum + r,
+                         .out = rows.out + r * rows.out_stride,
+                         .size = rows.size});
+  }
+  // No row touches a key that it must not see: some rows together take the keys that all of them
+  // see, then each the few that are left to it. The chain of an output is the same.
+  for (int64_t r = begin; r < end;) {
+    const int64_t common = visible(r);
+    int64_t next = r + 1;
+    while (next < end && (visible(next) == common || next - r < kTriangleRows)) ++next;
+    kernels.gemm(next - r, rows.size, common, rows.scores + r * kKeyTile, kKeyTile, values,
+                 value_stride, rows.out + r * rows.out_stride, rows.out_stride, true);
+    for (; r < next; ++r) {
+      if (visible(r) == common) continue;
+      kernels.gemm(1, rows.size, visible(r) - common, rows.scores + r * kKeyTile + common, kKeyTile,
+                   values + common * value_stride, value_stride, rows.out + r * rows.out_stride,
+                   rows.out_stride, true);
+    }
+  }
+}
+
+// --- grouped-query attention ---
+
+struct GqaTask {
+  int64_t sequence, kv_head, first_token, num_tokens;
+};
+
+struct GqaScratch {
+  float *queries, *out, *scores, *largest, *sum, *keys_transposed, *rows;
+  int64_t floats;
+
+  GqaScratch(float* data, int64_t num_rows, int64_t head_size) {
+    ScratchCutter cut(data);
+    queries = cut.take(num_rows * head_size);
+    out = cut.take(num_rows * head_size);
+    scores = cut.take(num_rows * kKeyTile);
+    largest = cut.take(num_rows);
+    sum = cut.take(num_rows);
+    keys_transposed = cut.take(head_size * kKeyTile);
+    rows = cut.take(kKeyTile * head_size);
+    floats = cut.used();
+  }
+};
+
+// Rows of a task are (token, query head of the group), tokens outermost.
+void run_gqa_task(const Kernels& kernels, const GqaAttentionArgs& args, const GqaTask& task,
+                  const GqaScratch& scratch) {
+  const BatchView& batch = *args.batch;
+  const Tokens tokens(batch, task.sequence);
+  const int64_t size = args.q.shape[2];
+  const int64_t group = args.q.shape[1] / args.num_kv_heads;
+  const int64_t num_rows = task.num_tokens * group;
+  const PagedRows keys(kernels, args.k_pages, batch, task.sequence, task.kv_head * size, size);
+  const PagedRows values(kernels, args.v_pages, batch, task.sequence, task.kv_head * size, size);
+  for (int64_t r = 0; r < num_rows; ++r) {
+    const float* q = row_of(args.q, task.first_token + r / group, task.kv_head * group + r % group);
+    std::memcpy(scratch.queries + r * size, q, static_cast<size_t>(size) * sizeof(float));
+  }
+  const QueryRows rows{.scores = scratch.scores,
+                       .largest = scratch.largest,
+                       .sum = scratch.sum,
+                       .out = scratch.out,
+                       .out_stride = size,
+                       .size = size,
+                       .scale = args.scale};
+  const int64_t last_key = tokens.num_keys(task.first_token + task.num_tokens - 1);
+  for (int64_t key = 0; key < last_key; key += kKeyTile) {
+    const int64_t count = std::min(kKeyTile, last_key - key);
+    // The first tokens of the task may not reach this tile.
+    const int64_t reach = std::max<int64_t>(0, key + 1 - tokens.num_keys(task.first_token));
+    const int64_t begin = reach * group;
+    keys.copy(key, count, scratch.rows);
+    kernels.transpose(scratch.rows, size, count, size, scratch.keys_transposed, kKeyTile);
+    kernels.gemm(num_rows - begin, count, size, scratch.queries + begin * size, size,
+                 scratch.keys_transposed, kKeyTile, scratch.scores + begin * kKeyTile, kKeyTile,
+                 false);
+    values.copy(key, count, scratch.rows);
+    auto visible = [&](int64_t r) {
+      return std::min(count, tokens.num_keys(task.first_token + r / group) - key);
+    };
+    attend_tile(kernels, rows, begin, num_rows, key == 0, visible, scratch.rows, size);
+  }
+  for (int64_t r = 0; r < num_rows; ++r) {
+    kernels.multiply(
+        scratch.out + r * size, 1.0f / scratch.sum[r],
+        row_of(args.out, task.first_token + r / group, task.kv_head * group + r % group), size);
+  }
+}
+
+// --- multi-head latent attention, expanded ---
+
+struct MlaShape {
+  int64_t rank, rope, nope, value, width;
+
+  explicit MlaShape(const MlaPrefillAttentionArgs& args)
+      : rank(args.up_k.in_features()),
+        rope(args.pages.shape[2] - rank),
+        nope(args.up_k.out_features()),
+        value(args.up_v.out_features()),
+        width(args.pages.shape[2]) {
+    CHECK(rope >= 0 && args.q.shape[2] == nope + rope && args.up_v.in_features() == rank);
+    CHECK(args.out.shape[1] == args.q.shape[1] && args.out.shape[2] == value);
+    CHECK(args.up_k.num_heads == args.q.shape[1] && args.up_v.num_heads == args.q.shape[1]);
+  }
+};
+
+struct MlaPrefillScratch {
+  float *up_k, *up_v, *stage;           // [nope, rank], [rank, value], one stored head matrix
+  float *latents, *latents_transposed;  // [kKeyTile, width], [width, kKeyTile]
+  float *keys_transposed, *values;      // [nope, kKeyTile], [kKeyTile, value]
+  float *scores, *largest, *sum;        // [kQueryRows, kKeyTile], [chunk], [chunk]
+  int64_t floats;
+
+  MlaPrefillScratch(float* data, const MlaShape& shape, int64_t chunk) {
+    ScratchCutter cut(data);
+    up_k = cut.take(shape.nope * shape.rank);
+    up_v = cut.take(shape.rank * shape.value);
+    stage = cut.take(shape.rank * std::max(shape.nope, shape.value));
+    latents = cut.take(kKeyTile * shape.width);
+    latents_transposed = cut.take(shape.width * kKeyTile);
+    keys_transposed = cut.take(shape.nope * kKeyTile);
+    values = cut.take(kKeyTile * shape.value);
+    scores = cut.take(kQueryRows * kKeyTile);
+    largest = cut.take(chunk);
+    sum = cut.take(chunk);
+    floats = cut.used();
+  }
+};
+
+// dst = the stored matrix of one head, or its transpose.
+void decode_head(const Kernels& kernels, const WeightRows& w, const HeadMatrixView& u, int64_t head,
+                 bool transpose, float* stage, float* dst) {
+  const int64_t first_row = u.first_row + head * u.head_stride;
+  kernels.decode_rows(w, first_row, u.rows, 0, u.cols, transpose ? stage : dst, u.cols);
+  if (transpose) kernels.transpose(stage, u.cols, u.rows, u.cols, dst, u.rows);
+}
+
+struct MlaWeights {
+  WeightRows up_k, up_v;
+};
+
+void run_mla_prefill_task(const Kernels& kernels, const MlaPrefillAttentionArgs& args,
+                          const MlaWeights& weights, const MlaShape& shape, int64_t sequence,
+                          int64_t head, const MlaPrefillScratch& s) {
+  const Tokens tokens(*args.batch, sequence);
+  const int64_t num_rows = tokens.last - tokens.first;
+  const PagedRows cache(kernels, args.pages, *args.batch, sequence, 0, shape.width);
+  decode_head(kernels, weights.up_k, args.up_k, head, args.up_k.transposed, s.stage, s.up_k);
+  decode_head(kernels, weights.up_v, args.up_v, head, !args.up_v.transposed, s.stage, s.up_v);
+  for (int64_t key = 0; key < tokens.context_length; key += kKeyTile) {
+    const int64_t count = std::min(kKeyTile, tokens.context_length - key);
+    cache.copy(key, count, s.latents);
+    kernels.transpose(s.latents, shape.width, count, shape.width, s.latents_transposed, kKeyTile);
+    kernels.gemm(shape.nope, count, shape.rank, s.up_k, shape.rank, s.latents_transposed, kKeyTile,
+                 s.keys_transposed, kKeyTile, false);
+    kernels.gemm(count, shape.value, shape.rank, s.latents, shape.width, s.up_v, shape.value,
+                 s.values, shape.value, false);
+    auto num_visible = [&](int64_t row) {
+      return std::min(count, tokens.num_keys(tokens.first + row) - key);
+    };
+    const int64_t reach = std::max<int64_t>(0, key + 1 - tokens.num_keys(tokens.first));
+    for (int64_t begin = reach; begin < num_rows; begin += kQueryRows) {
+      const int64_t group = std::min(kQueryRows, num_rows - begin);
+      const float* q = row_of(args.q, tokens.first + begin, head);
+      kernels.gemm(group, count, shape.nope, q, args.q.stride[0], s.keys_transposed, kKeyTile,
+                   s.scores, kKeyTile, false);
+      kernels.gemm(group, count, shape.rope, q + shape.nope, args.q.stride[0],
+                   s.latents_transposed + shape.rank * kKeyTile, kKeyTile, s.scores, kKeyTile,
+                   true);
+      const QueryRows rows{.scores = s.scores,
+                           .largest = s.largest + begin,
+                           .sum = s.sum + begin,
+                           .out = row_of(args.out, tokens.first + begin, head),
+                           .out_stride = args.out.stride[0],
+                           .size = shape.value,
+                           .scale = args.scale};
+      attend_tile(
+          kernels, rows, 0, group, key == 0, [&](int64_t r) { return num_visible(begin + r); },
+          s.values, shape.value);
+    }
+  }
+  for (int64_t r = 0; r < num_rows; ++r) {
+    float* out = row_of(args.out, tokens.first + r, head);
+    kernels.multiply(out, 1.0f / s.sum[r], out, shape.value);
+  }
+}
+
+}  // namespace
+
+void CpuStream::gqa_attention(const GqaAttentionArgs& args) {
+  const BatchView& batch = *args.batch;
+  check_view(args.q, Dtype::kF32, 3);
+  check_view(args.out, Dtype::kF32, 3);
+  check_view(args.k_pages, args.k_pages.dtype, 3);
+  check_view(args.v_pages, args.v_pages.dtype, 3);
+  CHECK(is_cache_dtype(args.k_pages.dtype) && is_cache_dtype(args.v_pages.dtype));
+  CHECK(args.num_kv_heads > 0 && args.q.shape[1] % args.num_kv_heads == 0);
+  CHECK(same_shape(args.q, args.out));
+  const int64_t size = args.q.shape[2];
+  CHECK(args.k_pages.shape[2] == args.num_kv_heads * size);
+  CHECK(args.v_pages.shape[2] == args.num_kv_heads * size);
+  attend_decode({.batch = &batch,
+                 .num_sequences = batch.num_decode_sequences,
+                 .q = args.q,
+                 .k_pages = &args.k_pages,
+                 .v_pages = &args.v_pages,
+                 .num_kv_heads = args.num_kv_heads,
+                 .key_size = size,
+                 .value_size = size,
+                 .scale = args.scale,
+                 .out = args.out});
+  const int64_t group = args.q.shape[1] / args.num_kv_heads;
+  const int64_t tile_tokens = std::max<int64_t>(1, kQueryRows / group);
+  std::vector<GqaTask> tasks;
+  int64_t cost = 0;
+  for (int64_t s = batch.num_decode_sequences; s < batch.num_sequences; ++s) {
+    const Tokens tokens(batch, s);
+    for (int64_t h = 0; h < args.num_kv_heads; ++h) {
+      for (int64_t t = tokens.first; t < tokens.last; t += tile_tokens) {
+        tasks.push_back({s, h, t, std::min(tile_tokens, tokens.last - t)});
+      }
+    }
+    cost = std::max(cost, tokens.context_length * size * 4);
+  }
+  scratch_.reserve(GqaScratch(nullptr, tile_tokens * group, size).floats);
+  parallel(static_cast<int64_t>(tasks.size()), cost, [&](int64_t begin, int64_t end, int thread) {
+    const GqaScratch scratch(scratch_.of(thread), tile_tokens * group, size);
+    for (int64_t i = begin; i < end; ++i) run_gqa_task(kernels_, args, tasks[i], scratch);
+  });
+}
+
+void CpuStream::mla_prefill_attention(const MlaPrefillAttentionArgs& args) {
+  const BatchView& batch = *args.batch;
+  check_view(args.q, Dtype::kF32, 3);
+  check_view(args.out, Dtype::kF32, 3);
+  check_view(args.pages, args.pages.dtype, 3);
+  CHECK(is_cache_dtype(args.pages.dtype));
+  CHECK(args.first_sequence >= 0 && args.num_sequences >= 0);
+  CHECK(args.first_sequence + args.num_sequences <= batch.num_sequences);
+  const MlaShape shape(args);
+  const MlaWeights weights{context_->weight_rows(args.up_k.weight),
+                           context_->weight_rows(args.up_v.weight)};
+  const int64_t num_heads = args.q.shape[1];
+  int64_t chunk = 0;
+  for (int64_t i = 0; i < args.num_sequences; ++i) {
+    const Tokens tokens(batch, args.first_sequence + i);
+    chunk = std::max(chunk, tokens.last - tokens.first);
+  }
+  if (chunk == 0) return;
+  scratch_.reserve(MlaPrefillScratch(nullptr, shape, chunk).floats);
+  // Expanding even one tile is more work than waking a thread.
+  team_.parallel_for(
+      args.num_sequences * num_heads, 1, [&](int64_t begin, int64_t end, int thread) {
+        const MlaPrefillScratch scratch(scratch_.of(thread), shape, chunk);
+        for (int64_t i = begin; i < end; ++i) {
+          run_mla_prefill_task(kernels_, args, weights, shape, args.first_sequence + i / num_heads,
+                               i % num_heads, scratch);
+        }
+      });
+}
+
+}  // namespace ferry::cpu
