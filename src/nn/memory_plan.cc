@@ -1,0 +1,77 @@
+// See memory_plan.h.
+#include "nn/memory_plan.h"
+
+#include <algorithm>
+
+#include "device/plan_stream.h"
+
+namespace ferry::nn {
+namespace {
+
+IndexView fake_index(std::initializer_list<int64_t> dims) {
+  void* anywhere = reinterpret_cast<void*>(Workspace::kAlignment);
+  return {{}, TensorView::contiguous(anywhere, Dtype::kI32, dims)};
+}
+
+// A batch of as many tokens and sequences as may ever be, all in one phase: scratch grows with the
+// tokens of each phase, so one of the two is the worst of all mixtures.
+BatchView fake_batch(const BatchLimits& limits, int64_t logit_rows, bool decode) {
+  BatchView batch;
+  batch.num_tokens = limits.max_tokens;
+  batch.num_sequences = std::min(limits.max_sequences, limits.max_tokens);
+  if (decode) {
+    batch.num_decode_tokens = batch.num_tokens;
+    batch.num_decode_sequences = batch.num_sequences;
+  }
+  batch.max_query_length = std::min(limits.max_tokens, limits.max_context);
+  batch.max_context_length = limits.max_context;
+  batch.block_size = limits.block_size;
+  batch.max_blocks = ceil_div(limits.max_context, limits.block_size);
+  batch.token_ids = fake_index({batch.num_tokens});
+  batch.positions = fake_index({batch.num_tokens});
+  batch.slots = fake_index({batch.num_tokens});
+  batch.query_start = fake_index({batch.num_sequences + 1});
+  batch.context_lengths = fake_index({batch.num_sequences});
+  batch.block_tables = fake_index({batch.num_sequences, batch.max_blocks});
+  batch.logit_rows = fake_index({logit_rows});
+  return batch;
+}
+
+}  // namespace
+
+MemoryPlan plan_memory(const Model& model, int64_t weights_bytes, const PlanLimits& limits) {
+  BatchLimits batch_limits = limits.batch;
+  batch_limits.block_size = limits.cache.block_size;
+  const int64_t logit_rows =
+      limits.max_logit_rows > 0 ? limits.max_logit_rows : batch_limits.max_sequences;
+  const int64_t vocab_size = model.spec().vocab_size;
+
+  const KvCache cache = KvCache::measuring(model.kv_layout(), limits.cache);
+  const TensorView logits =
+      TensorView::contiguous(reinterpret_cast<void*>(Workspace::kAlignment), Dtype::kF32,
+                             {std::min(logit_rows, batch_limits.max_tokens), vocab_size});
+  Workspace workspace;
+  PlanStream stream;
+  for (bool decode : {false, true}) {
+    const BatchView batch = fake_batch(batch_limits, logits.shape[0], decode);
+    model.forward({.stream = stream,
+                   .workspace = workspace,
+                   .batch = batch,
+                   .cache = cache,
+                   .logits = logits,
+                   .hidden = {}});
+  }
+
+  MemoryPlan plan;
+  plan.weights_bytes = weights_bytes;
+  plan.kv_bytes = kv_cache_bytes(model.kv_layout(), limits.cache);
+  plan.kv_bytes_per_token =
+      model.kv_layout().elements_per_token() * dtype_bytes(limits.cache.dtype);
+  plan.workspace_bytes = workspace.bytes_max();
+  plan.logits_bytes = logit_rows * vocab_size * dtype_bytes(Dtype::kF32);
+  plan.index_bytes = BatchMemory::bytes_for(batch_limits);
+  plan.queries.assign(stream.queries().begin(), stream.queries().end());
+  return plan;
+}
+
+}  // namespace ferry::nn

@@ -1,0 +1,39 @@
+// MemoryPlan: what a model will take of a chip's memory, from the same functions that allocate it
+// later, and what it will ask of the op table. The forward itself is run dry (device/plan_stream.h)
+// over the worst batches, so that plan and run can't drift apart.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "device/ops.h"
+#include "nn/batch_memory.h"
+#include "nn/kv_cache.h"
+#include "nn/model.h"
+
+namespace ferry::nn {
+
+struct PlanLimits {
+  BatchLimits batch;
+  KvCacheSpec cache;           // its block_size counts, not the batch's
+  int64_t max_logit_rows = 0;  // 0: one per sequence
+};
+
+struct MemoryPlan {
+  int64_t weights_bytes = 0;       // as the loader counts them, rope tables included
+  int64_t kv_bytes = 0;            // of cache.num_pages pages
+  int64_t kv_bytes_per_token = 0;  // of all planes
+  int64_t workspace_bytes = 0;     // of the most demanding forward
+  int64_t logits_bytes = 0;        // [max_logit_rows, vocab_size] f32
+  int64_t index_bytes = 0;         // of one BatchMemory, on the chip
+  std::vector<OpQuery> queries;    // every distinct op, format and shape
+
+  int64_t total_bytes() const {
+    return weights_bytes + kv_bytes + workspace_bytes + logits_bytes + index_bytes;
+  }
+};
+
+// `model` may come from a loader without data (ShapeRecorder, a measuring FileLoader).
+MemoryPlan plan_memory(const Model& model, int64_t weights_bytes, const PlanLimits& limits);
+
+}  // namespace ferry::nn

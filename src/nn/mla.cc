@@ -1,0 +1,128 @@
+// See mla.h.
+#include "nn/mla.h"
+
+namespace ferry::nn {
+namespace {
+
+// q = W_q x, or W_qb norm(W_qa x); [T, H · (nope + rope)].
+void project_query(const Step& step, const Mla& mla, const TensorView& x, const TensorView& q) {
+  if (!mla.q.empty()) {
+    step.stream.matmul({.x = x, .w = mla.q.view, .out = q});
+    return;
+  }
+  auto scope = step.workspace.scope();
+  TensorView low = step.workspace.tensor(Dtype::kF32, {x.shape[0], mla.q_a.view.rows});
+  step.stream.matmul({.x = x, .w = mla.q_a.view, .out = low});
+  step.stream.rms_norm(
+      {.x = low, .weight = mla.q_norm.view, .epsilon = step.spec.mla.norm_epsilon, .out = low});
+  step.stream.matmul({.x = low, .w = mla.q_b.view, .out = q});
+}
+
+// Makes c and k^r of each token and writes them to the cache.
+void write_latents(const Step& step, const Mla& mla, const TensorView& x) {
+  auto scope = step.workspace.scope();
+  const int64_t rank = step.spec.mla.kv_lora_rank;
+  const int64_t rope = step.spec.mla.qk_rope_head_dim;
+  TensorView latent = step.workspace.tensor(Dtype::kF32, {x.shape[0], rank + rope});
+  step.stream.matmul({.x = x, .w = mla.kv_a.view, .out = latent});
+  const TensorView c = latent.slice(1, 0, rank);
+  step.stream.rms_norm(
+      {.x = c, .weight = mla.kv_norm.view, .epsilon = step.spec.mla.norm_epsilon, .out = c});
+  step.stream.rope({.x = latent.slice(1, rank, rope).split_last(1, rope),
+                    .positions = step.batch.positions.device,
+                    .cos_sin = step.rope_table,
+                    .layout = step.spec.rope.layout});
+  step.stream.kv_write(
+      {.rows = latent, .slots = step.batch.slots.device, .pages = step.cache.plane(mla.plane)});
+}
+
+// Tokens of the decode phase, which come first: q̃ = U^Kᵀ q^n, attention over latents, U^V õ.
+void attend_absorbed(const Step& step, const Mla& mla, const TensorView& q, const TensorView& out) {
+  auto scope = step.workspace.scope();
+  const MlaSpec& spec = step.spec.mla;
+  const int64_t tokens = step.batch.num_decode_tokens;
+  const int64_t heads = step.spec.num_attention_heads;
+  TensorView q_latent = step.workspace.tensor(Dtype::kF32, {tokens, heads, spec.kv_lora_rank});
+  TensorView mixed = step.workspace.tensor(Dtype::kF32, {tokens, heads, spec.kv_lora_rank});
+  const TensorView own = q.slice(0, 0, tokens);
+  step.stream.per_head_matmul({.x = own.slice(2, 0, spec.qk_nope_head_dim),
+                               .u = mla.up_k.view,
+                               .apply_transposed = true,
+                               .out = q_latent});
+  step.stream.mla_decode_attention(
+      {.q_latent = q_latent,
+       .q_rope = own.slice(2, spec.qk_nope_head_dim, spec.qk_rope_head_dim),
+       .pages = step.cache.plane(mla.plane),
+       .scale = step.spec.attention_scale,
+       .batch = &step.batch,
+       .first_sequence = 0,
+       .num_sequences = step.batch.num_decode_sequences,
+       .out = mixed});
+  step.stream.per_head_matmul({.x = mixed, .u = mla.up_v.view, .out = out.slice(0, 0, tokens)});
+}
+
+void attend_expanded(const Step& step, const Mla& mla, const TensorView& q, const TensorView& out) {
+  const int64_t first = step.batch.num_decode_sequences;
+  step.stream.mla_prefill_attention({.q = q,
+                                     .pages = step.cache.plane(mla.plane),
+                                     .up_k = mla.up_k.view,
+                                     .up_v = mla.up_v.view,
+                                     .scale = step.spec.attention_scale,
+                                     .batch = &step.batch,
+                                     .first_sequence = first,
+                                     .num_sequences = step.batch.num_sequences - first,
+                                     .out = out});
+}
+
+}  // namespace
+
+Mla load_mla(weights::WeightLoader& loader, const std::string& prefix, const ModelSpec& spec,
+             KvLayout& layout) {
+  const MlaSpec& dims = spec.mla;
+  const int64_t hidden = spec.hidden_size;
+  const int64_t heads = spec.num_attention_heads;
+  const int64_t q_width = heads * (dims.qk_nope_head_dim + dims.qk_rope_head_dim);
+  const int64_t latent = dims.kv_lora_rank + dims.qk_rope_head_dim;
+  Mla mla;
+  if (dims.q_lora_rank == 0) {
+    mla.q = loader.matrix(prefix + ".q_proj", q_width, hidden);
+  } else {
+    mla.q_a = loader.matrix(prefix + ".q_a_proj", dims.q_lora_rank, hidden);
+    mla.q_norm = loader.vector(prefix + ".q_a_layernorm.weight", dims.q_lora_rank);
+    mla.q_b = loader.matrix(prefix + ".q_b_proj", q_width, dims.q_lora_rank);
+  }
+  mla.kv_a = loader.matrix(prefix + ".kv_a_proj_with_mqa", latent, hidden);
+  mla.kv_norm = loader.vector(prefix + ".kv_a_layernorm.weight", dims.kv_lora_rank);
+  mla.up_k =
+      loader.mla_up_k(prefix, heads, dims.qk_nope_head_dim, dims.v_head_dim, dims.kv_lora_rank);
+  mla.up_v =
+      loader.mla_up_v(prefix, heads, dims.qk_nope_head_dim, dims.v_head_dim, dims.kv_lora_rank);
+  mla.o = loader.matrix(prefix + ".o_proj", hidden, heads * dims.v_head_dim);
+  mla.plane = static_cast<int64_t>(layout.plane_widths.size());
+  layout.plane_widths.push_back(latent);
+  return mla;
+}
+
+void run_mla(const Step& step, const Mla& mla, const TensorView& x, const TensorView& out) {
+  auto scope = step.workspace.scope();
+  const MlaSpec& dims = step.spec.mla;
+  const int64_t tokens = x.shape[0];
+  const int64_t heads = step.spec.num_attention_heads;
+  const int64_t q_dim = dims.qk_nope_head_dim + dims.qk_rope_head_dim;
+  TensorView q = step.workspace.tensor(Dtype::kF32, {tokens, heads * q_dim});
+  TensorView heads_out = step.workspace.tensor(Dtype::kF32, {tokens, heads * dims.v_head_dim});
+  project_query(step, mla, x, q);
+  const TensorView q_heads = q.split_last(heads, q_dim);
+  step.stream.rope({.x = q_heads.slice(2, dims.qk_nope_head_dim, dims.qk_rope_head_dim),
+                    .positions = step.batch.positions.device,
+                    .cos_sin = step.rope_table,
+                    .layout = step.spec.rope.layout});
+  write_latents(step, mla, x);
+
+  const TensorView out_heads = heads_out.split_last(heads, dims.v_head_dim);
+  if (step.batch.num_decode_tokens > 0) attend_absorbed(step, mla, q_heads, out_heads);
+  if (step.batch.num_decode_tokens < tokens) attend_expanded(step, mla, q_heads, out_heads);
+  step.stream.matmul({.x = heads_out, .w = mla.o.view, .out = out});
+}
+
+}  // namespace ferry::nn
