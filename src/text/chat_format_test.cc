@@ -1,0 +1,170 @@
+#include "text/chat_format.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <iterator>
+
+namespace ferry::text {
+namespace {
+
+const Json kUserAsks = {{{"role", "user"}, {"content", "Hi"}}};
+
+ChatFormat from_template(std::string_view source) {
+  auto format = ChatFormat::from_template(source, "<s>", "</s>");
+  EXPECT_TRUE(format.ok());
+  return std::move(*format);
+}
+
+std::string encode(DeepSeekFormat format, const Json& messages, DeepSeekOptions options = {}) {
+  options.bos = "B";
+  options.eos = "E";
+  auto text = encode_deepseek(format, messages, options);
+  return text.ok() ? *text : "ERROR " + text.error().message;
+}
+
+Json message(const char* role, const char* content) {
+  return {{"role", role}, {"content", content}};
+}
+
+Json call_message(const Json& arguments) {
+  return {{"role", "assistant"},
+          {"content", ""},
+          {"tool_calls", Json::array({{{"type", "function"},
+                                       {"function", {{"name", "f"}, {"arguments", arguments}}}}})}};
+}
+
+TEST(ChatFormat, ContentPartsAreJoined) {
+  const ChatFormat format = from_template("{% for m in messages %}{{ m.content }};{% endfor %}");
+  ChatRequest request;
+  request.messages = {
+      {{"role", "user"},
+       {"content", {{{"type", "text"}, {"text", "a"}}, {{"type", "text"}, {"text", "b"}}}}}};
+  auto text = format.render(request);
+  ASSERT_TRUE(text.ok()) << text.error().message;
+  EXPECT_EQ(*text, "ab;");
+  request.messages[0]["content"] = Json::array({{{"type", "image_url"}}});
+  text = format.render(request);
+  ASSERT_FALSE(text.ok());
+  EXPECT_NE(text.error().message.find("messages[0].content[0]"), std::string::npos);
+}
+
+TEST(ChatFormat, ArgumentsAsTheTemplateWantsThem) {
+  const char* joined =
+      "{% for m in messages %}{% for t in m.tool_calls or [] %}"
+      "{{ '<' + t.function.arguments + '>' }}{% endfor %}{% endfor %}";
+  const char* dumped =
+      "{% for m in messages %}{% for t in m.tool_calls or [] %}"
+      "{{ t.function.arguments | tojson }}{% endfor %}{% endfor %}";
+  for (const Json& arguments : {Json(R"({"x": 1})"), Json{{"x", 1}}}) {
+    ChatRequest request;
+    request.messages = Json::array({message("user", "q"), call_message(arguments)});
+    EXPECT_EQ(from_template(joined).render(request).value(), R"(<{"x": 1}>)");
+    EXPECT_EQ(from_template(dumped).render(request).value(), R"({"x": 1})");
+  }
+}
+
+TEST(ChatFormat, ThinkingReachesTheTemplate) {
+  const ChatFormat format = from_template("{{ thinking is defined }} {{ enable_thinking }}");
+  ChatRequest request;
+  request.messages = kUserAsks;
+  EXPECT_EQ(format.render(request).value(), "False ");
+  request.thinking = false;
+  EXPECT_EQ(format.render(request).value(), "True False");
+  request.extra = {{"enable_thinking", "mine"}};
+  EXPECT_EQ(format.render(request).value(), "True mine");
+}
+
+TEST(ChatFormat, BadMessagesAreNamed) {
+  const ChatFormat format = from_template("x");
+  for (const auto& [messages, expected] : std::initializer_list<std::pair<Json, const char*>>{
+           {Json("text"), "messages: expected an array"},
+           {Json::array({1}), "messages[0]: expected an object"},
+           {Json::array({{{"content", "x"}}}), "messages[0]: role"},
+           {Json::array({{{"role", "user"}, {"content", 5}}}), "messages[0].content"},
+           {Json::array({{{"role", "user"}, {"tool_calls", 5}}}), "messages[0].tool_calls"}}) {
+    ChatRequest request;
+    request.messages = messages;
+    auto text = format.render(request);
+    ASSERT_FALSE(text.ok()) << expected;
+    EXPECT_NE(text.error().message.find(expected), std::string::npos) << text.error().message;
+  }
+}
+
+TEST(DeepSeekEncoding, V2) {
+  const Json messages = Json::array({message("system", "S"), message("user", "Q"),
+                                     message("assistant", "A"), message("user", "R")});
+  EXPECT_EQ(encode(DeepSeekFormat::kV2, messages),
+            "BS\n\nUser: Q\n\nAssistant: AEUser: R\n\nAssistant:");
+}
+
+TEST(DeepSeekEncoding, V3AndR1) {
+  const Json messages =
+      Json::array({message("system", "S"), message("user", "Q"),
+                   message("assistant", "thought</think>A"), message("user", "R")});
+  EXPECT_EQ(encode(DeepSeekFormat::kV3, messages),
+            "BS<｜User｜>Q<｜Assistant｜>AE<｜User｜>R<｜Assistant｜>");
+  EXPECT_EQ(encode(DeepSeekFormat::kR1, messages),
+            "BS<｜User｜>Q<｜Assistant｜>AE<｜User｜>R<｜Assistant｜><think>\n");
+}
+
+TEST(DeepSeekEncoding, V3ToolResultsAreFollowedByTheAnswer) {
+  const Json messages =
+      Json::array({message("user", "Q"), call_message(R"({"x": 1})"), message("tool", "5"),
+                   message("tool", "6"), message("assistant", "A")});
+  EXPECT_EQ(encode(DeepSeekFormat::kV3, messages, {.add_generation_prompt = false}),
+            "B<｜User｜>Q<｜Assistant｜><｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<"
+            "｜tool▁sep｜>f\n"
+            "```json\n{\"x\": 1}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>E"
+            "<｜tool▁outputs▁begin｜><｜tool▁output▁begin｜>5<｜tool▁output▁end｜>\n"
+            "<｜tool▁output▁begin｜>6<｜tool▁output▁end｜><｜tool▁outputs▁end｜>AE");
+}
+
+// The built-in model's template is V3.1's: the encoder must write the same text.
+TEST(DeepSeekEncoding, V31AsTheTemplateOfTheBuiltInModel) {
+  std::ifstream in(std::string(FERRY_SOURCE_DIR) + "/demo/goldens/chat_template.json");
+  auto goldens = parse_json(std::string(std::istreambuf_iterator<char>(in), {}));
+  ASSERT_TRUE(goldens.ok());
+  for (const Json& golden : *goldens) {
+    DeepSeekOptions options;
+    options.tools = golden["tools"];
+    options.thinking = golden["thinking"].get<bool>();
+    options.add_generation_prompt = golden["add_generation_prompt"].get<bool>();
+    auto text = encode_deepseek(DeepSeekFormat::kV31, golden["messages"], options);
+    ASSERT_TRUE(text.ok()) << text.error().message;
+    EXPECT_EQ(*text, golden["rendered"].get<std::string>());
+  }
+}
+
+TEST(DeepSeekEncoding, WhatAFormatCannotSayIsAnError) {
+  EXPECT_NE(encode(DeepSeekFormat::kV2, Json::array({message("tool", "5")})).find("no tool calls"),
+            std::string::npos);
+  EXPECT_NE(encode(DeepSeekFormat::kV3, kUserAsks, {.thinking = true, .thinking_given = true})
+                .find("thinking"),
+            std::string::npos);
+  EXPECT_NE(encode(DeepSeekFormat::kV3, Json::array({message("wizard", "x")})).find("wizard"),
+            std::string::npos);
+}
+
+TEST(DeepSeekEncoding, ChosenByTypeAndVocabulary) {
+  auto with = [](std::initializer_list<std::string_view> tokens) {
+    return [tokens = std::vector<std::string_view>(tokens)](std::string_view token) {
+      return std::find(tokens.begin(), tokens.end(), token) != tokens.end();
+    };
+  };
+  EXPECT_EQ(deepseek_format_for("deepseek_v2", with({})), DeepSeekFormat::kV2);
+  EXPECT_EQ(deepseek_format_for("deepseek_v2", with({"<｜User｜>"})), DeepSeekFormat::kV3);
+  EXPECT_EQ(deepseek_format_for("deepseek_v3", with({"<｜User｜>"})), DeepSeekFormat::kV3);
+  EXPECT_EQ(deepseek_format_for("deepseek_v3", with({"<｜User｜>", "<think>"})),
+            DeepSeekFormat::kV31);
+  EXPECT_EQ(deepseek_format_for("qwen2", with({"<｜User｜>", "<think>"})), DeepSeekFormat::kR1);
+  EXPECT_EQ(deepseek_format_for("qwen2", with({})), std::nullopt);
+}
+
+TEST(PythonJson, SpacesAndUnicode) {
+  EXPECT_EQ(python_json({{"a", {1, 2}}, {"ü", {{"x", nullptr}}}}),
+            R"({"a": [1, 2], "ü": {"x": null}})");
+}
+
+}  // namespace
+}  // namespace ferry::text
