@@ -1,0 +1,266 @@
+// ferry's C++ API: load a model, submit requests, read their text as it comes.
+//
+//   auto engine = ferry::Engine::load({.model = "path/to/model"});
+//   if (!engine.ok()) return fail(engine.error().message);
+//   auto stream = engine->submit({.prompt = ferry::TextPrompt{"The capital of France is"}});
+//   if (!stream.ok()) return fail(stream.error().message);
+//   while (auto event = stream->next()) std::cout << event->text << std::flush;
+//
+// Errors. What comes from outside (a file, a request, a chip) is a Result or the finish of a
+// stream, with a message that names the field and what was expected. Nothing here throws.
+//
+// Threads. Engine: every const function may be called from any number of threads at once. A
+// TokenStream belongs to one thread at a time; cancel() may be called from any. Streams may outlive
+// their engine: they then end with FinishReason::kCancelled.
+//
+// Bits. On the cpu backend the tokens of a request depend on the model, the request and the seed
+// alone: not on other requests, threads, or how long it waited.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "ferry/result.h"
+#include "ferry/sampling.h"
+
+namespace ferry {
+
+// A file of a model that is in memory instead of on disk.
+struct ModelFile {
+  std::string_view name;      // "config.json", "model.safetensors", …
+  std::string_view contents;  // stays where it is for as long as the engine lives
+};
+
+enum class KvDtype : uint8_t { kF32, kF16, kBF16 };
+
+struct LoadProgress {
+  int64_t bytes_done = 0;
+  int64_t bytes_total = 0;
+};
+
+struct EngineOptions {
+  // A path (directory, .gguf, first shard), an alias, or org/name in the Hugging Face cache.
+  std::string model;
+  std::vector<ModelFile> model_files;  // used instead of `model` where there are any
+
+  std::string backend = "cpu";
+  int device = 0;   // index among the backend's devices
+  int threads = 0;  // of a backend that computes with host threads; 0: one per physical core
+
+  // Longest sequence, prompt and output together. 0: what the model allows, but at most 8192, so
+  // that a model with a huge context does not take all memory for it unasked.
+  int64_t max_context = 0;
+  KvDtype kv_dtype = KvDtype::kF32;
+  int64_t block_size = 16;         // tokens per page of the cache
+  int64_t max_sequences = 16;      // computed together; [1, 1024]
+  int64_t max_batch_tokens = 512;  // per step; at least max_sequences
+  int64_t max_waiting = 256;       // requests beyond are refused with kBusy
+  // Tokens the cache holds over all sequences; at least max_context. 0: max_context for each of
+  // max_sequences, or fewer if that would take more than half of the memory that is free.
+  int64_t kv_tokens = 0;
+
+  // Called from load(), on its thread.
+  std::function<void(const LoadProgress&)> progress;
+  std::function<void(const std::string& line)> notice;  // the memory plan, before loading
+};
+
+// What the engine takes, to the byte; known before anything is loaded.
+struct MemoryPlan {
+  int64_t weights_bytes = 0;  // of the chip's memory; 0 where the file is used as it is mapped
+  int64_t file_bytes = 0;     // of the tensors in the file
+  int64_t kv_bytes = 0;
+  int64_t workspace_bytes = 0;
+  int64_t other_bytes = 0;  // logits and batch arrays
+  int64_t kv_tokens = 0;    // that the cache holds over all sequences
+};
+
+struct ModelInfo {
+  std::string name;          // as it was asked for
+  std::string architecture;  // "deepseek_v3"
+  std::string backend;
+  int64_t vocab_size = 0;  // ids the tokenizer knows
+  int64_t num_layers = 0;
+  int64_t hidden_size = 0;        // entries of an embedding
+  int64_t max_context = 0;        // of this engine
+  int64_t model_max_context = 0;  // of the model
+  std::vector<int32_t> eos_token_ids;
+  bool has_chat_format = false;     // false: render_chat() says why
+  SamplingParams default_sampling;  // from generation_config.json
+  MemoryPlan memory;
+};
+
+// A conversation, as the OpenAI API has it: messages and tools are JSON arrays.
+struct ChatPrompt {
+  std::string messages_json;
+  std::string tools_json;        // empty: no tools
+  std::optional<bool> thinking;  // none: what the model's chat format does by itself
+  std::string extra_json;        // further variables of the template, an object; empty: none
+  // The last message is the assistant's, unfinished: the answer goes on where it ends.
+  bool continue_last = false;
+};
+
+struct TextPrompt {
+  std::string text;
+  bool add_special = true;    // what the tokenizer puts in front by itself (<bos>)
+  bool parse_special = true;  // spellings of special tokens become those tokens
+};
+
+using Prompt = std::variant<TextPrompt, std::vector<int32_t>, ChatPrompt>;
+
+// What the answer must be. Compiled at submit(); masks keep every token to it.
+struct Constraint {
+  enum Kind : uint8_t { kJsonObject, kJsonSchema, kRegex, kChoice };
+  Kind kind = kJsonObject;
+  std::string text;                  // the schema as JSON text, or the regex
+  std::vector<std::string> choices;  // kChoice
+};
+
+// Whether a chat with tools may, must or must not call them.
+struct ToolChoice {
+  enum Kind : uint8_t { kAuto, kNone, kRequired, kNamed };
+  Kind kind = kAuto;
+  std::string name;  // kNamed
+};
+
+struct Request {
+  Prompt prompt;
+  SamplingParams sampling;
+  StopConditions stop;
+  int priority = 0;         // higher first
+  std::string cache_scope;  // the prefix cache is shared inside one scope only
+  std::optional<Constraint> constraint;
+  ToolChoice tool_choice;  // of a ChatPrompt with tools
+  bool parallel_tool_calls = true;
+};
+
+enum class FinishReason : uint8_t {
+  kStop,       // end of text, a stop token or a stop string
+  kLength,     // max_tokens, or the context is full
+  kToolCalls,  // the answer ends in calls of tools
+  kCancelled,  // cancel(), or the engine went away
+  kError,      // see Finish::error
+};
+std::string_view finish_reason_name(FinishReason reason);  // "stop", "length", …
+
+struct Finish {
+  FinishReason reason = FinishReason::kStop;
+  std::optional<Error> error;
+  std::string stop_string;  // the one that was met, or empty
+  int64_t prompt_tokens = 0;
+  int64_t cached_prompt_tokens = 0;  // of these, taken from the prefix cache
+  int64_t completion_tokens = 0;     // the end-of-text token included
+  int64_t reasoning_tokens = 0;      // of these, chosen before the reasoning ended
+  uint64_t seed = 0;                 // that the draws came from
+  double wait_seconds = 0;           // submitted → first computed
+  double prompt_seconds = 0;         // → first token
+  double decode_seconds = 0;         // → last token
+};
+
+// A piece of a tool call: id and name come with the first one, then pieces of the arguments.
+struct ToolCallPiece {
+  int64_t index = 0;
+  std::string id;
+  std::string name;
+  std::string arguments;
+};
+
+// What is new since the last event. Any part may be empty; `finish` is set on the last one.
+struct StreamEvent {
+  std::string text;       // the answer: whole UTF-8 characters, never a piece of a stop string
+  std::string reasoning;  // what the model thinks before it answers, without the markers
+  std::vector<ToolCallPiece> tool_calls;
+  std::vector<int32_t> tokens;       // every id chosen; text may follow later, when it is certain
+  int64_t num_reasoning_tokens = 0;  // of `tokens`, from the front: chosen before reasoning ended
+  std::vector<PositionLogprobs> logprobs;  // one per token where they were asked for
+  std::optional<Finish> finish;
+};
+
+namespace engine {
+class EngineCore;
+class StreamState;
+}  // namespace engine
+
+// The answer to one request. Destroying it cancels the request.
+class TokenStream {
+ public:
+  explicit TokenStream(std::shared_ptr<engine::StreamState> state);
+  ~TokenStream();
+  TokenStream(TokenStream&&) noexcept;
+  TokenStream& operator=(TokenStream&&) noexcept;
+
+  // Waits for the next event; none once the last one has been taken. What has piled up since the
+  // last call comes as one event.
+  std::optional<StreamEvent> next();
+  // The same, but gives up after `timeout` (0: at once); finished() tells the two cases apart.
+  std::optional<StreamEvent> next_within(std::chrono::milliseconds timeout);
+  // The last event has been taken.
+  bool finished() const;
+
+  // Ends the request within one step. The events that were made come first, the finish last.
+  void cancel();
+
+  int64_t prompt_tokens() const;
+
+ private:
+  std::shared_ptr<engine::StreamState> state_;
+};
+
+// A whole answer.
+struct Completion {
+  std::string text;
+  std::string reasoning;
+  std::vector<int32_t> tokens;
+  std::vector<PositionLogprobs> logprobs;
+  Finish finish;
+};
+
+struct EngineStats {
+  int64_t num_running = 0;
+  int64_t num_waiting = 0;
+  int64_t kv_tokens_free = 0;
+  int64_t num_preemptions = 0;      // since load()
+  int64_t prompt_tokens_total = 0;  // computed, recomputation included
+  int64_t output_tokens_total = 0;
+};
+
+class Engine {
+ public:
+  // Errors: no such model (kNotFound), a bad file (kInvalidInput), an architecture or format this
+  // build or chip can't run (kUnsupported), not enough memory (kOutOfMemory, with the numbers).
+  static Result<Engine> load(const EngineOptions& options);
+
+  ~Engine();  // cancels what is running
+  Engine(Engine&&) noexcept;
+  Engine& operator=(Engine&&) noexcept;
+
+  // Errors: a field out of its range, a prompt that does not fit the context (kInvalidInput), a
+  // full queue (kBusy), a chip that failed earlier (kDevice).
+  Result<TokenStream> submit(const Request& request) const;
+  // submit() and wait for the end. A finish with kError comes out as the error.
+  Result<Completion> complete(const Request& request) const;
+
+  const ModelInfo& info() const;
+  EngineStats stats() const;
+
+  // The ids a prompt becomes; what submit() would compute.
+  Result<std::vector<int32_t>> tokenize(const Prompt& prompt) const;
+  // Errors: an id out of range. Bytes that are no UTF-8 become U+FFFD.
+  Result<std::string> detokenize(const std::vector<int32_t>& tokens) const;
+  // The bytes of one token, which may be a piece of a character. Empty for an unknown id.
+  std::string token_bytes(int32_t token) const;
+  // The text a conversation becomes before it is tokenised.
+  Result<std::string> render_chat(const ChatPrompt& chat) const;
+
+ private:
+  explicit Engine(std::unique_ptr<engine::EngineCore> core);
+  std::unique_ptr<engine::EngineCore> core_;
+};
+
+}  // namespace ferry

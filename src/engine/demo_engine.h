@@ -1,0 +1,75 @@
+// For the tests of this folder: engines over the built-in model of the source tree.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "device/backend.h"
+#include "ferry/ferry.h"
+
+namespace ferry::engine {
+
+// The backends that compute on the host; "cpu" comes first where this build has it.
+inline std::vector<std::string> host_backends() {
+  std::vector<std::string> names;
+  for (const BackendEntry* entry : all_backends()) {
+    if (entry->name == "cpu" || entry->name == "reference") names.emplace_back(entry->name);
+  }
+  return names;
+}
+
+inline EngineOptions demo_options() {
+  EngineOptions options;
+  options.backend = host_backends().front();
+  options.model = FERRY_SOURCE_DIR "/demo";
+  options.threads = 1;
+  options.max_context = 256;
+  return options;
+}
+
+inline Engine load_engine(const EngineOptions& options) {
+  Result<Engine> engine = Engine::load(options);
+  if (!engine.ok()) {
+    ADD_FAILURE() << engine.error().message;
+    std::abort();  // nothing in the test makes sense without it
+  }
+  return std::move(engine).value();
+}
+
+// A question as the chat template of the built-in model writes it.
+inline std::string question(const std::string& text, bool thinking = true) {
+  return "<｜begin▁of▁sentence｜><｜User｜>" + text + "<｜Assistant｜>" +
+         (thinking ? "<think>" : "</think>");
+}
+
+inline Request greedy(const std::string& prompt, int64_t max_tokens) {
+  Request request;
+  request.prompt = TextPrompt{prompt, false, true};
+  request.sampling.temperature = 0;
+  request.stop.max_tokens = max_tokens;
+  return request;
+}
+
+inline Completion drain(TokenStream& stream) {
+  Completion completion;
+  while (std::optional<StreamEvent> event = stream.next()) {
+    completion.text += event->text;
+    completion.reasoning += event->reasoning;
+    completion.tokens.insert(completion.tokens.end(), event->tokens.begin(), event->tokens.end());
+    completion.logprobs.insert(completion.logprobs.end(), event->logprobs.begin(),
+                               event->logprobs.end());
+    if (event->finish.has_value()) completion.finish = *event->finish;
+  }
+  return completion;
+}
+
+inline Completion complete(const Engine& engine, const Request& request) {
+  Result<Completion> completion = engine.complete(request);
+  if (completion.ok()) return std::move(completion).value();
+  ADD_FAILURE() << completion.error().message;
+  return {};
+}
+
+}  // namespace ferry::engine

@@ -1,0 +1,98 @@
+// The promise of include/ferry/ferry.h: what a request gets does not depend on its company, on
+// threads, on how its prompt was cut or on being thrown out and computed again. Log-probabilities
+// are compared bit for bit, and with them the logits they come from.
+#include <cstring>
+
+#include "engine/demo_engine.h"
+
+namespace ferry::engine {
+namespace {
+
+// Sixteen requests of all kinds: lengths, seeds, filters, penalties. Two answers are long enough to
+// meet in the cache however fast the machine is, and too long for a small one to hold both.
+std::vector<Request> company() {
+  std::vector<Request> requests;
+  for (int i = 0; i < 16; ++i) {
+    std::string text =
+        "Please compute " + std::to_string(17 * i + 3) + " + " + std::to_string(311 - 9 * i) + ".";
+    for (int k = 0; k < i % 5; ++k) text += " Count the letters of strawberry.";
+    Request request = greedy(question(text, i % 2 == 0), i % 8 == 0 ? 140 : 12 + i % 7);
+    request.sampling.temperature = i % 4 == 0 ? 0.0 : 1.5;
+    request.sampling.seed = 1000 + i;
+    request.sampling.logprobs = 5;
+    if (i % 3 == 1) request.sampling.top_p = 0.9;
+    if (i % 3 == 2) request.sampling.repetition_penalty = 1.2;
+    request.stop.ignore_eos = true;
+    requests.push_back(std::move(request));
+  }
+  return requests;
+}
+
+void expect_same_bits(const Completion& a, const Completion& b, size_t request) {
+  EXPECT_EQ(a.tokens, b.tokens) << "request " << request;
+  EXPECT_EQ(a.text, b.text) << "request " << request;
+  ASSERT_EQ(a.logprobs.size(), b.logprobs.size());
+  for (size_t i = 0; i < a.logprobs.size(); ++i) {
+    const auto expect_same = [&](const TokenLogprob& x, const TokenLogprob& y) {
+      EXPECT_EQ(x.token, y.token);
+      EXPECT_EQ(std::memcmp(&x.logprob, &y.logprob, sizeof x.logprob), 0)
+          << "request " << request << ", token " << i << ": " << x.logprob << ", " << y.logprob;
+    };
+    expect_same(a.logprobs[i].chosen, b.logprobs[i].chosen);
+    ASSERT_EQ(a.logprobs[i].top.size(), b.logprobs[i].top.size());
+    for (size_t k = 0; k < a.logprobs[i].top.size(); ++k) {
+      expect_same(a.logprobs[i].top[k], b.logprobs[i].top[k]);
+    }
+  }
+}
+
+std::vector<Completion> one_by_one(const Engine& engine, const std::vector<Request>& requests) {
+  std::vector<Completion> completions;
+  for (const Request& request : requests) completions.push_back(complete(engine, request));
+  return completions;
+}
+
+std::vector<Completion> together(const Engine& engine, const std::vector<Request>& requests) {
+  std::vector<TokenStream> streams;
+  for (const Request& request : requests) {
+    Result<TokenStream> stream = engine.submit(request);
+    EXPECT_TRUE(stream.ok());
+    streams.push_back(std::move(stream).value());
+  }
+  std::vector<Completion> completions;
+  for (TokenStream& stream : streams) completions.push_back(drain(stream));
+  return completions;
+}
+
+class EngineBits : public ::testing::TestWithParam<std::string> {
+ protected:
+  EngineOptions options() const {
+    EngineOptions options = demo_options();
+    options.backend = GetParam();
+    return options;
+  }
+};
+
+TEST_P(EngineBits, AloneAmongOthersThreadsChunksAndPreemption) {
+  const std::vector<Request> requests = company();
+  const std::vector<Completion> alone = one_by_one(load_engine(options()), requests);
+
+  EngineOptions kinds[4] = {options(), options(), options(), options()};
+  kinds[1].threads = 2;
+  kinds[2].max_batch_tokens = 16;  // prompts in small pieces between the others' tokens
+  kinds[3].kv_tokens = 256;        // pages for a few of them: the others wait or are thrown out
+  kinds[3].block_size = 8;
+  for (size_t kind = 0; kind < 4; ++kind) {
+    const Engine engine = load_engine(kinds[kind]);
+    const std::vector<Completion> completions = together(engine, requests);
+    for (size_t i = 0; i < requests.size(); ++i) expect_same_bits(alone[i], completions[i], i);
+    const EngineStats stats = engine.stats();
+    EXPECT_EQ(stats.num_preemptions > 0, kind == 3) << "kind " << kind;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, EngineBits, ::testing::ValuesIn(host_backends()),
+                         [](const auto& backend) { return backend.param; });
+
+}  // namespace
+}  // namespace ferry::engine

@@ -1,0 +1,227 @@
+// See engine_core.h.
+#include "engine/engine_core.h"
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "base/check.h"
+#include "engine/output_text.h"
+#include "sample/params.h"
+
+namespace ferry::engine {
+namespace {
+
+Result<disk::ModelSource> open_source(const EngineOptions& options) {
+  if (options.model_files.empty()) return disk::open_model(options.model);
+  std::vector<disk::MemoryFile> files;
+  for (const ModelFile& file : options.model_files) {
+    files.push_back(
+        {std::string(file.name),
+         {reinterpret_cast<const uint8_t*>(file.contents.data()), file.contents.size()}});
+  }
+  return disk::open_model_from_memory(options.model, std::move(files));
+}
+
+Result<LoadedModel> measure_weights(const disk::ModelSource& source,
+                                    const std::shared_ptr<Backend>& backend,
+                                    const EngineOptions& options) {
+  LoadOptions load{.max_context = options.max_context,
+                   .kv_dtype = kv_dtype_of(options.kv_dtype),
+                   .measure_only = true};
+  if (load.max_context == 0) {
+    // What the model allows is known only once its config was read.
+    FERRY_TRY(const LoadedModel longest, load_model(source, backend, load));
+    load.max_context = std::min(longest.max_context, kDefaultMaxContext);
+  }
+  return load_model(source, backend, load);
+}
+
+Result<LoadedModel> load_weights(const disk::ModelSource& source, std::shared_ptr<Backend> backend,
+                                 const EngineOptions& options, const Sizing& sizing) {
+  LoadOptions load{.max_context = sizing.limits.batch.max_context,
+                   .kv_dtype = sizing.limits.cache.dtype,
+                   .threads = options.threads};
+  if (options.progress) {
+    load.progress = [&options](int64_t done, int64_t total) { options.progress({done, total}); };
+  }
+  return load_model(source, std::move(backend), load);
+}
+
+ModelInfo describe(const disk::ModelSource& source, const LoadedModel& model,
+                   const Sizing& sizing) {
+  ModelInfo info;
+  info.name = source.name;
+  info.architecture = model.spec().architecture;
+  info.backend = model.backend->spec().backend;
+  info.num_layers = model.spec().num_hidden_layers;
+  info.hidden_size = model.spec().hidden_size;
+  info.max_context = sizing.limits.batch.max_context;
+  info.model_max_context = model.spec().max_position_embeddings;
+  info.memory = {.weights_bytes = model.weights_bytes,
+                 .file_bytes = source.checkpoint.data_bytes(),
+                 .kv_bytes = sizing.plan.kv_bytes,
+                 .workspace_bytes = sizing.plan.workspace_bytes,
+                 .other_bytes = sizing.plan.logits_bytes + sizing.plan.index_bytes,
+                 .kv_tokens = sizing.limits.cache.num_pages * sizing.limits.cache.block_size};
+  return info;
+}
+
+uint64_t random_seed() {
+  std::random_device device;
+  return (static_cast<uint64_t>(device()) << 32) | device();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<EngineCore>> EngineCore::load(const EngineOptions& options) {
+  FERRY_TRY_VOID(check_options(options));
+  FERRY_TRY(const disk::ModelSource source, open_source(options));
+  FERRY_TRY(auto tokenizer, read_tokenizer(source));
+  FERRY_TRY(auto eos_token_ids, read_eos_token_ids(source, tokenizer));
+  FERRY_TRY(auto default_sampling, read_default_sampling(source));
+  FERRY_TRY(auto backend, open_backend(options.backend, {options.device, options.threads}));
+
+  // First without weights: what will not fit is said before anything is read.
+  FERRY_TRY(const LoadedModel measured, measure_weights(source, backend, options));
+  FERRY_TRY(const MemoryInfo memory, backend->memory_info());
+  const int64_t file_bytes = source.checkpoint.data_bytes();
+  FERRY_TRY(const Sizing sizing,
+            choose_sizes(*measured.model, measured.weights_bytes, file_bytes, options, memory));
+  if (options.notice) options.notice(describe_plan(sizing, memory, file_bytes));
+  FERRY_TRY(auto model, load_weights(source, backend, options, sizing));
+
+  ChatText chat(source, tokenizer);
+  std::unique_ptr<EngineCore> core(
+      new EngineCore(std::move(tokenizer), std::move(chat), std::move(model)));
+  core->info_ = describe(source, core->model_, sizing);
+  core->info_.vocab_size =
+      std::min<int64_t>(core->tokenizer_.vocab_size(), core->model_.spec().vocab_size);
+  core->info_.eos_token_ids = std::move(eos_token_ids);
+  core->info_.default_sampling = std::move(default_sampling);
+  core->info_.has_chat_format = core->chat_.usable();
+
+  FERRY_TRY(auto runner, Runner::create(backend, *core->model_.model,
+                                        {.batch = sizing.limits.batch,
+                                         .cache = sizing.limits.cache,
+                                         .workspace_bytes = sizing.plan.workspace_bytes}));
+  const SchedulerLimits limits{.block_size = options.block_size,
+                               .num_pages = sizing.limits.cache.num_pages,
+                               .max_batch_tokens = options.max_batch_tokens,
+                               .max_sequences = options.max_sequences};
+  core->loop_ = std::make_unique<EngineLoop>(std::move(runner), limits, options.max_waiting);
+  return core;
+}
+
+Status EngineCore::check_prompt(const std::vector<int32_t>& tokens) const {
+  if (tokens.empty()) return invalid_input("prompt: has no tokens; at least one is needed");
+  if (static_cast<int64_t>(tokens.size()) >= info_.max_context) {
+    return invalid_input("prompt: {} tokens; the context of {} tokens must also hold the answer",
+                         tokens.size(), info_.max_context);
+  }
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] < 0 || tokens[i] >= info_.vocab_size) {
+      return invalid_input("prompt: token {} is {}; ids of this model are 0 to {}", i, tokens[i],
+                           info_.vocab_size - 1);
+    }
+  }
+  return {};
+}
+
+Result<std::vector<int32_t>> EngineCore::tokenize(const Prompt& prompt) const {
+  if (const auto* tokens = std::get_if<std::vector<int32_t>>(&prompt)) return *tokens;
+  if (const auto* text = std::get_if<TextPrompt>(&prompt)) {
+    return tokenizer_.encode(
+        text->text, {.add_special = text->add_special, .parse_special = text->parse_special});
+  }
+  FERRY_TRY(const std::string text, render(std::get<ChatPrompt>(prompt)));
+  return encode_chat(text);
+}
+
+// The template has written all special tokens there are to be.
+std::vector<int32_t> EngineCore::encode_chat(const std::string& text) const {
+  return tokenizer_.encode(text, {.add_special = false, .parse_special = true});
+}
+
+Result<std::shared_ptr<StreamState>> EngineCore::submit(const Request& request) const {
+  FERRY_TRY_VOID(sample::validate(request.sampling, info_.vocab_size));
+  FERRY_TRY_VOID(sample::validate(request.stop, info_.vocab_size));
+  GenerationInput input;
+  std::optional<text::ReasoningSplitter> splitter;
+  if (const auto* chat = std::get_if<ChatPrompt>(&request.prompt)) {
+    FERRY_TRY(const std::string text, render(*chat));
+    input.prompt = encode_chat(text);
+    splitter.emplace(opens_reasoning(*chat, text));
+  } else {
+    FERRY_TRY(input.prompt, tokenize(request.prompt));
+  }
+  FERRY_TRY_VOID(check_prompt(input.prompt));
+  input.sampling = request.sampling;
+  input.stop = request.stop;
+  input.seed = request.sampling.seed.value_or(random_seed());
+  input.eos_token_ids = info_.eos_token_ids;
+  input.vocab_size = info_.vocab_size;
+  input.max_context = info_.max_context;
+  input.text = std::make_unique<TokenText>(tokenizer_, request.stop.strings, std::move(splitter));
+  return loop_->submit(std::move(input));
+}
+
+}  // namespace ferry::engine
+
+namespace ferry {
+
+Engine::Engine(std::unique_ptr<engine::EngineCore> core) : core_(std::move(core)) {}
+Engine::~Engine() = default;
+Engine::Engine(Engine&&) noexcept = default;
+Engine& Engine::operator=(Engine&&) noexcept = default;
+
+Result<Engine> Engine::load(const EngineOptions& options) {
+  FERRY_TRY(auto core, engine::EngineCore::load(options));
+  return Engine(std::move(core));
+}
+
+Result<TokenStream> Engine::submit(const Request& request) const {
+  FERRY_TRY(auto state, core_->submit(request));
+  return TokenStream(std::move(state));
+}
+
+Result<Completion> Engine::complete(const Request& request) const {
+  FERRY_TRY(auto stream, submit(request));
+  Completion completion;
+  while (std::optional<StreamEvent> event = stream.next()) {
+    completion.text += event->text;
+    completion.reasoning += event->reasoning;
+    completion.tokens.insert(completion.tokens.end(), event->tokens.begin(), event->tokens.end());
+    completion.logprobs.insert(completion.logprobs.end(), event->logprobs.begin(),
+                               event->logprobs.end());
+    if (event->finish.has_value()) completion.finish = *std::move(event->finish);
+  }
+  if (completion.finish.error.has_value()) return *completion.finish.error;
+  return completion;
+}
+
+const ModelInfo& Engine::info() const { return core_->info(); }
+EngineStats Engine::stats() const { return core_->stats(); }
+
+Result<std::vector<int32_t>> Engine::tokenize(const Prompt& prompt) const {
+  return core_->tokenize(prompt);
+}
+
+Result<std::string> Engine::detokenize(const std::vector<int32_t>& tokens) const {
+  for (int32_t token : tokens) {
+    if (token >= 0 && token < core_->info().vocab_size) continue;
+    return invalid_input("tokens: {} is not an id of this model (0 to {})", token,
+                         core_->info().vocab_size - 1);
+  }
+  return core_->tokenizer().decode(tokens, true);
+}
+
+std::string Engine::token_bytes(int32_t token) const {
+  return std::string(core_->tokenizer().token_bytes(token));
+}
+
+Result<std::string> Engine::render_chat(const ChatPrompt& chat) const {
+  return core_->render(chat);
+}
+
+}  // namespace ferry

@@ -1,0 +1,42 @@
+// EngineCore: what stands behind ferry::Engine — the loaded model, its text side and the loop. The
+// only place where tokens and text meet.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "engine/chat_text.h"
+#include "engine/engine_loop.h"
+#include "engine/memory_sizing.h"
+#include "engine/model_loader.h"
+#include "engine/model_text.h"
+
+namespace ferry::engine {
+
+class EngineCore {
+ public:
+  static Result<std::unique_ptr<EngineCore>> load(const EngineOptions& options);
+
+  Result<std::shared_ptr<StreamState>> submit(const Request& request) const;
+  Result<std::vector<int32_t>> tokenize(const Prompt& prompt) const;
+  Result<std::string> render(const ChatPrompt& chat) const { return chat_.render(chat); }
+
+  const ModelInfo& info() const { return info_; }
+  const text::Tokenizer& tokenizer() const { return tokenizer_; }
+  EngineStats stats() const { return loop_->stats(); }
+
+ private:
+  EngineCore(text::Tokenizer tokenizer, ChatText chat, LoadedModel model)
+      : tokenizer_(std::move(tokenizer)), chat_(std::move(chat)), model_(std::move(model)) {}
+
+  std::vector<int32_t> encode_chat(const std::string& text) const;
+  Status check_prompt(const std::vector<int32_t>& tokens) const;
+
+  text::Tokenizer tokenizer_;
+  ChatText chat_;
+  LoadedModel model_;
+  ModelInfo info_;
+  std::unique_ptr<EngineLoop> loop_;  // last: it uses the model until it is gone
+};
+
+}  // namespace ferry::engine

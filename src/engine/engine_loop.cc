@@ -1,0 +1,160 @@
+// See engine_loop.h.
+#include "engine/engine_loop.h"
+
+#include <utility>
+
+#include "base/check.h"
+
+namespace ferry::engine {
+
+EngineLoop::EngineLoop(Runner runner, const SchedulerLimits& limits, int64_t max_waiting)
+    : runner_(std::move(runner)),
+      scheduler_(limits),
+      block_size_(limits.block_size),
+      max_waiting_(max_waiting) {
+  publish_stats();
+  thread_ = std::thread([this] { run(); });
+}
+
+EngineLoop::~EngineLoop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  doorbell_->ring();
+  thread_.join();
+}
+
+Result<std::shared_ptr<StreamState>> EngineLoop::submit(GenerationInput input) {
+  auto generation = std::make_unique<Generation>(std::move(input), doorbell_);
+  CHECK(scheduler_.fits(generation->max_tokens()));
+  std::shared_ptr<StreamState> stream = generation->stream();
+  {
+    std::lock_guard lock(mutex_);
+    if (failure_.has_value()) return *failure_;
+    const int64_t num_waiting = stats_.num_waiting + static_cast<int64_t>(queue_.size());
+    if (num_waiting >= max_waiting_) {
+      return busy("{} requests are waiting already, which is the limit; try again later",
+                  num_waiting);
+    }
+    queue_.push_back(std::move(generation));
+  }
+  doorbell_->ring();
+  return stream;
+}
+
+EngineStats EngineLoop::stats() const {
+  std::lock_guard lock(mutex_);
+  EngineStats stats = stats_;
+  stats.num_waiting += static_cast<int64_t>(queue_.size());
+  return stats;
+}
+
+void EngineLoop::run() {
+  while (take_in()) {
+    drop_cancelled();
+    if (live_.empty()) {
+      publish_stats();
+      doorbell_->wait();
+      continue;
+    }
+    step();
+    publish_stats();
+  }
+  for (auto& [id, generation] : live_) generation->cancel();
+}
+
+// False: the engine is going away.
+bool EngineLoop::take_in() {
+  std::vector<std::unique_ptr<Generation>> arrived;
+  bool stopping = false;
+  {
+    std::lock_guard lock(mutex_);
+    arrived.swap(queue_);
+    stats_.num_waiting += static_cast<int64_t>(arrived.size());  // they still wait
+    stopping = stopping_;
+  }
+  for (std::unique_ptr<Generation>& generation : arrived) {
+    const SequenceId id = ++last_id_;
+    scheduler_.add(id, generation->num_prompt_tokens(), generation->max_tokens());
+    live_.emplace(id, std::move(generation));
+  }
+  return !stopping;
+}
+
+void EngineLoop::drop_cancelled() {
+  for (auto it = live_.begin(); it != live_.end();) {
+    const auto current = it++;
+    if (!current->second->stream()->cancel_requested()) continue;
+    current->second->cancel();
+    end(current->first);
+  }
+}
+
+void EngineLoop::end(SequenceId id) {
+  scheduler_.remove(id);
+  live_.erase(id);
+}
+
+void EngineLoop::step() {
+  const Schedule schedule = scheduler_.next();
+  CHECK(!schedule.chunks.empty());
+  std::vector<nn::BatchInput> inputs;
+  inputs.reserve(schedule.chunks.size());
+  for (const Chunk& chunk : schedule.chunks) {
+    Generation& generation = *live_.at(chunk.id);
+    generation.computing();
+    inputs.push_back(
+        {.tokens = generation.tokens().subspan(chunk.begin, chunk.count),
+         .first_position = chunk.begin,
+         .pages = scheduler_.pages(chunk.id),
+         .decode = chunk.decode,
+         .logits = chunk.wants_logits ? nn::WantedLogits::kLast : nn::WantedLogits::kNone});
+    if (!chunk.decode) prompt_tokens_total_ += chunk.count;
+  }
+  runner_.launch(inputs);
+  Result<std::span<float>> logits = runner_.wait();
+  scheduler_.computed(schedule);
+  if (!logits.ok()) {
+    fail_all(logits.error());
+    return;
+  }
+  const auto vocab_size = static_cast<size_t>(runner_.vocab_size());
+  size_t row = 0;
+  for (const Chunk& chunk : schedule.chunks) {
+    if (!chunk.wants_logits) continue;
+    ++output_tokens_total_;
+    if (live_.at(chunk.id)->advance(logits->subspan(row++ * vocab_size, vocab_size))) {
+      end(chunk.id);
+    } else {
+      scheduler_.append(chunk.id);
+    }
+  }
+}
+
+// A chip that failed once is not asked again: what it would answer can't be trusted.
+void EngineLoop::fail_all(const Error& error) {
+  {
+    std::lock_guard lock(mutex_);
+    failure_ = error;
+    for (std::unique_ptr<Generation>& generation : queue_) generation->fail(error);
+    queue_.clear();
+  }
+  while (!live_.empty()) {
+    live_.begin()->second->fail(error);
+    end(live_.begin()->first);
+  }
+}
+
+void EngineLoop::publish_stats() {
+  const SchedulerStats now = scheduler_.stats();
+  std::lock_guard lock(mutex_);
+  stats_ = {.num_running = now.num_running,
+            .num_waiting = now.num_waiting,
+            .kv_tokens_free = now.num_free_pages * block_size_,
+            .num_preemptions = now.num_preemptions,
+            .prompt_tokens_total = prompt_tokens_total_,
+            .output_tokens_total = output_tokens_total_};
+}
+
+}  // namespace ferry::engine

@@ -1,0 +1,118 @@
+// See generation.h.
+#include "engine/generation.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace ferry::engine {
+namespace {
+
+int64_t last_token_count(const GenerationInput& input) {
+  const auto prompt = static_cast<int64_t>(input.prompt.size());
+  CHECK(prompt >= 1 && prompt < input.max_context);
+  const int64_t room = input.max_context - prompt;
+  return prompt + (input.stop.max_tokens > 0 ? std::min(input.stop.max_tokens, room) : room);
+}
+
+std::vector<int32_t> all_stop_ids(const GenerationInput& input) {
+  std::vector<int32_t> ids = input.stop.token_ids;
+  if (!input.stop.ignore_eos) {
+    ids.insert(ids.end(), input.eos_token_ids.begin(), input.eos_token_ids.end());
+  }
+  return ids;
+}
+
+double seconds_between(Generation::Clock::time_point from, Generation::Clock::time_point to) {
+  const Generation::Clock::time_point never{};
+  if (from == never || to == never) return 0;
+  return std::chrono::duration<double>(to - from).count();
+}
+
+}  // namespace
+
+Generation::Generation(GenerationInput input, std::shared_ptr<Doorbell> doorbell)
+    : stream_(std::make_shared<StreamState>(std::move(doorbell), input.prompt.size())),
+      num_prompt_tokens_(static_cast<int64_t>(input.prompt.size())),
+      max_tokens_(last_token_count(input)),
+      min_output_tokens_(input.stop.min_tokens),
+      stop_ids_(all_stop_ids(input)),
+      sampler_(std::move(input.sampling), input.seed, input.vocab_size, input.prompt),
+      text_(std::move(input.text)) {
+  tokens_ = std::move(input.prompt);
+}
+
+void Generation::computing() {
+  if (started_ == Clock::time_point{}) started_ = Clock::now();
+}
+
+bool Generation::advance(std::span<float> logits) {
+  const int64_t num_before = static_cast<int64_t>(tokens_.size()) - num_prompt_tokens_;
+  const std::span<const int32_t> forbidden = num_before < min_output_tokens_
+                                                 ? std::span<const int32_t>(stop_ids_)
+                                                 : std::span<const int32_t>();
+  Result<sample::Choice> choice = sampler_.sample(logits, forbidden);
+  if (!choice.ok()) {
+    fail(choice.error());
+    return true;
+  }
+  last_token_ = Clock::now();
+  if (num_before == 0) first_token_ = last_token_;
+  const int32_t token = choice->token;
+  tokens_.push_back(token);
+  StreamEvent event;
+  event.tokens.push_back(token);
+  if (choice->logprobs.has_value()) event.logprobs.push_back(std::move(*choice->logprobs));
+
+  if (std::find(stop_ids_.begin(), stop_ids_.end(), token) != stop_ids_.end()) {
+    end(FinishReason::kStop, std::move(event));
+    return true;
+  }
+  if (text_ != nullptr) {
+    if (text_->reasoning()) {
+      ++num_reasoning_tokens_;
+      event.num_reasoning_tokens = 1;
+    }
+    OutputText::Piece piece = text_->push(token, num_before + 1 >= min_output_tokens_);
+    event.text = std::move(piece.text);
+    event.reasoning = std::move(piece.reasoning);
+    if (!text_->stop_string().empty()) {
+      end(FinishReason::kStop, std::move(event));
+      return true;
+    }
+  }
+  if (static_cast<int64_t>(tokens_.size()) >= max_tokens_) {
+    end(FinishReason::kLength, std::move(event));
+    return true;
+  }
+  stream_->push(std::move(event));
+  return false;
+}
+
+void Generation::fail(const Error& error) {
+  StreamEvent event;
+  event.finish.emplace().error = error;
+  end(FinishReason::kError, std::move(event));
+}
+
+void Generation::end(FinishReason reason, StreamEvent event) {
+  if (!event.finish.has_value()) event.finish.emplace();
+  Finish& finish = *event.finish;
+  finish.reason = reason;
+  if (text_ != nullptr) {
+    OutputText::Piece rest = text_->finish();
+    event.text += rest.text;
+    event.reasoning += rest.reasoning;
+    finish.stop_string = text_->stop_string();
+  }
+  finish.prompt_tokens = num_prompt_tokens_;
+  finish.completion_tokens = static_cast<int64_t>(tokens_.size()) - num_prompt_tokens_;
+  finish.reasoning_tokens = num_reasoning_tokens_;
+  finish.seed = sampler_.seed();
+  finish.wait_seconds = seconds_between(submitted_, started_);
+  finish.prompt_seconds = seconds_between(started_, first_token_);
+  finish.decode_seconds = seconds_between(first_token_, last_token_);
+  stream_->push(std::move(event));
+}
+
+}  // namespace ferry::engine

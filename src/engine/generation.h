@@ -1,0 +1,83 @@
+// Generation: one request at work. It owns what only this request has — its tokens, sampler, text
+// and clock — and turns the logits of one position into one more token, or the end.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/stream_state.h"
+#include "sample/sampler.h"
+
+namespace ferry::engine {
+
+// Tokens → text, with stop strings. Implemented over the tokenizer in engine/output_text.h.
+class OutputText {
+ public:
+  struct Piece {
+    std::string text;
+    std::string reasoning;
+  };
+  virtual ~OutputText() = default;
+  // `look_for_stops`: min_tokens is reached.
+  virtual Piece push(int32_t token, bool look_for_stops) = 0;
+  // What was held back; the text has ended.
+  virtual Piece finish() = 0;
+  // The stop string that was met; empty: none so far.
+  virtual const std::string& stop_string() const = 0;
+  // The tokens pushed so far are still thoughts, not the answer.
+  virtual bool reasoning() const = 0;
+};
+
+struct GenerationInput {
+  std::vector<int32_t> prompt;
+  SamplingParams sampling;  // validated
+  StopConditions stop;      // validated
+  uint64_t seed = 0;
+  std::vector<int32_t> eos_token_ids;
+  int64_t vocab_size = 0;   // ids the tokenizer knows
+  int64_t max_context = 0;  // prompt.size() < max_context
+  std::unique_ptr<OutputText> text;
+};
+
+class Generation {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  Generation(GenerationInput input, std::shared_ptr<Doorbell> doorbell);
+
+  const std::shared_ptr<StreamState>& stream() const { return stream_; }
+  std::span<const int32_t> tokens() const { return tokens_; }
+  int64_t num_prompt_tokens() const { return num_prompt_tokens_; }
+  // Prompt and output together never exceed this.
+  int64_t max_tokens() const { return max_tokens_; }
+
+  void computing();  // its first chunk is about to run
+  // Chooses the next token and publishes it. True: the request has ended with it.
+  bool advance(std::span<float> logits);
+  // Ends it from outside.
+  void cancel() { end(FinishReason::kCancelled, {}); }
+  void fail(const Error& error);
+
+ private:
+  void end(FinishReason reason, StreamEvent event);
+
+  std::shared_ptr<StreamState> stream_;
+  std::vector<int32_t> tokens_;
+  int64_t num_prompt_tokens_;
+  int64_t max_tokens_;
+  int64_t min_output_tokens_;
+  std::vector<int32_t> stop_ids_;
+  sample::Sampler sampler_;
+  std::unique_ptr<OutputText> text_;
+  int64_t num_reasoning_tokens_ = 0;
+  Clock::time_point submitted_ = Clock::now();
+  Clock::time_point started_{};
+  Clock::time_point first_token_{};
+  Clock::time_point last_token_{};
+};
+
+}  // namespace ferry::engine

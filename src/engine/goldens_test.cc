@@ -1,0 +1,120 @@
+// Every model and format of the shared reference set against its logits, whole and stepwise, on
+// every backend of this build that has a device.
+#include <gtest/gtest.h>
+
+#include "engine/testing.h"
+
+namespace ferry::engine {
+namespace {
+
+using namespace engine::testing;
+
+constexpr float kLimit = 1e-3f;
+
+std::vector<float> read_floats(const std::string& path) {
+  const std::string bytes = disk::testing::read_bytes(path);
+  std::vector<float> values(bytes.size() / sizeof(float));
+  std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
+  return values;
+}
+
+std::vector<int32_t> read_tokens(const std::string& path) {
+  return parse(disk::testing::read_bytes(path)).get<std::vector<int32_t>>();
+}
+
+std::vector<std::string> backends_here() {
+  std::vector<std::string> names;
+  for (const BackendEntry* entry : all_backends()) {
+    std::string why;
+    if (entry->count_devices(&why) > 0) names.emplace_back(entry->name);
+  }
+  return names;
+}
+
+struct Variant {
+  const char* model;
+  const char* file;    // of the model, in its folder
+  const char* logits;  // logits-LOGITS-N-KIND.f32
+};
+
+constexpr Variant kVariants[] = {
+    {"llama", "hf", "f32"},
+    {"llama", "model-Q4_K_M.gguf", "Q4_K_M-dq"},
+    {"llama", "model-Q5_K_M.gguf", "Q5_K_M-dq"},
+    {"llama", "model-Q6_K.gguf", "Q6_K-dq"},
+    {"llama", "model-Q2_K.gguf", "Q2_K-dq"},
+    {"llama", "model-Q3_K_M.gguf", "Q3_K_M-dq"},
+    {"llama", "model-IQ4_XS.gguf", "IQ4_XS-dq"},
+    {"llama", "model-f32.gguf", "f32"},
+    {"qwen2", "hf", "f32"},
+    {"qwen2", "model-f32.gguf", "f32"},
+    {"qwen2", "model-Q8_0.gguf", "Q8_0-dq"},
+    {"qwen2", "model-Q4_0.gguf", "Q4_0-dq"},
+    {"qwen3", "hf", "f32"},
+    {"qwen3", "model-f32.gguf", "f32"},
+    {"qwen3", "model-Q4_K_M.gguf", "Q4_K_M-dq"},
+    {"qwen3moe", "hf", "f32"},
+    {"qwen3moe", "model-f32.gguf", "f32"},
+    {"qwen3moe", "model-MXFP4.gguf", "MXFP4-dq"},
+    {"deepseek-v2-lite", "hf", "f32"},
+    {"deepseek-v2-lite", "model-f32.gguf", "f32"},
+    {"deepseek-v2-lite", "model-Q4_K_M.gguf", "Q4_K_M-dq"},
+    {"deepseek-v2-lite", "model-Q2_K.gguf", "Q2_K-dq"},
+    {"deepseek-v3", "hf", "f32"},
+    {"deepseek-v3", "hf-fp8", "hf-fp8"},
+    {"deepseek-v3", "model-f32.gguf", "f32"},
+    {"deepseek-v3", "model-Q4_K_M.gguf", "Q4_K_M-dq"},
+};
+
+// The f32 logits come for three lists and both kinds, the others for one list as a prompt; every
+// list is run both ways all the same.
+void expect_goldens(const std::string& folder, const Variant& variant, const LoadedModel& model) {
+  const std::string prefix = fmt::format("{}/{}/", folder, variant.model);
+  int num_compared = 0;
+  for (int n : {1, 7, 40}) {
+    const std::string golden = fmt::format("{}logits-{}-{}-", prefix, variant.logits, n);
+    const std::vector<float> prefill = read_floats(golden + "prefill.f32");
+    if (prefill.empty()) continue;
+    ++num_compared;
+    const std::vector<int32_t> tokens = read_tokens(fmt::format("{}tokens-{}.json", prefix, n));
+    EXPECT_LE(max_difference(logits_of(model, tokens), prefill), kLimit)
+        << variant.model << " " << variant.file << " " << n << " prefill";
+    std::vector<float> step = read_floats(golden + "step.f32");
+    if (step.empty()) step = prefill;
+    EXPECT_LE(max_difference(logits_of(model, tokens, {.prefill = n / 2}), step), kLimit)
+        << variant.model << " " << variant.file << " " << n << " step";
+  }
+  EXPECT_GT(num_compared, 0) << variant.model << " " << variant.file;
+}
+
+TEST(SharedGoldens, LogitsOfEveryModelAndFormat) {
+  const std::string shared = disk::testing::shared_folder();
+  if (shared.empty()) GTEST_SKIP() << "no shared reference files here";
+  for (const std::string& name : backends_here()) {
+    const std::shared_ptr<Backend> backend = backend_named(name, 2);
+    for (const Variant& variant : kVariants) {
+      SCOPED_TRACE(name);
+      const std::string folder = shared + "/goldens";
+      const LoadedModel model =
+          load(fmt::format("{}/{}/{}", folder, variant.model, variant.file), backend);
+      expect_goldens(folder, variant, model);
+    }
+  }
+}
+
+TEST(SharedGoldens, LaterArchitecturesAreRefusedByName) {
+  const std::string shared = disk::testing::shared_folder();
+  if (shared.empty()) GTEST_SKIP() << "no shared reference files here";
+  for (const char* file : {"deepseek-v3.2/hf", "deepseek-v3.2/model-f32.gguf", "deepseek-v4/hf",
+                           "deepseek-v4/model-bf16-mxfp4.gguf"}) {
+    const disk::ModelSource source = open_source(fmt::format("{}/goldens/{}", shared, file));
+    const auto model = load_model(source, backend_named("reference"), {});
+    ASSERT_FALSE(model.ok()) << file;
+    EXPECT_EQ(model.error().kind, ErrorKind::kUnsupported);
+    EXPECT_NE(model.error().message.find("not yet supported"), std::string::npos)
+        << model.error().message;
+  }
+}
+
+}  // namespace
+}  // namespace ferry::engine

@@ -1,0 +1,86 @@
+// See model_loader.h.
+#include "engine/model_loader.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "device/plan_stream.h"
+#include "models/registry/select.h"
+#include "weights/file_loader.h"
+
+namespace ferry::engine {
+namespace {
+
+constexpr int64_t kDefaultMaxContext = 131072;
+constexpr int64_t kBytesWorthATeam = 64 << 20;  // below, threads cost more than they save
+constexpr int kMaxThreads = 64;
+
+int num_readers(const disk::ModelSource& source, int wanted) {
+  if (source.checkpoint.data_bytes() < kBytesWorthATeam) return 1;
+  const int there = static_cast<int>(std::thread::hardware_concurrency());
+  return std::clamp(wanted > 0 ? wanted : there, 1, kMaxThreads);
+}
+
+// A batch small enough to be no burden, with both phases in it: for the questions about ops.
+nn::PlanLimits question_limits(const LoadOptions& options) {
+  nn::PlanLimits limits;
+  limits.batch = {.max_tokens = 2, .max_sequences = 2, .max_context = 16, .block_size = 16};
+  limits.cache = {.dtype = options.kv_dtype, .block_size = 16, .num_pages = 2};
+  return limits;
+}
+
+Status check_memory(const Backend& backend, int64_t weights_bytes) {
+  FERRY_TRY(const MemoryInfo memory, backend.memory_info());
+  if (memory.total_bytes == 0 || weights_bytes <= memory.free_bytes) return {};
+  return out_of_memory("the weights take {} MiB on {}, {} of {} MiB are free", weights_bytes >> 20,
+                       backend.spec().backend, memory.free_bytes >> 20, memory.total_bytes >> 20);
+}
+
+}  // namespace
+
+Result<LoadedModel> load_model(const disk::ModelSource& source, std::shared_ptr<Backend> backend,
+                               const LoadOptions& options) {
+  const auto in_config = [&](const Error& error) { return error.in(source.config_path()); };
+  Result<const nn::Architecture*> architecture = models::select_architecture(source.config);
+  if (!architecture.ok()) return in_config(architecture.error());
+  Result<nn::ModelSpec> spec = (*architecture)->read_spec(source.config);
+  if (!spec.ok()) return in_config(spec.error());
+  Result<models::ScaleBlock> scale_block = models::read_scale_block(source.config);
+  if (!scale_block.ok()) return in_config(scale_block.error());
+
+  LoadedModel loaded;
+  loaded.name = source.name;
+  loaded.architecture = *architecture;
+  loaded.backend = backend;
+  const int64_t longest = spec->max_position_embeddings;
+  if (options.max_context > longest) {
+    return invalid_input("a context of {} tokens was asked for, {} was made for at most {}",
+                         options.max_context, source.name, longest);
+  }
+  loaded.max_context =
+      options.max_context > 0 ? options.max_context : std::min(longest, kDefaultMaxContext);
+
+  weights::FileLoaderOptions loader_options{
+      .measure_only = true, .scale_rows = scale_block->rows, .scale_cols = scale_block->cols};
+  const nn::BuildOptions build_options{.max_context = loaded.max_context};
+  weights::FileLoader measure(source.checkpoint, backend, loader_options);
+  loaded.model = (*architecture)->build(*spec, measure, build_options);
+  FERRY_TRY_VOID(measure.finish());
+  loaded.weights_bytes = measure.device_bytes();
+  const nn::MemoryPlan questions =
+      nn::plan_memory(*loaded.model, loaded.weights_bytes, question_limits(options));
+  FERRY_TRY_VOID(check_support(*backend, questions.queries));
+  FERRY_TRY_VOID(check_memory(*backend, loaded.weights_bytes));
+  if (options.measure_only) return loaded;
+
+  ThreadTeam team(num_readers(source, options.threads));
+  loader_options.measure_only = false;
+  loader_options.team = &team;
+  loader_options.progress = options.progress;
+  weights::FileLoader loader(source.checkpoint, backend, loader_options);
+  loaded.model = (*architecture)->build(*spec, loader, build_options);
+  FERRY_TRY_VOID(loader.finish());
+  return loaded;
+}
+
+}  // namespace ferry::engine

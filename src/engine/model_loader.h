@@ -1,0 +1,44 @@
+// From a model on disk to one that can be run: select the architecture, read its spec, check every
+// tensor's name and shape, ask the backend whether it has all ops and enough memory, and only then
+// read the weights.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "device/backend.h"
+#include "disk/model_source.h"
+#include "nn/memory_plan.h"
+#include "nn/model.h"
+
+namespace ferry::engine {
+
+struct LoadOptions {
+  // Longest sequence that will be run. 0: what the model was made for, at most 131072.
+  int64_t max_context = 0;
+  Dtype kv_dtype = Dtype::kF32;  // of the cache it will run with: f32, f16 or bf16
+  int threads = 0;               // that read; 0: all there are
+  // Everything but the weights: the model can be planned with, not run.
+  bool measure_only = false;
+  // Called on the loading thread with the bytes of tensors done and of all tensors there.
+  std::function<void(int64_t bytes_done, int64_t bytes_total)> progress;
+};
+
+struct LoadedModel {
+  std::string name;  // for people
+  const nn::Architecture* architecture = nullptr;
+  std::shared_ptr<Backend> backend;
+  std::unique_ptr<nn::Model> model;
+  int64_t max_context = 0;    // its rope tables end here
+  int64_t weights_bytes = 0;  // device memory that the weights and tables take
+
+  const nn::ModelSpec& spec() const { return model->spec(); }
+};
+
+// Errors name the file, tensor or config key; kUnsupported the ops that the backend lacks;
+// kOutOfMemory the bytes wanted and free.
+Result<LoadedModel> load_model(const disk::ModelSource& source, std::shared_ptr<Backend> backend,
+                               const LoadOptions& options);
+
+}  // namespace ferry::engine

@@ -1,0 +1,53 @@
+// Runner: one forward after the other. It lays the batch out for the chip, runs the model and
+// brings the logits back.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "device/backend.h"
+#include "nn/batch_memory.h"
+#include "nn/kv_cache.h"
+#include "nn/model.h"
+
+namespace ferry::engine {
+
+struct RunnerLimits {
+  nn::BatchLimits batch;
+  nn::KvCacheSpec cache;
+  int64_t workspace_bytes = 0;  // what the memory plan says a forward takes
+};
+
+class Runner {
+ public:
+  // `model` outlives the runner.
+  static Result<Runner> create(std::shared_ptr<Backend> backend, const nn::Model& model,
+                               const RunnerLimits& limits);
+
+  // Puts a step on the stream. The inputs ask for at most one row of logits each.
+  // REQUIRES: decode inputs first; the step before was waited for
+  void launch(std::span<const nn::BatchInput> inputs);
+  // Logits [R, vocab_size] of the inputs that want them, in their order; the caller may write on
+  // them until the next launch().
+  Result<std::span<float>> wait();
+
+  int64_t vocab_size() const { return vocab_size_; }
+
+ private:
+  Runner(std::shared_ptr<Backend> backend, const nn::Model& model, nn::KvCache cache,
+         nn::BatchMemory batch_memory);
+
+  std::shared_ptr<Backend> backend_;
+  const nn::Model* model_;
+  nn::KvCache cache_;
+  nn::BatchMemory batch_memory_;
+  int64_t vocab_size_ = 0;
+  Buffer workspace_;
+  Buffer logits_device_;
+  Buffer logits_host_;
+  int64_t num_logit_rows_ = 0;
+  std::unique_ptr<Stream> stream_;  // last: gone before the memory it works on
+};
+
+}  // namespace ferry::engine
