@@ -1,0 +1,32 @@
+// The web page as files of the binary: chat and live dashboard, built from web/ (see web/build.mjs)
+// and embedded gzipped by page_files.S. Everything a response needs is here; the page itself asks
+// for no API key, what it calls does.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace ferry::server {
+
+struct PageFile {
+  std::string_view path;          // "/page.js"
+  std::string_view content_type;  // "text/javascript; charset=utf-8"
+  std::string etag;               // quoted, of the contents
+  std::string_view gzipped;       // the body with Content-Encoding: gzip
+
+  // The body for a client that does not accept gzip.
+  std::string plain() const;
+};
+
+// nullptr: no such file. REQUIRES: a path without query
+const PageFile* find_page_file(std::string_view path);
+// All of them, "/" first.
+std::span<const PageFile> page_files();
+
+// Headers of every file: nothing may come from elsewhere or go there, no frame may hold the page,
+// and a browser asks (by ETag) whether it has changed.
+std::span<const std::pair<std::string_view, std::string_view>> page_headers();
+
+}  // namespace ferry::server
