@@ -1,0 +1,73 @@
+// BenchForward: forwards of a loaded model on a batch and a context of one's choice, timed. It
+// works below the engine, with the same parts (model, paged cache, one stream) and without
+// scheduler, sampler and text, so that what is timed is the model alone: laying out the batch, the
+// forward, and the logits brought back to the host.
+//
+// Tokens are random ids of the vocabulary. A context is not prefilled: the pages hold normally
+// distributed values instead, written once through the chip's own kv_write, in the format of the
+// cache. Attention reads as many bytes of them as of real ones.
+//
+// Pages of sequences that run together take turns in memory, as those of sequences that grew
+// together do: block b of sequence s is page b · batch + s.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "device/profile_stream.h"
+#include "engine/model_loader.h"
+#include "nn/batch_memory.h"
+
+namespace ferry::cmd {
+
+struct BenchLimits {
+  int64_t chunk = 0;        // prompt tokens in one forward
+  int64_t max_batch = 0;    // sequences
+  int64_t max_context = 0;  // of one sequence, prompt and generated tokens included
+  int64_t num_pages = 0;
+  Dtype kv_dtype = Dtype::kF32;
+};
+inline constexpr int64_t kBenchBlockSize = 16;  // tokens a page, the engine's default
+
+// What allocate() will take besides the weights.
+nn::PlanLimits plan_limits(const BenchLimits& limits);
+
+class BenchForward {
+ public:
+  // `model` outlives this. Errors: not enough memory.
+  static Result<std::unique_ptr<BenchForward>> create(const engine::LoadedModel& model,
+                                                      const BenchLimits& limits);
+
+  // Each returns the seconds it took. REQUIRES: within the limits
+  Result<double> prefill(int64_t context, int64_t tokens);
+  Result<double> decode(int64_t batch, int64_t context, int64_t steps);
+
+  // While on, ops go one by one and profile() accounts for them; off, the stream is the plain one.
+  void set_profiling(bool on) { profiling_ = on; }
+  ProfileStream& profile() { return *profile_stream_; }
+
+ private:
+  BenchForward(const engine::LoadedModel& model, const BenchLimits& limits)
+      : model_(model), limits_(limits) {}
+  Status allocate();
+  Status fill_cache();
+  Status step(std::span<const nn::BatchInput> inputs);
+  std::vector<int32_t> random_tokens(int64_t count);
+  std::vector<int32_t> pages_of(int64_t sequence, int64_t batch, int64_t context) const;
+
+  const engine::LoadedModel& model_;
+  const BenchLimits limits_;
+  std::mt19937 random_{1};  // the same tokens in every run of the program
+  nn::KvCache cache_;
+  Buffer workspace_;
+  Buffer logits_device_;
+  Buffer logits_host_;
+  nn::BatchMemory batch_memory_;
+  bool profiling_ = false;
+  std::unique_ptr<Stream> stream_;  // last: gone before the memory they work on
+  std::unique_ptr<ProfileStream> profile_stream_;
+};
+
+}  // namespace ferry::cmd

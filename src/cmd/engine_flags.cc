@@ -1,0 +1,167 @@
+// See engine_flags.h.
+#include "cmd/engine_flags.h"
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <cstdio>
+#include <map>
+
+#include "cmd/builtin_model.h"
+#include "cmd/command.h"
+#include "cmd/progress.h"
+
+namespace ferry::cmd {
+namespace {
+
+const std::map<std::string, KvDtype> kKvDtypes = {
+    {"f32", KvDtype::kF32}, {"f16", KvDtype::kF16}, {"bf16", KvDtype::kBF16}};
+
+template <typename T>
+bool parse_number(std::string_view text, T& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+void print_builtin_notice() {
+  std::fputs(
+      "ferry: this is the small built-in model (sums, counting, sorting, weekdays, tool calls); "
+      "for a large one: ferry pull ORG/NAME, then ferry run ORG/NAME\n",
+      stderr);
+}
+
+double per_second(int64_t count, double seconds) {
+  return seconds > 0 ? static_cast<double>(count) / seconds : 0;
+}
+
+}  // namespace
+
+void add_engine_flags(CLI::App& command, EngineFlags& flags) {
+  command.add_option("--backend", flags.backend, "Chip to compute on (ferry doctor lists them)")
+      ->type_name("NAME");
+  command.add_option("--device", flags.device, "Which of several chips of the backend")
+      ->type_name("N");
+  command.add_option("-t,--threads", flags.threads, "Compute threads; 0: one per physical core")
+      ->type_name("N")
+      ->check(CLI::Range(0, 1024));
+  command
+      .add_option("-c,--context", flags.context,
+                  "Longest prompt and answer together, in tokens; 0: the model's, at most 8192")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber);
+  command.add_option("--kv-dtype", flags.kv_dtype, "How the cache is stored: f32, f16 or bf16")
+      ->type_name("TYPE")
+      ->check(CLI::IsMember({"f32", "f16", "bf16"}));
+  command.add_flag("-v,--verbose", flags.verbose,
+                   "Say on stderr what is loaded and how fast it is");
+}
+
+Result<Engine> load_engine(const EngineFlags& flags, int64_t max_sequences) {
+  EngineOptions options;
+  if (is_builtin_model(flags.model)) {
+    options.model = std::string(kBuiltinModelName);
+    options.model_files = builtin_model_files();
+    print_builtin_notice();
+  } else {
+    options.model = flags.model;
+  }
+  options.backend = flags.backend;
+  options.device = flags.device;
+  options.threads = flags.threads;
+  options.max_context = flags.context;
+  options.kv_dtype = kKvDtypes.at(flags.kv_dtype);
+  options.max_sequences = max_sequences;
+  Progress progress("loading " + options.model);
+  options.progress = [&](const LoadProgress& now) {
+    progress.update(now.bytes_done, now.bytes_total);
+  };
+  if (flags.verbose) {
+    options.notice = [](const std::string& line) {
+      std::fprintf(stderr, "ferry: %s\n", line.c_str());
+    };
+  }
+  return Engine::load(options);
+}
+
+void add_sampling_flags(CLI::App& command, SamplingFlags& flags) {
+  const std::string group = "Sampling (the defaults come with the model)";
+  const auto number = [&](const char* name, auto& value, const char* help) {
+    command.add_option(name, value, help)->group(group)->type_name("X");
+  };
+  number("--temperature", flags.temperature, "0 always takes the most probable token");
+  number("--top-k", flags.top_k, "Choose among the k most probable tokens; 0: all");
+  number("--top-p", flags.top_p, "Choose among the most probable tokens that make up this share");
+  number("--min-p", flags.min_p, "Drop tokens below this share of the most probable one");
+  number("--presence-penalty", flags.presence_penalty, "Less of what was said already, -2 to 2");
+  number("--frequency-penalty", flags.frequency_penalty, "The same, for each time it was said");
+  number("--repetition-penalty", flags.repetition_penalty,
+         "Above 1: less of what prompt and answer hold");
+  command.add_option("--logit-bias", flags.logit_bias, "Add VALUE to the logit of a token")
+      ->group(group)
+      ->type_name("ID=VALUE")
+      ->default_str("");
+  command.add_option("--seed", flags.seed, "The same seed gives the same text")
+      ->group(group)
+      ->type_name("N");
+  command
+      .add_option("-n,--max-tokens", flags.stop.max_tokens,
+                  "Longest answer; 0: until the context is full")
+      ->group(group)
+      ->type_name("N");
+  command.add_option("--min-tokens", flags.stop.min_tokens, "Shortest answer")
+      ->group(group)
+      ->type_name("N");
+  command.add_option("--stop", flags.stop.strings, "End the answer before this text (may repeat)")
+      ->group(group)
+      ->type_name("TEXT")
+      ->default_str("");
+  command
+      .add_option("--stop-token", flags.stop.token_ids, "End the answer at this id (may repeat)")
+      ->group(group)
+      ->type_name("ID")
+      ->default_str("");
+  command.add_flag("--ignore-eos", flags.stop.ignore_eos, "Go on behind the model's own end")
+      ->group(group);
+}
+
+Result<SamplingParams> apply_sampling_flags(const SamplingFlags& flags, SamplingParams params) {
+  if (flags.temperature) params.temperature = *flags.temperature;
+  if (flags.top_k) params.top_k = *flags.top_k;
+  if (flags.top_p) params.top_p = *flags.top_p;
+  if (flags.min_p) params.min_p = *flags.min_p;
+  if (flags.presence_penalty) params.presence_penalty = *flags.presence_penalty;
+  if (flags.frequency_penalty) params.frequency_penalty = *flags.frequency_penalty;
+  if (flags.repetition_penalty) params.repetition_penalty = *flags.repetition_penalty;
+  if (flags.seed) params.seed = flags.seed;
+  for (const std::string& entry : flags.logit_bias) {
+    const size_t equals = entry.find('=');
+    std::pair<int32_t, float> bias;
+    if (equals == std::string::npos ||
+        !parse_number(std::string_view(entry).substr(0, equals), bias.first) ||
+        !parse_number(std::string_view(entry).substr(equals + 1), bias.second)) {
+      return invalid_input("--logit-bias: \"{}\"; expected ID=VALUE, such as 128=-5.5", entry);
+    }
+    params.logit_bias.push_back(bias);
+  }
+  return params;
+}
+
+void add_finish(Json& result, const Finish& finish) {
+  result["finish_reason"] = finish_reason_name(finish.reason);
+  if (!finish.stop_string.empty()) result["stop_string"] = finish.stop_string;
+  result["usage"] = {{"prompt_tokens", finish.prompt_tokens},
+                     {"completion_tokens", finish.completion_tokens},
+                     {"reasoning_tokens", finish.reasoning_tokens},
+                     {"total_tokens", finish.prompt_tokens + finish.completion_tokens}};
+  result["seed"] = finish.seed;
+  result["seconds"] = {{"prompt", finish.prompt_seconds}, {"decode", finish.decode_seconds}};
+}
+
+std::string describe_speed(const Finish& finish) {
+  // The first token belongs to the prompt's time.
+  return fmt::format("{} tokens, {:.1f} tokens/s; prompt {} tokens, {:.1f} tokens/s",
+                     finish.completion_tokens,
+                     per_second(finish.completion_tokens - 1, finish.decode_seconds),
+                     finish.prompt_tokens, per_second(finish.prompt_tokens, finish.prompt_seconds));
+}
+
+}  // namespace ferry::cmd

@@ -1,0 +1,55 @@
+// Flags that every command with an engine shares: which model, on what, and how to sample.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "ferry/ferry.h"
+
+namespace CLI {
+class App;
+}
+
+namespace ferry::cmd {
+
+struct EngineFlags {
+  std::string model;  // empty: the built-in one
+  std::string backend = "cpu";
+  int device = 0;
+  int threads = 0;
+  int64_t context = 0;
+  std::string kv_dtype = "f32";
+  bool verbose = false;
+};
+
+void add_engine_flags(CLI::App& command, EngineFlags& flags);
+
+// Loads what the flags say, with a progress bar on stderr, and the memory plan with --verbose. For
+// the built-in model one line on stderr says what it is.
+Result<Engine> load_engine(const EngineFlags& flags, int64_t max_sequences);
+
+// Flags left alone keep what the model's generation_config.json says.
+struct SamplingFlags {
+  std::optional<double> temperature, top_p, min_p;
+  std::optional<int64_t> top_k;
+  std::optional<double> presence_penalty, frequency_penalty, repetition_penalty;
+  std::vector<std::string> logit_bias;  // "ID=VALUE"
+  std::optional<uint64_t> seed;
+  StopConditions stop;
+};
+
+void add_sampling_flags(CLI::App& command, SamplingFlags& flags);
+
+// Errors: --logit-bias that is not ID=VALUE. Ranges are the engine's to check.
+Result<SamplingParams> apply_sampling_flags(const SamplingFlags& flags, SamplingParams defaults);
+
+// {"finish_reason", "stop_string", "usage", "seed", "seconds"}: the end of every --json result.
+void add_finish(Json& result, const Finish& finish);
+
+// "127 tokens, 41.3 tokens/s; prompt 35 tokens, 210.0 tokens/s"
+std::string describe_speed(const Finish& finish);
+
+}  // namespace ferry::cmd

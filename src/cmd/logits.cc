@@ -1,0 +1,149 @@
+// `ferry logits`: the porter's tool. Token ids in, logits out as raw little-endian f32
+// [tokens, vocab_size], so that two implementations can be compared number by number.
+#include "engine/logits.h"
+
+#include <CLI/CLI.hpp>
+#include <bit>
+#include <cstdio>
+#include <filesystem>
+
+#include "cmd/command.h"
+#include "cmd/model_argument.h"
+#include "cmd/progress.h"
+#include "cmd/read_input.h"
+#include "disk/atomic_file.h"
+
+namespace ferry::cmd {
+namespace {
+
+struct LogitsFlags {
+  std::string model;
+  std::string tokens;
+  std::string out;
+  std::string backend = "cpu";
+  std::string kv_dtype = "f32";
+  int threads = 0;
+  int64_t step = -1;
+  int64_t chunk = 0;
+  bool json = false;
+};
+
+Result<std::vector<int32_t>> read_tokens(const std::string& path) {
+  FERRY_TRY(const std::string text, read_input(path));
+  auto parsed = parse_json(text, {.max_depth = 2});
+  if (!parsed.ok()) return parsed.error().in(path);
+  if (!parsed->is_array() || parsed->empty()) {
+    return invalid_input("{}: expected an array of token ids, found {}", path,
+                         parsed->is_array() ? "an empty one" : json_type_name(*parsed));
+  }
+  std::vector<int32_t> ids;
+  for (size_t i = 0; i < parsed->size(); ++i) {
+    const Json& id = (*parsed)[i];
+    if (!id.is_number_integer()) {
+      return invalid_input("{}: entry {}: expected an integer, found {}", path, i,
+                           json_type_name(id));
+    }
+    const auto value = id.get<int64_t>();
+    if (value < 0 || value > INT32_MAX) {
+      return invalid_input("{}: entry {}: {} is no token id", path, i, value);
+    }
+    ids.push_back(static_cast<int32_t>(value));
+  }
+  return ids;
+}
+
+// The file replaces what was there; a device or folder must not be replaced.
+Status check_output(const std::string& path) {
+  std::error_code ignored;
+  const auto status = std::filesystem::status(path, ignored);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+    return invalid_input("--out: {} is there and is not a regular file", path);
+  }
+  return {};
+}
+
+Dtype parse_kv_dtype(const std::string& name) {
+  return name == "bf16" ? Dtype::kBF16 : name == "f16" ? Dtype::kF16 : Dtype::kF32;
+}
+
+Result<int> write_logits(const LogitsFlags& flags) {
+  FERRY_TRY_VOID(check_output(flags.out));
+  FERRY_TRY(const std::vector<int32_t> tokens, read_tokens(flags.tokens));
+  if (flags.step > static_cast<int64_t>(tokens.size())) {
+    return invalid_input("--step: {} is more than the {} tokens of {}", flags.step, tokens.size(),
+                         flags.tokens);
+  }
+  FERRY_TRY(const disk::ModelSource source, open_model_argument(flags.model));
+  FERRY_TRY(std::shared_ptr<Backend> backend,
+            open_backend(flags.backend, {.threads = flags.threads}));
+  const Dtype kv_dtype = parse_kv_dtype(flags.kv_dtype);
+  Progress progress("loading " + source.name);
+  FERRY_TRY(const engine::LoadedModel model,
+            engine::load_model(
+                source, backend,
+                {.max_context = static_cast<int64_t>(tokens.size()),
+                 .kv_dtype = kv_dtype,
+                 .threads = flags.threads,
+                 .progress = [&](int64_t done, int64_t total) { progress.update(done, total); }}));
+  FERRY_TRY(
+      const std::vector<float> logits,
+      engine::compute_logits(model, tokens,
+                             {.prefill = flags.step, .chunk = flags.chunk, .kv_dtype = kv_dtype}));
+  static_assert(std::endian::native == std::endian::little);
+  FERRY_TRY(disk::AtomicFile file, disk::AtomicFile::create(flags.out));
+  FERRY_TRY_VOID(file.write(
+      std::span(reinterpret_cast<const uint8_t*>(logits.data()), logits.size() * sizeof(float))));
+  FERRY_TRY_VOID(file.commit());
+  const int64_t vocab_size = model.spec().vocab_size;
+  if (flags.json) {
+    print_json({{"out", flags.out},
+                {"tokens", tokens.size()},
+                {"vocab_size", vocab_size},
+                {"dtype", "f32"},
+                {"bytes", logits.size() * sizeof(float)}});
+  } else {
+    std::fprintf(stderr, "%s: f32 [%zu, %lld]\n", flags.out.c_str(), tokens.size(),
+                 static_cast<long long>(vocab_size));
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_logits(CLI::App& app, Action& action) {
+  CLI::App* command = app.add_subcommand("logits", "Write the logits of given tokens to a file");
+  command->footer(
+      "The result is raw little-endian f32 [tokens, vocabulary]; row i holds the logits after\n"
+      "token i. Nothing is put in front of the tokens. --step N computes the first N as a prompt\n"
+      "and the others one by one, as if they had been generated.\n\n"
+      "Example: ferry logits model.gguf --tokens ids.json --out logits.f32 --step 20");
+  auto flags = std::make_shared<LogitsFlags>();
+  command->add_option("model", flags->model, kModelHelp)->type_name("MODEL");
+  command->add_option("--tokens", flags->tokens, "JSON array of token ids; - for standard input")
+      ->required()
+      ->type_name("FILE");
+  command->add_option("--out", flags->out, "Where the logits go")->required()->type_name("FILE");
+  command->add_option("--step", flags->step, "Prompt tokens; the rest goes one by one")
+      ->type_name("N")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 24))
+      ->default_str("all");
+  command->add_option("--chunk", flags->chunk, "Prompt tokens computed together; 0: all")
+      ->type_name("N")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 24));
+  command->add_option("--backend", flags->backend, "Backend to compute with")->type_name("NAME");
+  command->add_option("-t,--threads", flags->threads, "Threads; 0: one per physical core")
+      ->type_name("N")
+      ->check(CLI::Range(0, 1024));
+  command->add_option("--kv-dtype", flags->kv_dtype, "Numbers of the KV cache: f32, bf16 or f16")
+      ->type_name("TYPE")
+      ->check(CLI::IsMember({"f32", "bf16", "f16"}));
+  command->add_flag("--json", flags->json, "Print what was written as JSON");
+  command->callback([&action, flags] {
+    action = [flags] {
+      Result<int> code = write_logits(*flags);
+      return code.ok() ? *code : fail(code.error());
+    };
+  });
+}
+
+}  // namespace ferry::cmd

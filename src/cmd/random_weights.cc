@@ -1,0 +1,107 @@
+// See random_weights.h.
+#include "cmd/random_weights.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/checked_math.h"
+
+namespace ferry::cmd {
+namespace {
+
+constexpr float kBiasDeviation = 0.01f;
+constexpr float kNormDeviation = 0.05f;
+// FP8 has its numbers between 2^-9 and 448: codes of this size, times a scale.
+constexpr float kFp8Deviation = 64.0f;
+constexpr int64_t kFp8Block = 128;
+constexpr int64_t kPieceBytes = 4 << 20;
+
+// FNV-1a over the name: every tensor has a sequence of its own.
+uint64_t seed_of(std::string_view name, uint64_t seed) {
+  uint64_t hash = 0xcbf29ce484222325u ^ seed;
+  for (char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  return hash;
+}
+
+int64_t num_elements(const disk::TensorDecl& tensor) {
+  int64_t product = 1;
+  for (int64_t dim : tensor.shape) product *= dim;
+  return product;
+}
+
+const quant::StorageFormat& format_named(std::string_view name) {
+  const quant::StorageFormat* format = quant::find_format(name);
+  CHECK(format != nullptr);
+  return *format;
+}
+
+}  // namespace
+
+Status RandomWeights::fill(const disk::TensorDecl& tensor, float stddev, const Emit& emit) {
+  const quant::StorageFormat& format = *tensor.format;
+  auto& pool = pools_[{std::string(format.name), stddev}];
+  if (!pool) pool = std::make_unique<quant::RandomBlocks>(format, stddev, seed_);
+  pool->reseed(seed_of(tensor.name, seed_));
+  const int64_t blocks = num_elements(tensor) / format.block_elements;
+  const int64_t piece = std::max<int64_t>(kPieceBytes / format.block_bytes, 1);
+  std::vector<uint8_t> bytes(static_cast<size_t>(std::min(piece, blocks) * format.block_bytes));
+  for (int64_t done = 0; done < blocks; done += piece) {
+    const int64_t count = std::min(piece, blocks - done);
+    pool->fill(bytes.data(), count);
+    FERRY_TRY_VOID(emit(std::span(bytes).first(static_cast<size_t>(count * format.block_bytes))));
+  }
+  return {};
+}
+
+// mean + deviation · u with u even in [-1, 1): small tensors, number by number.
+Status RandomWeights::fill_around(const disk::TensorDecl& tensor, float mean, float deviation,
+                                  const Emit& emit) {
+  const quant::StorageFormat& format = *tensor.format;
+  std::vector<float> numbers(static_cast<size_t>(num_elements(tensor)));
+  uint64_t state = seed_of(tensor.name, seed_);
+  for (float& number : numbers) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    const auto even = static_cast<float>(static_cast<int32_t>(state >> 32)) * 0x1p-31f;
+    number = mean + deviation * even;
+  }
+  const auto blocks = static_cast<int64_t>(numbers.size()) / format.block_elements;
+  std::vector<uint8_t> bytes(static_cast<size_t>(blocks * format.block_bytes));
+  format.encode(numbers.data(), bytes.data(), blocks);
+  return emit(bytes);
+}
+
+TensorJob RandomWeights::job(const std::string& name, const std::vector<int64_t>& shape,
+                             const quant::StorageFormat& format, weights::TensorRole role) {
+  TensorJob job{.tensor = {.name = name, .format = &format, .shape = shape}};
+  const disk::TensorDecl tensor = job.tensor;
+  if (role == weights::TensorRole::kNorm) {
+    job.produce = [this, tensor](const Emit& emit) {
+      return fill_around(tensor, 1.0f, kNormDeviation, emit);
+    };
+  } else {
+    const float deviation = role == weights::TensorRole::kBias ? kBiasDeviation : stddev_;
+    job.produce = [this, tensor, deviation](const Emit& emit) {
+      return fill(tensor, deviation, emit);
+    };
+  }
+  return job;
+}
+
+std::vector<TensorJob> RandomWeights::fp8_jobs(const std::string& name, int64_t rows,
+                                               int64_t cols) {
+  TensorJob codes{
+      .tensor = {.name = name, .format = &format_named("F8_E4M3"), .shape = {rows, cols}}};
+  TensorJob scales{.tensor = {.name = name + "_scale_inv",
+                              .format = &format_named("F32"),
+                              .shape = {ceil_div(rows, kFp8Block), ceil_div(cols, kFp8Block)}}};
+  codes.produce = [this, tensor = codes.tensor](const Emit& emit) {
+    return fill(tensor, kFp8Deviation, emit);
+  };
+  scales.produce = [this, tensor = scales.tensor](const Emit& emit) {
+    const float scale = stddev_ / kFp8Deviation;
+    return fill_around(tensor, scale, scale / 4, emit);
+  };
+  return {std::move(codes), std::move(scales)};
+}
+
+}  // namespace ferry::cmd

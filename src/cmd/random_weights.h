@@ -1,0 +1,39 @@
+// RandomWeights: jobs that fill tensors with random numbers of the kind a model survives: matrices
+// N(0, stddev), norms 1 ± 0.05, biases N(0, 0.01). The bytes of a tensor depend on the seed, its
+// name and its format alone, not on what else is in the file.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cmd/checkpoint_writer.h"
+#include "quant/random_blocks.h"
+#include "weights/shape_recorder.h"
+
+namespace ferry::cmd {
+
+class RandomWeights {
+ public:
+  RandomWeights(uint64_t seed, float stddev) : seed_(seed), stddev_(stddev) {}
+
+  // `shape` and `name` as the file has them. REQUIRES: this object outlives the job; the shape is
+  // whole blocks of the format
+  TensorJob job(const std::string& name, const std::vector<int64_t>& shape,
+                const quant::StorageFormat& format, weights::TensorRole role);
+
+  // A matrix in FP8 and its grid of F32 scales, one per 128 × 128 block: NAME, NAME_scale_inv.
+  std::vector<TensorJob> fp8_jobs(const std::string& name, int64_t rows, int64_t cols);
+
+ private:
+  Status fill(const disk::TensorDecl& tensor, float stddev, const Emit& emit);
+  Status fill_around(const disk::TensorDecl& tensor, float mean, float deviation, const Emit& emit);
+
+  uint64_t seed_;
+  float stddev_;
+  std::map<std::pair<std::string, float>, std::unique_ptr<quant::RandomBlocks>> pools_;
+};
+
+}  // namespace ferry::cmd
