@@ -1,8 +1,10 @@
 // Decoding against a second reading of the layouts: one function per format that finds a single
 // element by its bits, slow and plain, with nothing shared with the decoders. Compared over random
-// bytes, and over tests/data/quant/blocks.txt, whose values were worked out from the layouts alone.
+// bytes (the codebooks are the decoders', pinned apart), and over tests/data/quant/blocks.txt,
+// whose values were worked out from the layouts alone.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -12,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "quant/codebooks.h"
 #include "quant/storage_format.h"
 
 namespace ferry::quant {
@@ -99,6 +102,57 @@ float mxfp4(Bytes b, int i) {
   return q >= 8 ? -magnitude : magnitude;
 }
 
+int u16_at(Bytes p) { return p[0] | p[1] << 8; }
+int64_t u32_at(Bytes p) { return u16_at(p) | static_cast<int64_t>(u16_at(p + 2)) << 16; }
+// Sign j of seven stored ones; the eighth is their sum.
+float even_sign(int64_t seven, int j) {
+  int bits = 0;
+  for (int k = 0; k < 7; ++k) bits += static_cast<int>(seven >> k & 1);
+  return (j < 7 ? seven >> j & 1 : bits % 2) != 0 ? -1.0f : 1.0f;
+}
+
+float iq2_xxs(Bytes b, int i) {
+  Bytes sub = b + 2 + i / 32 * 8;
+  const int64_t signs = u32_at(sub + 4);
+  return half_at(b) * (float(signs >> 28) + 0.5f) / 4 *
+         float(kIq2XxsWords[sub[i % 32 / 8]][i % 8]) *
+         even_sign(signs >> (i % 32 / 8 * 7) & 127, i % 8);
+}
+float iq2_xs(Bytes b, int i) {
+  const int packed = u16_at(b + 2 + i / 8 * 2);
+  return half_at(b) * (float(nibble(b + 66 + i / 32, i % 32 / 16, 1)) + 0.5f) / 4 *
+         float(kIq2XsWords[packed % 512][i % 8]) * even_sign(packed / 512, i % 8);
+}
+float iq2_s(Bytes b, int i) {
+  const int word = b[2 + i / 8] + 256 * (b[66 + i / 32] >> (i % 32 / 8 * 2) & 3);
+  return half_at(b) * (float(nibble(b + 74 + i / 32, i % 32 / 16, 1)) + 0.5f) / 4 *
+         float(kIq2SWords[word][i % 8]) * (bit(b + 34, i) != 0 ? -1.0f : 1.0f);
+}
+float iq3_xxs(Bytes b, int i) {
+  const int64_t signs = u32_at(b + 66 + i / 32 * 4);
+  return half_at(b) * (float(signs >> 28) + 0.5f) / 2 * float(kIq3XxsWords[b[2 + i / 4]][i % 4]) *
+         even_sign(signs >> (i % 32 / 8 * 7) & 127, i % 8);
+}
+float iq3_s(Bytes b, int i) {
+  const int word = b[2 + i / 4] + 256 * bit(b + 66, i / 4);
+  return half_at(b) * float(1 + 2 * nibble(b + 106 + i / 64, i % 64 / 32, 1)) *
+         float(kIq3SWords[word][i % 4]) * (bit(b + 74, i) != 0 ? -1.0f : 1.0f);
+}
+float iq1_s(Bytes b, int i) {
+  const int high = u16_at(b + 34 + i / 32 * 2);
+  const int word = b[2 + i / 8] + 256 * (high >> (i % 32 / 8 * 3) & 7);
+  return half_at(b) * float(1 + 2 * (high >> 12 & 7)) *
+         (float(kIq1Words[word][i % 8]) + (high >= 0x8000 ? -0.125f : 0.125f));
+}
+float iq1_m(Bytes b, int i) {
+  const int high = nibble(b + 32 + i / 16, i / 8 % 2, 1);
+  uint8_t d[2] = {};
+  for (int k = 0; k < 16; ++k) d[k / 8] |= bit(b + 48, k / 4 * 16 + 12 + k % 4) << (k % 8);
+  const int scale = u16_at(b + 48 + i / 64 * 2) >> (i / 16 % 4 * 3) & 7;
+  return half_at(d) * float(1 + 2 * scale) *
+         (float(kIq1Words[b[i / 8] + 256 * (high % 8)][i % 8]) + (high >= 8 ? -0.125f : 0.125f));
+}
+
 struct Reading {
   const char* name;
   int64_t elements;
@@ -106,11 +160,13 @@ struct Reading {
   float (*element)(Bytes block, int i);
 };
 constexpr Reading kReadings[] = {
-    {"Q4_0", 32, 18, q4_0},   {"Q4_1", 32, 20, q4_1},     {"Q5_0", 32, 22, q5_0},
-    {"Q5_1", 32, 24, q5_1},   {"Q8_0", 32, 34, q8_0},     {"Q2_K", 256, 84, q2_k},
-    {"Q3_K", 256, 110, q3_k}, {"Q4_K", 256, 144, q4_k},   {"Q5_K", 256, 176, q5_k},
-    {"Q6_K", 256, 210, q6_k}, {"IQ4_NL", 32, 18, iq4_nl}, {"IQ4_XS", 256, 136, iq4_xs},
-    {"MXFP4", 32, 17, mxfp4},
+    {"Q4_0", 32, 18, q4_0},    {"Q4_1", 32, 20, q4_1},        {"Q5_0", 32, 22, q5_0},
+    {"Q5_1", 32, 24, q5_1},    {"Q8_0", 32, 34, q8_0},        {"Q2_K", 256, 84, q2_k},
+    {"Q3_K", 256, 110, q3_k},  {"Q4_K", 256, 144, q4_k},      {"Q5_K", 256, 176, q5_k},
+    {"Q6_K", 256, 210, q6_k},  {"IQ4_NL", 32, 18, iq4_nl},    {"IQ4_XS", 256, 136, iq4_xs},
+    {"MXFP4", 32, 17, mxfp4},  {"IQ2_XXS", 256, 66, iq2_xxs}, {"IQ2_XS", 256, 74, iq2_xs},
+    {"IQ2_S", 256, 82, iq2_s}, {"IQ3_XXS", 256, 98, iq3_xxs}, {"IQ3_S", 256, 110, iq3_s},
+    {"IQ1_S", 256, 50, iq1_s}, {"IQ1_M", 256, 56, iq1_m},
 };
 
 bool same(float a, float b) { return a == b || (std::isnan(a) && std::isnan(b)); }
@@ -175,6 +231,29 @@ TEST(Decode, WrittenBlocksHaveTheirWrittenValues) {
     }
   }
   EXPECT_EQ(std::size(kReadings), seen.size());
+}
+
+// Distinct words in ascending order of their last elements first, and an FNV-1a over all of them.
+template <size_t kLength, size_t kCount>
+uint64_t hash_of(const Codebook<kLength, kCount>& words) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (size_t w = 0; w < kCount; ++w) {
+    if (w > 0) {
+      EXPECT_TRUE(std::lexicographical_compare(words[w - 1].rbegin(), words[w - 1].rend(),
+                                               words[w].rbegin(), words[w].rend()));
+    }
+    for (int8_t value : words[w]) hash = (hash ^ static_cast<uint8_t>(value)) * 0x100000001b3u;
+  }
+  return hash;
+}
+
+TEST(Decode, CodebooksArePinned) {
+  EXPECT_EQ(0xbb4ee025b5ac6e8eu, hash_of(kIq2XxsWords));
+  EXPECT_EQ(0xc9b1ee61e79909bdu, hash_of(kIq2XsWords));
+  EXPECT_EQ(0x123edd38a3b62b90u, hash_of(kIq2SWords));
+  EXPECT_EQ(0xdfa5dc83d6a155d5u, hash_of(kIq3XxsWords));
+  EXPECT_EQ(0xfa37020c25b44829u, hash_of(kIq3SWords));
+  EXPECT_EQ(0x6703ed863501ae2eu, hash_of(kIq1Words));
 }
 
 TEST(Decode, ManyBlocksAtOnceAreTheSameAsOneByOne) {

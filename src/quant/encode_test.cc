@@ -20,11 +20,12 @@ struct Quality {
 };
 // Measured on 262 144 normal numbers, and about 2 % added: a worse search fails here.
 constexpr Quality kQualities[] = {
-    {"F32", 0},        {"F16", 0.00022}, {"BF16", 0.00175}, {"F8_E4M3", 0.0275},
-    {"Q4_0", 0.088},   {"Q4_1", 0.080},  {"Q5_0", 0.0437},  {"Q5_1", 0.0387},
-    {"Q8_0", 0.0055},  {"Q2_K", 0.268},  {"Q3_K", 0.147},   {"Q4_K", 0.0718},
-    {"Q5_K", 0.0354},  {"Q6_K", 0.0172}, {"IQ4_NL", 0.075}, {"IQ4_XS", 0.0758},
-    {"MXFP4", 0.1145},
+    {"F32", 0},         {"F16", 0.00022},   {"BF16", 0.00175}, {"F8_E4M3", 0.0275},
+    {"Q4_0", 0.088},    {"Q4_1", 0.080},    {"Q5_0", 0.0437},  {"Q5_1", 0.0387},
+    {"Q8_0", 0.0055},   {"Q2_K", 0.268},    {"Q3_K", 0.147},   {"Q4_K", 0.0718},
+    {"Q5_K", 0.0354},   {"Q6_K", 0.0172},   {"IQ4_NL", 0.075}, {"IQ4_XS", 0.0758},
+    {"MXFP4", 0.1145},  {"IQ2_XXS", 0.335}, {"IQ2_XS", 0.291}, {"IQ2_S", 0.243},
+    {"IQ3_XXS", 0.181}, {"IQ3_S", 0.132},   {"IQ1_S", 0.455},  {"IQ1_M", 0.4215},
 };
 
 const StorageFormat& format_of(const char* name) {
@@ -102,7 +103,7 @@ TEST(Encode, NegativeOnlyAndPositiveOnlyNumbers) {
       for (float& value : values) value = sign * (std::fabs(value) + 0.01f);
       const std::vector<float> back = there_and_back(format, values);
       EXPECT_LE(root_mean_square_error(values, back), 1.6 * quality.error_max) << sign;
-      for (float value : back) ASSERT_GE(value * sign, -0.6f);
+      for (float value : back) ASSERT_GE(value * sign, -std::max(0.6, 2.5 * quality.error_max));
     }
   }
 }
