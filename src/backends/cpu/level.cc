@@ -10,10 +10,12 @@ extern const Kernels kernels_generic;
 #if defined(__x86_64__)
 extern const Kernels kernels_avx2;
 extern const Kernels kernels_avx512;
+#elif defined(__aarch64__)
+extern const Kernels kernels_neon;
 #endif
 
 std::string_view level_name(Level level) {
-  static constexpr std::string_view kNames[] = {"generic", "avx2", "avx512", "amx"};
+  static constexpr std::string_view kNames[] = {"generic", "avx2", "avx512", "amx", "neon"};
   return kNames[static_cast<int>(level)];
 }
 
@@ -37,6 +39,7 @@ std::string missing_features(Level level, const CpuFeatures& features) {
       {Level::kAmx, "amx_bf16", features.amx_bf16},
   };
   std::string missing;
+  if (level == Level::kNeon) return missing;  // part of the baseline where it is listed
   for (const Need& need : needs) {
     if (level < need.from || need.present) continue;
     missing += (missing.empty() ? "" : ", ") + std::string(need.name);
@@ -81,6 +84,8 @@ const Kernels& select_kernels(Level level) {
 #if defined(__x86_64__)
   if (level == Level::kAvx2) return kernels_avx2;
   if (level == Level::kAvx512 || level == Level::kAmx) return kernels_avx512;
+#elif defined(__aarch64__)
+  if (level == Level::kNeon) return kernels_neon;
 #endif
   CHECK(level == Level::kGeneric);
   return kernels_generic;

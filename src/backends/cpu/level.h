@@ -12,10 +12,15 @@
 
 namespace ferry::cpu {
 
-enum class Level { kGeneric, kAvx2, kAvx512, kAmx };
+enum class Level { kGeneric, kAvx2, kAvx512, kAmx, kNeon };
+// Those of the processors that this program was built for, each with all that is before it.
+#if defined(__aarch64__)
+inline constexpr Level kLevels[] = {Level::kGeneric, Level::kNeon};
+#else
 inline constexpr Level kLevels[] = {Level::kGeneric, Level::kAvx2, Level::kAvx512, Level::kAmx};
+#endif
 
-std::string_view level_name(Level level);  // "generic", "avx2", "avx512", "amx"
+std::string_view level_name(Level level);  // "generic", "avx2", "avx512", "amx", "neon"
 
 // What the level needs and the processor or the system lacks: "avx512f, avx512bw"; "" if nothing.
 std::string missing_features(Level level, const CpuFeatures& features);
