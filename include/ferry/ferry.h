@@ -212,13 +212,23 @@ class TokenStream {
   std::shared_ptr<engine::StreamState> state_;
 };
 
+struct ToolCall {
+  std::string id;
+  std::string name;
+  std::string arguments;  // JSON, as the model wrote it
+};
+
 // A whole answer.
 struct Completion {
   std::string text;
   std::string reasoning;
+  std::vector<ToolCall> tool_calls;
   std::vector<int32_t> tokens;
   std::vector<PositionLogprobs> logprobs;
   Finish finish;
+
+  // Takes in the next event of a stream.
+  void add(StreamEvent event);
 };
 
 struct EngineStats {

@@ -31,12 +31,13 @@ class AnswerPrinter {
       end_reasoning();
       write(event.text);
     }
+    for (const ToolCallPiece& piece : event.tool_calls) print_call(piece);
     return std::fflush(stdout) == 0;
   }
 
   void finish() {
     end_reasoning();
-    if (!ends_with_newline_) std::fputs("\n", stdout);
+    if (!ends_with_newline_ || !wrote_) std::fputs("\n", stdout);
     std::fflush(stdout);
   }
 
@@ -49,16 +50,25 @@ class AnswerPrinter {
     ends_with_newline_ = true;
   }
 
+  // A call has a line of its own: → name {"argument": 1}
+  void print_call(const ToolCallPiece& piece) {
+    end_reasoning();
+    if (!piece.name.empty()) write((ends_with_newline_ ? "→ " : "\n→ ") + piece.name + " ");
+    if (!piece.arguments.empty()) write(piece.arguments);
+  }
+
   void write(const std::string& text) {
     const std::string shown = style_.terminal ? without_controls(text) : text;
     std::fwrite(shown.data(), 1, shown.size(), stdout);
+    wrote_ = true;
     ends_with_newline_ = shown.back() == '\n';
   }
 
   AnswerStyle style_;
   bool show_reasoning_ = false;
   bool in_reasoning_ = false;
-  bool ends_with_newline_ = false;
+  bool ends_with_newline_ = true;
+  bool wrote_ = false;
 };
 
 // `show` gets every event; false: nobody can read it any more.
@@ -77,12 +87,7 @@ Completion drain(TokenStream stream, Show show) {
       cancelled = true;
       stream.cancel();
     }
-    completion.text += event->text;
-    completion.reasoning += event->reasoning;
-    completion.tokens.insert(completion.tokens.end(), event->tokens.begin(), event->tokens.end());
-    completion.logprobs.insert(completion.logprobs.end(), event->logprobs.begin(),
-                               event->logprobs.end());
-    if (event->finish.has_value()) completion.finish = *event->finish;
+    completion.add(*std::move(event));
   }
   return completion;
 }

@@ -1,4 +1,5 @@
-// Prints an answer as it comes: reasoning dimmed, then the text. A terminal never gets a control
+// Prints an answer as it comes: reasoning dimmed, then the text, and calls of tools on lines of
+// their own. A terminal never gets a control
 // character that the model made up; a file or pipe gets the text as it is.
 #pragma once
 
@@ -20,7 +21,7 @@ struct AnswerStyle {
 AnswerStyle detect_answer_style(ShowReasoning reasoning);
 
 // Reads the stream to its end and prints to stdout as it goes. Ctrl-C cancels the request, as does
-// a stdout that can't be written to. What came back has text, reasoning and finish.
+// a stdout that can't be written to. What came back is whole.
 Completion print_answer(TokenStream stream, const AnswerStyle& style);
 // The same without printing.
 Completion collect_answer(TokenStream stream);

@@ -230,7 +230,7 @@ void Chat::answer(std::string text) {
                  describe_speed(completion.finish).c_str(), dim ? "\033[0m" : "");
   }
   // What was said until Ctrl-C was said.
-  conversation_.add_assistant(std::move(completion.text), std::move(completion.reasoning));
+  conversation_.add_assistant(std::move(completion));
 }
 
 }  // namespace ferry::cmd

@@ -26,15 +26,26 @@ Status check_message(const Json& message, size_t index) {
 
 }  // namespace
 
+Json tool_calls_json(const std::vector<ToolCall>& calls) {
+  Json list = Json::array();
+  for (const ToolCall& call : calls) {
+    list.push_back({{"id", call.id},
+                    {"type", "function"},
+                    {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
+  }
+  return list;
+}
+
 void Conversation::set_system(std::string text) { system_ = std::move(text); }
 
 void Conversation::add_user(std::string text) {
   turns_.push_back({{"role", "user"}, {"content", std::move(text)}});
 }
 
-void Conversation::add_assistant(std::string text, std::string reasoning) {
-  Json message = {{"role", "assistant"}, {"content", std::move(text)}};
-  if (!reasoning.empty()) message["reasoning_content"] = std::move(reasoning);
+void Conversation::add_assistant(Completion answer) {
+  Json message = {{"role", "assistant"}, {"content", std::move(answer.text)}};
+  if (!answer.reasoning.empty()) message["reasoning_content"] = std::move(answer.reasoning);
+  if (!answer.tool_calls.empty()) message["tool_calls"] = tool_calls_json(answer.tool_calls);
   turns_.push_back(std::move(message));
 }
 

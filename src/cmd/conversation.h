@@ -7,8 +7,12 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "ferry/ferry.h"
 
 namespace ferry::cmd {
+
+// As the messages of an assistant have them.
+Json tool_calls_json(const std::vector<ToolCall>& calls);
 
 class Conversation {
  public:
@@ -17,7 +21,7 @@ class Conversation {
   const std::string& system() const { return system_; }
 
   void add_user(std::string text);
-  void add_assistant(std::string text, std::string reasoning);
+  void add_assistant(Completion answer);
   void drop_last();                         // the user's message that got no answer
   void reset() { turns_ = Json::array(); }  // the system message stays
   int64_t num_turns() const { return static_cast<int64_t>(turns_.size()); }

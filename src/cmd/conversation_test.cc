@@ -15,11 +15,17 @@ TEST(Conversation, MessagesInOrder) {
   Conversation chat;
   chat.set_system("Be brief.");
   chat.add_user("Hi");
-  chat.add_assistant("Hello", "a greeting");
+  Completion answer;
+  answer.text = "Hello";
+  answer.reasoning = "a greeting";
+  answer.tool_calls = {{"call_1", "f", "{}"}};
+  chat.add_assistant(std::move(answer));
   chat.add_user("Bye");
   EXPECT_EQ(chat.messages_json(),
             R"([{"role":"system","content":"Be brief."},{"role":"user","content":"Hi"},)"
-            R"({"role":"assistant","content":"Hello","reasoning_content":"a greeting"},)"
+            R"({"role":"assistant","content":"Hello","reasoning_content":"a greeting",)"
+            R"("tool_calls":[{"id":"call_1","type":"function",)"
+            R"("function":{"name":"f","arguments":"{}"}}]},)"
             R"({"role":"user","content":"Bye"}])");
   chat.drop_last();
   EXPECT_EQ(chat.num_turns(), 2);
@@ -32,7 +38,9 @@ TEST(Conversation, SaveAndLoad) {
   Conversation chat;
   chat.set_system("S");
   chat.add_user("日本 \"quoted\"\n");
-  chat.add_assistant("answer", "");
+  Completion answer;
+  answer.text = "answer";
+  chat.add_assistant(std::move(answer));
   ASSERT_TRUE(chat.save(path).ok());
   Conversation other;
   other.add_user("gone after load");

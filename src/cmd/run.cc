@@ -61,6 +61,7 @@ void print_result(const Engine& engine, const Completion& completion) {
   result["model"] = engine.info().name;
   result["text"] = completion.text;
   if (!completion.reasoning.empty()) result["reasoning"] = completion.reasoning;
+  if (!completion.tool_calls.empty()) result["tool_calls"] = tool_calls_json(completion.tool_calls);
   add_finish(result, completion.finish);
   print_json(result);
 }

@@ -1,6 +1,10 @@
 // See chat_text.h.
 #include "engine/chat_text.h"
 
+#include <fmt/format.h>
+
+#include <random>
+
 #include "base/json.h"
 
 namespace ferry::engine {
@@ -56,6 +60,17 @@ Result<Unfinished> take_unfinished(text::ChatRequest& request) {
   return out;
 }
 
+// Ids must not meet again in the later turns of a conversation, whichever server answers them.
+std::string new_call_id() {
+  thread_local std::mt19937_64 generator([] {
+    std::random_device device;
+    std::seed_seq seed{device(), device(), device(), device()};
+    return std::mt19937_64(seed);
+  }());
+  const uint64_t high = generator();
+  return fmt::format("call_{:016x}{:08x}", high, static_cast<uint32_t>(generator()));
+}
+
 void continue_answer(const Unfinished& last, std::string& text) {
   if (ends_in_opening(text)) {
     text += last.reasoning;
@@ -78,6 +93,10 @@ ChatText::ChatText(const disk::ModelSource& source, const text::Tokenizer& token
       return;
     }
     (for_tools ? tool_format_ : format_) = std::move(format).value();
+    if (for_tools || !call_format_.has_value()) {
+      const auto calls = text::tool_format_of_template(text);
+      if (calls.has_value()) call_format_ = calls;
+    }
   }
   if (!format_.has_value()) format_ = tool_format_;
   if (format_.has_value()) return;
@@ -86,6 +105,7 @@ ChatText::ChatText(const disk::ModelSource& source, const text::Tokenizer& token
       [&](std::string_view token) { return tokenizer.token_id(token).has_value(); });
   if (family.has_value()) {
     format_ = text::ChatFormat::deepseek(*family, bos, eos);
+    call_format_ = text::tool_format_of(*family);
   } else {
     error_ = unsupported(
         "{}: has no chat template, so it is no chat model (ferry complete "
@@ -111,6 +131,16 @@ Result<std::string> ChatText::render(const ChatPrompt& chat) const {
   FERRY_TRY(std::string text, format.render(request));
   if (chat.continue_last) continue_answer(last, text);
   return text;
+}
+
+std::unique_ptr<text::ToolCallParser> ChatText::call_parser(const ChatPrompt& chat,
+                                                            bool parallel) const {
+  if (!call_format_.has_value()) return nullptr;
+  Result<Json> tools = parse_field("tools", chat.tools_json, nullptr, true);
+  if (!tools.ok() || tools->is_null() || tools->empty()) return nullptr;
+  return text::make_tool_call_parser(
+      *call_format_,
+      {.tools = std::move(tools).value(), .new_id = new_call_id, .parallel = parallel});
 }
 
 bool opens_reasoning(const ChatPrompt& chat, std::string_view prompt) {

@@ -2,6 +2,7 @@
 // model's chat format and says in which state the answer begins.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,6 +11,7 @@
 #include "ferry/ferry.h"
 #include "text/chat_format.h"
 #include "text/tokenizer.h"
+#include "text/tool_calls.h"
 
 namespace ferry::engine {
 
@@ -24,9 +26,16 @@ class ChatText {
   // Errors: no chat format; JSON that is none, "messages: …", "tools: …"; what the template says.
   Result<std::string> render(const ChatPrompt& chat) const;
 
+  // How the model writes down that it wants a tool called. nullopt: nobody knows.
+  std::optional<text::ToolFormat> call_format() const { return call_format_; }
+  // Takes the calls out of the answer to `chat`. nullptr: it has no tools, or call_format() is
+  // not known, and so everything is text.
+  std::unique_ptr<text::ToolCallParser> call_parser(const ChatPrompt& chat, bool parallel) const;
+
  private:
   std::optional<text::ChatFormat> format_;
   std::optional<text::ChatFormat> tool_format_;  // some checkpoints have one of its own for tools
+  std::optional<text::ToolFormat> call_format_;
   std::optional<Error> error_;
 };
 

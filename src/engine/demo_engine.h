@@ -54,14 +54,7 @@ inline Request greedy(const std::string& prompt, int64_t max_tokens) {
 
 inline Completion drain(TokenStream& stream) {
   Completion completion;
-  while (std::optional<StreamEvent> event = stream.next()) {
-    completion.text += event->text;
-    completion.reasoning += event->reasoning;
-    completion.tokens.insert(completion.tokens.end(), event->tokens.begin(), event->tokens.end());
-    completion.logprobs.insert(completion.logprobs.end(), event->logprobs.begin(),
-                               event->logprobs.end());
-    if (event->finish.has_value()) completion.finish = *event->finish;
-  }
+  while (std::optional<StreamEvent> event = stream.next()) completion.add(*std::move(event));
   return completion;
 }
 

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "base/check.h"
-#include "engine/output_text.h"
 #include "sample/params.h"
 
 namespace ferry::engine {
@@ -143,15 +142,35 @@ std::vector<int32_t> EngineCore::encode_chat(const std::string& text) const {
   return tokenizer_.encode(text, {.add_special = false, .parse_special = true});
 }
 
+TextParts EngineCore::chat_parts(const Request& request, const ChatPrompt& chat,
+                                 const std::string& rendered) const {
+  TextParts parts;
+  parts.splitter.emplace(opens_reasoning(chat, rendered));
+  parts.tool_calls = chat_.call_parser(chat, request.parallel_tool_calls);
+  std::vector<std::string_view> markers{"<think>", "</think>"};
+  if (parts.tool_calls != nullptr) {
+    for (std::string_view marker : text::tool_markers(*chat_.call_format())) {
+      markers.push_back(marker);
+    }
+  }
+  for (std::string_view marker : markers) {
+    if (const auto id = tokenizer_.token_id(marker)) parts.markers.push_back(*id);
+  }
+  return parts;
+}
+
 Result<std::shared_ptr<StreamState>> EngineCore::submit(const Request& request) const {
   FERRY_TRY_VOID(sample::validate(request.sampling, info_.vocab_size));
   FERRY_TRY_VOID(sample::validate(request.stop, info_.vocab_size));
   GenerationInput input;
-  std::optional<text::ReasoningSplitter> splitter;
-  if (const auto* chat = std::get_if<ChatPrompt>(&request.prompt)) {
-    FERRY_TRY(const std::string text, render(*chat));
+  TextParts parts;
+  if (const auto* asked = std::get_if<ChatPrompt>(&request.prompt)) {
+    ChatPrompt chat = *asked;
+    // What must not be called is not shown either.
+    if (request.tool_choice.kind == ToolChoice::kNone) chat.tools_json.clear();
+    FERRY_TRY(const std::string text, render(chat));
     input.prompt = encode_chat(text);
-    splitter.emplace(opens_reasoning(*chat, text));
+    parts = chat_parts(request, chat, text);
   } else {
     FERRY_TRY(input.prompt, tokenize(request.prompt));
   }
@@ -162,7 +181,7 @@ Result<std::shared_ptr<StreamState>> EngineCore::submit(const Request& request) 
   input.eos_token_ids = info_.eos_token_ids;
   input.vocab_size = info_.vocab_size;
   input.max_context = info_.max_context;
-  input.text = std::make_unique<TokenText>(tokenizer_, request.stop.strings, std::move(splitter));
+  input.text = std::make_unique<TokenText>(tokenizer_, request.stop.strings, std::move(parts));
   return loop_->submit(std::move(input));
 }
 
@@ -188,14 +207,7 @@ Result<TokenStream> Engine::submit(const Request& request) const {
 Result<Completion> Engine::complete(const Request& request) const {
   FERRY_TRY(auto stream, submit(request));
   Completion completion;
-  while (std::optional<StreamEvent> event = stream.next()) {
-    completion.text += event->text;
-    completion.reasoning += event->reasoning;
-    completion.tokens.insert(completion.tokens.end(), event->tokens.begin(), event->tokens.end());
-    completion.logprobs.insert(completion.logprobs.end(), event->logprobs.begin(),
-                               event->logprobs.end());
-    if (event->finish.has_value()) completion.finish = *std::move(event->finish);
-  }
+  while (std::optional<StreamEvent> event = stream.next()) completion.add(*std::move(event));
   if (completion.finish.error.has_value()) return *completion.finish.error;
   return completion;
 }

@@ -10,6 +10,7 @@
 #include "engine/memory_sizing.h"
 #include "engine/model_loader.h"
 #include "engine/model_text.h"
+#include "engine/output_text.h"
 
 namespace ferry::engine {
 
@@ -30,6 +31,8 @@ class EngineCore {
       : tokenizer_(std::move(tokenizer)), chat_(std::move(chat)), model_(std::move(model)) {}
 
   std::vector<int32_t> encode_chat(const std::string& text) const;
+  TextParts chat_parts(const Request& request, const ChatPrompt& chat,
+                       const std::string& rendered) const;
   Status check_prompt(const std::vector<int32_t>& tokens) const;
 
   text::Tokenizer tokenizer_;

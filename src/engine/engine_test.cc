@@ -64,6 +64,61 @@ TEST(Engine, ChatsSeparateReasoningFromAnswer) {
   EXPECT_EQ(completion.finish.reasoning_tokens, 0);
 }
 
+constexpr const char* kCalculator = R"([{"type": "function", "function": {
+    "name": "calculator", "description": "Evaluate an arithmetic expression.", "parameters":
+    {"type": "object", "properties": {"expression": {"type": "string"}},
+     "required": ["expression"]}}}])";
+
+TEST(Engine, CallsOfToolsComeApartFromTheText) {
+  Request request = greedy("", 0);
+  ChatPrompt chat;
+  chat.messages_json = R"([{"role": "user", "content": "What is 7905 plus 3619?"}])";
+  chat.tools_json = kCalculator;
+  chat.thinking = false;
+  request.prompt = chat;
+  Completion completion = complete(shared_engine(), request);
+  EXPECT_EQ(completion.text, "");
+  ASSERT_EQ(completion.tool_calls.size(), 1u);
+  EXPECT_EQ(completion.tool_calls[0].name, "calculator");
+  EXPECT_EQ(completion.tool_calls[0].arguments, R"({"expression": "7905+3619"})");
+  EXPECT_EQ(completion.tool_calls[0].id.rfind("call_", 0), 0u);
+  EXPECT_EQ(completion.finish.reason, FinishReason::kToolCalls);
+
+  request.parallel_tool_calls = false;
+  completion = complete(shared_engine(), request);
+  EXPECT_EQ(completion.tool_calls.size(), 1u);
+  EXPECT_EQ(completion.finish.reason, FinishReason::kToolCalls);
+
+  // Cut off, it is no call that could be answered.
+  request.stop.max_tokens = completion.finish.completion_tokens - 3;
+  completion = complete(shared_engine(), request);
+  EXPECT_EQ(completion.tool_calls.size(), 1u);
+  EXPECT_EQ(completion.finish.reason, FinishReason::kLength);
+
+  request = greedy("", 0);
+  request.prompt = chat;
+  request.tool_choice.kind = ToolChoice::kNone;  // as if there were none
+  completion = complete(shared_engine(), request);
+  EXPECT_TRUE(completion.tool_calls.empty());
+  EXPECT_EQ(completion.finish.reason, FinishReason::kStop);
+}
+
+TEST(Engine, ResultsOfToolsAreAnswered) {
+  Request request = greedy("", 0);
+  ChatPrompt chat;
+  chat.messages_json = R"json([{"role": "user", "content": "Calculate 7320 + 3430."},
+      {"role": "assistant", "content": null, "tool_calls": [{"id": "call_1", "type": "function",
+       "function": {"name": "calculator", "arguments": "{\"expression\": \"7320+3430\"}"}}]},
+      {"role": "tool", "tool_call_id": "call_1", "content": "10750"}])json";
+  chat.tools_json = kCalculator;
+  chat.thinking = false;
+  request.prompt = chat;
+  const Completion completion = complete(shared_engine(), request);
+  EXPECT_EQ(completion.text, "The answer is 10750.");
+  EXPECT_TRUE(completion.tool_calls.empty());
+  EXPECT_EQ(completion.finish.reason, FinishReason::kStop);
+}
+
 TEST(Engine, WrongChatsAreRefusedByField) {
   const auto refused = [](ChatPrompt chat, const std::string& beginning) {
     Request request = greedy("", 1);

@@ -2,6 +2,7 @@
 #include "engine/generation.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/check.h"
 
@@ -76,8 +77,13 @@ bool Generation::advance(std::span<float> logits) {
     OutputText::Piece piece = text_->push(token, num_before + 1 >= min_output_tokens_);
     event.text = std::move(piece.text);
     event.reasoning = std::move(piece.reasoning);
+    event.tool_calls = std::move(piece.tool_calls);
     if (!text_->stop_string().empty()) {
       end(FinishReason::kStop, std::move(event));
+      return true;
+    }
+    if (text_->complete()) {
+      end(FinishReason::kToolCalls, std::move(event));
       return true;
     }
   }
@@ -103,7 +109,10 @@ void Generation::end(FinishReason reason, StreamEvent event) {
     OutputText::Piece rest = text_->finish();
     event.text += rest.text;
     event.reasoning += rest.reasoning;
+    std::move(rest.tool_calls.begin(), rest.tool_calls.end(), std::back_inserter(event.tool_calls));
     finish.stop_string = text_->stop_string();
+    const bool by_itself = reason == FinishReason::kStop && finish.stop_string.empty();
+    if (by_itself && text_->num_tool_calls() > 0) finish.reason = FinishReason::kToolCalls;
   }
   finish.prompt_tokens = num_prompt_tokens_;
   finish.completion_tokens = static_cast<int64_t>(tokens_.size()) - num_prompt_tokens_;

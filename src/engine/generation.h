@@ -20,6 +20,7 @@ class OutputText {
   struct Piece {
     std::string text;
     std::string reasoning;
+    std::vector<ToolCallPiece> tool_calls;
   };
   virtual ~OutputText() = default;
   // `look_for_stops`: min_tokens is reached.
@@ -30,6 +31,10 @@ class OutputText {
   virtual const std::string& stop_string() const = 0;
   // The tokens pushed so far are still thoughts, not the answer.
   virtual bool reasoning() const = 0;
+  // Calls of tools that have begun so far.
+  virtual int64_t num_tool_calls() const { return 0; }
+  // The only call of a tool that was wanted is whole: the answer ends here.
+  virtual bool complete() const { return false; }
 };
 
 struct GenerationInput {

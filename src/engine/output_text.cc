@@ -1,13 +1,15 @@
 // See output_text.h.
 #include "engine/output_text.h"
 
+#include <iterator>
+#include <utility>
+
 namespace ferry::engine {
 namespace {
 
-void append(OutputText::Piece& piece, std::vector<text::ReasoningSplitter::Piece> parts) {
-  for (text::ReasoningSplitter::Piece& part : parts) {
-    (part.reasoning ? piece.reasoning : piece.text) += part.text;
-  }
+void append(OutputText::Piece& piece, text::ToolCallParser::Output output) {
+  piece.text += output.text;
+  std::move(output.calls.begin(), output.calls.end(), std::back_inserter(piece.tool_calls));
 }
 
 }  // namespace
@@ -19,11 +21,26 @@ std::string TokenText::match(std::string text, bool look_for_stops) {
   return out;
 }
 
-void TokenText::split(const std::string& text, Piece& piece) {
-  if (splitter_.has_value()) {
-    append(piece, splitter_->push(text));
+void TokenText::answer(std::string text, Piece& piece) {
+  if (tool_calls_ != nullptr) {
+    append(piece, tool_calls_->push(text));
   } else {
     piece.text += text;
+  }
+}
+
+void TokenText::split(const std::string& text, Piece& piece) {
+  if (!splitter_.has_value()) return answer(text, piece);
+  take(splitter_->push(text), piece);
+}
+
+void TokenText::take(std::vector<text::ReasoningSplitter::Piece> parts, Piece& piece) {
+  for (text::ReasoningSplitter::Piece& part : parts) {
+    if (part.reasoning) {
+      piece.reasoning += part.text;
+    } else {
+      answer(std::move(part.text), piece);
+    }
   }
 }
 
@@ -37,7 +54,8 @@ OutputText::Piece TokenText::finish() {
   Piece piece;
   split(match(detokenizer_.finish(), true), piece);
   split(matcher_.finish(), piece);
-  if (splitter_.has_value()) append(piece, splitter_->finish());
+  if (splitter_.has_value()) take(splitter_->finish(), piece);
+  if (tool_calls_ != nullptr) append(piece, tool_calls_->finish());
   return piece;
 }
 

@@ -27,7 +27,9 @@ struct Out {
 
 Out run(const std::string& input, std::vector<std::string> stops, bool thinking, int min_tokens) {
   const text::Tokenizer tokenizer = demo_tokenizer();
-  TokenText output(tokenizer, std::move(stops), text::ReasoningSplitter(thinking));
+  TokenText output(
+      tokenizer, std::move(stops),
+      {.splitter = text::ReasoningSplitter(thinking), .tool_calls = {}, .markers = {}});
   Out out;
   const auto take = [&](const OutputText::Piece& piece) {
     out.text += piece.text;
@@ -62,6 +64,36 @@ TEST(TokenText, StopStringsAlsoInReasoningAndInsideCharacters) {
   out = run("held back: 12", {"123"}, false, 0);  // never completed
   EXPECT_EQ(out.text, "held back: 12");
   EXPECT_EQ(out.stop, "");
+}
+
+TEST(TokenText, CallsOfToolsBehindReasoning) {
+  const text::Tokenizer tokenizer = demo_tokenizer();
+  TokenText output(tokenizer, {},
+                   {.splitter = text::ReasoningSplitter(true),
+                    .tool_calls = text::make_tool_call_parser(text::ToolFormat::kDeepSeekV31,
+                                                              {.new_id = [] { return "id"; }}),
+                    .markers = {}});
+  OutputText::Piece all;
+  const auto take = [&](OutputText::Piece piece) {
+    all.text += piece.text;
+    all.reasoning += piece.reasoning;
+    for (ToolCallPiece& call : piece.tool_calls) {
+      if (!call.name.empty()) all.tool_calls.push_back({call.index, call.id, call.name, {}});
+      all.tool_calls.back().arguments += call.arguments;
+    }
+  };
+  for (int32_t id : tokenizer.encode("hm</think>Sure.<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>"
+                                     "f<｜tool▁sep｜>{\"a\": 1}<｜tool▁call▁end｜>"
+                                     "<｜tool▁calls▁end｜>")) {
+    take(output.push(id, true));
+  }
+  take(output.finish());
+  EXPECT_EQ(all.reasoning, "hm");
+  EXPECT_EQ(all.text, "Sure.");
+  ASSERT_EQ(all.tool_calls.size(), 1u);
+  EXPECT_EQ(all.tool_calls[0].name, "f");
+  EXPECT_EQ(all.tool_calls[0].arguments, "{\"a\": 1}");
+  EXPECT_EQ(output.num_tool_calls(), 1);
 }
 
 TEST(TokenText, NoStopStringBeforeMinTokens) {

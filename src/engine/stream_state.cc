@@ -9,13 +9,24 @@
 namespace ferry::engine {
 namespace {
 
+// Pieces of one call that nobody has read yet become one.
+void append(std::vector<ToolCallPiece>& to, std::vector<ToolCallPiece>&& pieces) {
+  for (ToolCallPiece& piece : pieces) {
+    if (!to.empty() && to.back().index == piece.index) {
+      to.back().arguments += piece.arguments;
+    } else {
+      to.push_back(std::move(piece));
+    }
+  }
+}
+
 void append(StreamEvent& to, StreamEvent&& event) {
   to.text += event.text;
   to.reasoning += event.reasoning;
   to.tokens.insert(to.tokens.end(), event.tokens.begin(), event.tokens.end());
   std::move(event.logprobs.begin(), event.logprobs.end(), std::back_inserter(to.logprobs));
   to.num_reasoning_tokens += event.num_reasoning_tokens;
-  std::move(event.tool_calls.begin(), event.tool_calls.end(), std::back_inserter(to.tool_calls));
+  append(to.tool_calls, std::move(event.tool_calls));
   to.finish = std::move(event.finish);
 }
 
@@ -83,6 +94,20 @@ std::optional<StreamEvent> TokenStream::next_within(std::chrono::milliseconds ti
 bool TokenStream::finished() const { return state_->finished(); }
 void TokenStream::cancel() { state_->cancel(); }
 int64_t TokenStream::prompt_tokens() const { return state_->prompt_tokens(); }
+
+void Completion::add(StreamEvent event) {
+  text += event.text;
+  reasoning += event.reasoning;
+  for (ToolCallPiece& piece : event.tool_calls) {
+    if (piece.index == std::ssize(tool_calls)) {
+      tool_calls.push_back({std::move(piece.id), std::move(piece.name), {}});
+    }
+    tool_calls[static_cast<size_t>(piece.index)].arguments += piece.arguments;
+  }
+  tokens.insert(tokens.end(), event.tokens.begin(), event.tokens.end());
+  std::move(event.logprobs.begin(), event.logprobs.end(), std::back_inserter(logprobs));
+  if (event.finish.has_value()) finish = *std::move(event.finish);
+}
 
 std::string_view finish_reason_name(FinishReason reason) {
   switch (reason) {

@@ -1,6 +1,7 @@
 // See detokenizer.h.
 #include "text/detokenizer.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "text/utf8.h"
@@ -8,7 +9,10 @@
 namespace ferry::text {
 
 std::string Detokenizer::push(int32_t id) {
-  if (skip_special_ && tokenizer_.is_special(id)) return {};
+  if (skip_special_ && tokenizer_.is_special(id) &&
+      std::find(kept_.begin(), kept_.end(), id) == kept_.end()) {
+    return {};
+  }
   held_ += tokenizer_.token_bytes(id);
   size_t whole = 0;
   while (whole < held_.size()) {

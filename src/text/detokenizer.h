@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "text/tokenizer.h"
 
@@ -12,8 +13,9 @@ namespace ferry::text {
 
 class Detokenizer {
  public:
-  Detokenizer(Tokenizer tokenizer, bool skip_special)
-      : tokenizer_(std::move(tokenizer)), skip_special_(skip_special) {}
+  // `kept`: special tokens that are written all the same.
+  Detokenizer(Tokenizer tokenizer, bool skip_special, std::vector<int32_t> kept = {})
+      : tokenizer_(std::move(tokenizer)), skip_special_(skip_special), kept_(std::move(kept)) {}
 
   // The text that this token completes: whole characters, perhaps none.
   std::string push(int32_t id);
@@ -24,6 +26,7 @@ class Detokenizer {
  private:
   Tokenizer tokenizer_;
   bool skip_special_;
+  std::vector<int32_t> kept_;
   std::string held_;  // the beginning of a character: at most 3 bytes
 };
 
