@@ -12,7 +12,16 @@
 namespace ferry::cmd {
 
 // The parts of a model that a mix may treat in a way of its own.
-enum class Part : uint8_t { kOutput, kValues, kKeys, kAttentionOutput, kDown, kExperts, kOther };
+enum class Part : uint8_t {
+  kOutput,
+  kEmbedding,
+  kValues,
+  kKeys,
+  kAttentionOutput,
+  kDown,
+  kExperts,
+  kOther
+};
 
 enum class Layers : uint8_t {
   kAll,
@@ -105,6 +114,71 @@ constexpr MixEntry kMixes[] = {
      {{{Part::kOutput, Layers::kAll, "Q6_K"},
        {Part::kValues, Layers::kIfFewKeyHeads, "Q5_K"},
        {Part::kDown, Layers::kFirstEighth, "Q5_K"}}}},
+    {"IQ1_S",
+     24,
+     "IQ1_S",
+     {{{Part::kOutput, Layers::kAll, "Q5_K"},
+       {Part::kEmbedding, Layers::kAll, "Q2_K"},
+       {Part::kValues, Layers::kIfFewKeyHeads, "Q4_K"},
+       {Part::kValues, Layers::kAll, "Q2_K"},
+       {Part::kDown, Layers::kFirstEighth, "Q2_K"},
+       {Part::kAttentionOutput, Layers::kAll, "IQ2_XXS"}}}},
+    {"IQ1_M",
+     31,
+     "IQ1_M",
+     {{{Part::kOutput, Layers::kAll, "Q5_K"},
+       {Part::kEmbedding, Layers::kAll, "Q2_K"},
+       {Part::kValues, Layers::kIfFewKeyHeads, "Q4_K"},
+       {Part::kValues, Layers::kAll, "Q2_K"},
+       {Part::kDown, Layers::kFirstEighth, "Q2_K"},
+       {Part::kAttentionOutput, Layers::kAll, "IQ2_XXS"}}}},
+    {"IQ2_XXS",
+     19,
+     "IQ2_XXS",
+     {{{Part::kOutput, Layers::kAll, "Q5_K"},
+       {Part::kEmbedding, Layers::kAll, "Q2_K"},
+       {Part::kValues, Layers::kIfFewKeyHeads, "Q4_K"},
+       {Part::kValues, Layers::kAll, "Q2_K"},
+       {Part::kDown, Layers::kFirstEighth, "Q2_K"}}}},
+    {"IQ2_XS",
+     20,
+     "IQ2_XS",
+     {{{Part::kOutput, Layers::kAll, "Q5_K"},
+       {Part::kEmbedding, Layers::kAll, "Q2_K"},
+       {Part::kValues, Layers::kIfFewKeyHeads, "Q4_K"},
+       {Part::kValues, Layers::kAll, "Q2_K"},
+       {Part::kDown, Layers::kFirstEighth, "Q2_K"}}}},
+    {"IQ2_S",
+     28,
+     "IQ2_S",
+     {{{Part::kOutput, Layers::kAll, "Q5_K"},
+       {Part::kEmbedding, Layers::kAll, "IQ3_S"},
+       {Part::kValues, Layers::kIfFewKeyHeads, "Q4_K"},
+       {Part::kValues, Layers::kAll, "IQ3_S"},
+       {Part::kDown, Layers::kFirstEighth, "IQ3_S"},
+       {Part::kAttentionOutput, Layers::kAll, "IQ3_S"}}}},
+    {"IQ3_XXS",
+     23,
+     "IQ3_XXS",
+     {{{Part::kOutput, Layers::kAll, "Q5_K"},
+       {Part::kEmbedding, Layers::kAll, "IQ3_S"},
+       {Part::kValues, Layers::kIfFewKeyHeads, "Q4_K"},
+       {Part::kValues, Layers::kAll, "IQ3_S"},
+       {Part::kDown, Layers::kFirstEighth, "Q4_K"},
+       {Part::kAttentionOutput, Layers::kAll, "IQ3_S"}}}},
+    {"IQ3_S",
+     26,
+     "IQ3_S",
+     {{{Part::kOutput, Layers::kAll, "Q6_K"}, {Part::kValues, Layers::kIfFewKeyHeads, "Q4_K"}}}},
+    {"TQ1_0",
+     36,
+     "TQ1_0",
+     {{{Part::kOutput, Layers::kAll, "Q6_K"}, {Part::kEmbedding, Layers::kAll, "Q4_K"}}}},
+    {"TQ2_0",
+     37,
+     "TQ2_0",
+     {{{Part::kOutput, Layers::kAll, "Q6_K"}, {Part::kEmbedding, Layers::kAll, "Q4_K"}}}},
+    {"NVFP4", 39, "NVFP4", {{{Part::kOutput, Layers::kAll, "Q6_K"}}}},
     {"MXFP4", 38, "Q8_0", {{{Part::kExperts, Layers::kAll, "MXFP4"}}}},
 };
 
@@ -112,9 +186,11 @@ constexpr std::array<std::string_view, 2> kShortNames[] = {
     {"Q3_K", "Q3_K_M"}, {"Q4_K", "Q4_K_M"}, {"Q5_K", "Q5_K_M"}};
 
 // For widths that are no multiple of 256.
-constexpr std::array<std::string_view, 2> kNarrow[] = {{"Q2_K", "Q4_0"}, {"Q3_K", "Q4_0"},
-                                                       {"Q4_K", "Q5_0"}, {"Q5_K", "Q5_1"},
-                                                       {"Q6_K", "Q8_0"}, {"IQ4_XS", "IQ4_NL"}};
+constexpr std::array<std::string_view, 2> kNarrow[] = {
+    {"Q2_K", "Q4_0"},      {"Q3_K", "Q4_0"},     {"Q4_K", "Q5_0"},    {"Q5_K", "Q5_1"},
+    {"Q6_K", "Q8_0"},      {"IQ4_XS", "IQ4_NL"}, {"IQ1_S", "IQ4_NL"}, {"IQ1_M", "IQ4_NL"},
+    {"IQ2_XXS", "IQ4_NL"}, {"IQ2_XS", "IQ4_NL"}, {"IQ2_S", "IQ4_NL"}, {"IQ3_XXS", "IQ4_NL"},
+    {"IQ3_S", "IQ4_NL"},   {"TQ1_0", "Q4_0"},    {"TQ2_0", "Q4_0"},   {"NVFP4", "MXFP4"}};
 
 constexpr int64_t kFewExperts = 8;
 constexpr int64_t kManyLayers = 80;
@@ -130,7 +206,7 @@ Part part_of(const weights::TensorRecord& tensor, const nn::ModelSpec& spec) {
   const std::string_view name = tensor.name;
   if (name == "lm_head.weight") return Part::kOutput;
   if (name == "model.embed_tokens.weight") {
-    return spec.tie_word_embeddings ? Part::kOutput : Part::kOther;
+    return spec.tie_word_embeddings ? Part::kOutput : Part::kEmbedding;
   }
   if (name.ends_with("v_proj.weight")) return Part::kValues;
   if (name.ends_with("k_proj.weight")) return Part::kKeys;

@@ -102,6 +102,26 @@ float mxfp4(Bytes b, int i) {
   return q >= 8 ? -magnitude : magnitude;
 }
 
+float nvfp4(Bytes b, int i) {
+  const int scale = b[i / 16];
+  const int q = nibble(b + 4 + i / 16 * 8, i % 16, 8);
+  if (scale >= 127) return NAN;
+  const float magnitude = scale < 8 ? std::ldexp(static_cast<float>(scale), -9)
+                                    : std::ldexp(1 + float(scale % 8) / 8, scale / 8 - 7);
+  return magnitude * float(kE2m1Doubled[q & 7]) / 2 * (q >= 8 ? -1.0f : 1.0f);
+}
+float tq1_0(Bytes b, int i) {
+  const int byte = i < 160 ? b[i % 32] : i < 240 ? b[32 + i % 16] : b[48 + i % 4];
+  const int place = i < 160 ? i / 32 : i < 240 ? (i - 160) / 16 : (i - 240) / 4;
+  int rest = byte;  // of 256 parts, of which each digit takes a third of what is left
+  for (int p = 0; p < place; ++p) rest = rest * 3 % 256;
+  return half_at(b + 52) * float(rest * 3 / 256 - 1);
+}
+float tq2_0(Bytes b, int i) {
+  const int q = b[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
+  return half_at(b + 64) * float(q - 1);
+}
+
 int u16_at(Bytes p) { return p[0] | p[1] << 8; }
 int64_t u32_at(Bytes p) { return u16_at(p) | static_cast<int64_t>(u16_at(p + 2)) << 16; }
 // Sign j of seven stored ones; the eighth is their sum.
@@ -166,7 +186,8 @@ constexpr Reading kReadings[] = {
     {"Q6_K", 256, 210, q6_k},  {"IQ4_NL", 32, 18, iq4_nl},    {"IQ4_XS", 256, 136, iq4_xs},
     {"MXFP4", 32, 17, mxfp4},  {"IQ2_XXS", 256, 66, iq2_xxs}, {"IQ2_XS", 256, 74, iq2_xs},
     {"IQ2_S", 256, 82, iq2_s}, {"IQ3_XXS", 256, 98, iq3_xxs}, {"IQ3_S", 256, 110, iq3_s},
-    {"IQ1_S", 256, 50, iq1_s}, {"IQ1_M", 256, 56, iq1_m},
+    {"IQ1_S", 256, 50, iq1_s}, {"IQ1_M", 256, 56, iq1_m},     {"NVFP4", 64, 36, nvfp4},
+    {"TQ1_0", 256, 54, tq1_0}, {"TQ2_0", 256, 66, tq2_0},
 };
 
 bool same(float a, float b) { return a == b || (std::isnan(a) && std::isnan(b)); }

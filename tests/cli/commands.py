@@ -84,7 +84,7 @@ def answers():
 
 def synthesis(work):
     shape = os.path.join(DEMO, "config.json")
-    for name, quant in (("a.gguf", "Q8_0"), ("b.gguf", "Q4_K_M"), ("c", "BF16"), ("d", "FP8")):
+    for name, quant in (("a.gguf", "Q8_0"), ("b.gguf", "Q4_K_M"), ("e.gguf", "IQ2_XXS"), ("c", "BF16"), ("d", "FP8")):
         path = os.path.join(work, name)
         ok("synth", shape, "--quant", quant, "--out", path, "--layers", "2")
         check(ok_json("show", path, "--json")["num_hidden_layers"] == 2, "show %s" % name)
