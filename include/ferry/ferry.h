@@ -200,6 +200,12 @@ class TokenStream {
   std::optional<StreamEvent> next();
   // The same, but gives up after `timeout` (0: at once); finished() tells the two cases apart.
   std::optional<StreamEvent> next_within(std::chrono::milliseconds timeout);
+  // Calls `notify` whenever an event can be taken where none could before, and at once if one can
+  // already; an empty function ends that. So one thread can read thousands of streams without
+  // waiting for any. `notify` runs on the engine's thread (or on this one, inside the call) and
+  // only leaves a note: it must be quick and must not call into the stream. Once this has returned,
+  // no earlier function is called any more.
+  void on_event(std::function<void()> notify);
   // The last event has been taken.
   bool finished() const;
 
@@ -209,6 +215,7 @@ class TokenStream {
   int64_t prompt_tokens() const;
 
  private:
+  void let_go();
   std::shared_ptr<engine::StreamState> state_;
 };
 

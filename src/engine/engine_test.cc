@@ -1,5 +1,7 @@
 // The public API over the built-in model: answers, ends, errors, cancelling, lifetimes.
+#include <condition_variable>
 #include <fstream>
+#include <mutex>
 #include <thread>
 
 #include "base/json.h"
@@ -339,6 +341,43 @@ TEST(Engine, TimeoutsComeBackWithoutAnEvent) {
     if (event.has_value()) text += event->text;
   }
   EXPECT_EQ(text, "Hello! How can I");
+}
+
+TEST(Engine, ANotifiedReaderNeverWaits) {
+  const Request request = greedy(question("What is 12 + 34?"), 0);
+  const std::string expected = complete(shared_engine(), request).text;
+  std::mutex mutex;
+  std::condition_variable rung;
+  bool ready = false;
+  Result<TokenStream> stream = shared_engine().submit(request);
+  ASSERT_TRUE(stream.ok());
+  stream->on_event([&] {
+    std::lock_guard lock(mutex);
+    ready = true;
+    rung.notify_one();
+  });
+  std::string text;
+  while (!stream->finished()) {
+    {
+      std::unique_lock lock(mutex);
+      rung.wait(lock, [&] { return ready; });
+      ready = false;
+    }
+    while (auto event = stream->next_within(std::chrono::milliseconds(0))) text += event->text;
+  }
+  EXPECT_EQ(text, expected);
+
+  // Asked late, it is told at once; told to be quiet, it is.
+  stream = shared_engine().submit(request);
+  ASSERT_TRUE(stream.ok());
+  while (!stream->next_within(std::chrono::milliseconds(1)).has_value()) {
+  }
+  int64_t calls = 0;
+  stream->on_event({});
+  stream->cancel();
+  while (!stream->finished()) stream->next();
+  stream->on_event([&] { ++calls; });
+  EXPECT_EQ(calls, 0);  // nothing is left to take
 }
 
 TEST(Engine, AModelInMemoryIsTheSameModel) {

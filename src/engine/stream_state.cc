@@ -41,6 +41,7 @@ void StreamState::push(StreamEvent event) {
       append(*pending_, std::move(event));
     } else {
       pending_ = std::move(event);
+      if (notify_) notify_();
     }
   }
   arrived_.notify_one();
@@ -57,6 +58,12 @@ std::optional<StreamEvent> StreamState::take(std::optional<std::chrono::millisec
   std::optional<StreamEvent> event = std::exchange(pending_, std::nullopt);
   if (event.has_value() && event->finish.has_value()) finished_ = true;
   return event;
+}
+
+void StreamState::on_event(std::function<void()> notify) {
+  std::lock_guard lock(mutex_);
+  notify_.swap(notify);  // the old one is destroyed outside of the lock
+  if (notify_ && pending_.has_value()) notify_();
 }
 
 bool StreamState::finished() const {
@@ -78,19 +85,24 @@ TokenStream::TokenStream(TokenStream&&) noexcept = default;
 
 TokenStream& TokenStream::operator=(TokenStream&& other) noexcept {
   if (this == &other) return *this;
-  if (state_ != nullptr) state_->cancel();
+  let_go();
   state_ = std::move(other.state_);
   return *this;
 }
 
-TokenStream::~TokenStream() {
-  if (state_ != nullptr) state_->cancel();
+TokenStream::~TokenStream() { let_go(); }
+
+void TokenStream::let_go() {
+  if (state_ == nullptr) return;
+  state_->on_event({});
+  state_->cancel();
 }
 
 std::optional<StreamEvent> TokenStream::next() { return state_->take(std::nullopt); }
 std::optional<StreamEvent> TokenStream::next_within(std::chrono::milliseconds timeout) {
   return state_->take(timeout);
 }
+void TokenStream::on_event(std::function<void()> notify) { state_->on_event(std::move(notify)); }
 bool TokenStream::finished() const { return state_->finished(); }
 void TokenStream::cancel() { state_->cancel(); }
 int64_t TokenStream::prompt_tokens() const { return state_->prompt_tokens(); }

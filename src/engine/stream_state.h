@@ -49,6 +49,7 @@ class StreamState {
 
   // Reader side.
   std::optional<StreamEvent> take(std::optional<std::chrono::milliseconds> timeout);
+  void on_event(std::function<void()> notify);
   bool finished() const;
   void cancel();
   int64_t prompt_tokens() const { return prompt_tokens_; }
@@ -60,6 +61,7 @@ class StreamState {
 
   mutable std::mutex mutex_;
   std::condition_variable arrived_;
+  std::function<void()> notify_;  // called under the lock: so that it can be taken away for sure
   std::optional<StreamEvent> pending_;
   bool closed_ = false;    // the last event was pushed
   bool finished_ = false;  // … and taken
