@@ -17,6 +17,7 @@
 // alone: not on other requests, threads, or how long it waited.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -238,13 +239,21 @@ struct Completion {
   void add(StreamEvent event);
 };
 
+// A snapshot; the totals count since load() and never fall.
 struct EngineStats {
   int64_t num_running = 0;
   int64_t num_waiting = 0;
-  int64_t kv_tokens_free = 0;
-  int64_t num_preemptions = 0;      // since load()
+  int64_t kv_tokens_free = 0;  // what the prefix cache holds and nobody uses counts as free
+  int64_t kv_tokens = 0;       // that the cache has room for
+  int64_t num_preemptions = 0;
   int64_t prompt_tokens_total = 0;  // computed, recomputation included
   int64_t output_tokens_total = 0;
+  int64_t prefix_queries_total = 0;  // prompt tokens that were looked for in the prefix cache
+  int64_t prefix_hits_total = 0;     // of these, found there
+  int64_t num_steps_total = 0;
+  int64_t step_tokens_total = 0;  // computed by them
+  // Entry i: steps of at most 2^i tokens that did not fit an earlier entry; the last one: the rest.
+  std::array<int64_t, 16> steps_by_tokens{};
 };
 
 class Engine {
@@ -264,6 +273,7 @@ class Engine {
   Result<Completion> complete(const Request& request) const;
 
   const ModelInfo& info() const;
+  // As of the step before; waits for nothing. Cheap enough to be asked many times a second.
   EngineStats stats() const;
 
   // The ids a prompt becomes; what submit() would compute.

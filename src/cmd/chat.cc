@@ -209,7 +209,8 @@ void Chat::answer(std::string text) {
                                            .thinking = settings_.thinking,
                                            .extra_json = {}},
                       .sampling = settings_.sampling,
-                      .stop = settings_.stop});
+                      .stop = settings_.stop,
+                      .constraint = settings_.constraint});
   if (!stream.ok()) {
     fail(stream.error());
     conversation_.drop_last();

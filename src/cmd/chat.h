@@ -14,7 +14,8 @@ namespace ferry::cmd {
 struct ChatSettings {
   SamplingParams sampling;
   StopConditions stop;
-  std::optional<bool> thinking;  // none: as the model's chat format has it
+  std::optional<Constraint> constraint;  // of every answer
+  std::optional<bool> thinking;          // none: as the model's chat format has it
   std::string tools_json;
   bool verbose = false;
 };

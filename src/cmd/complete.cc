@@ -19,11 +19,13 @@ constexpr const char* kFooter =
 Examples:
   ferry complete model.gguf -p "The capital of France is" -n 20
   ferry complete model.gguf -p - --stop "###" < draft.txt
-  ferry complete model.gguf -p "1 2 3" -n 4 --logprobs 3 --json)";
+  ferry complete model.gguf -p "1 2 3" -n 4 --logprobs 3 --json
+  ferry complete model.gguf -p "Today is a " --regex "(Mon|Tues|Wednes|Thurs|Fri)day")";
 
 struct CompleteFlags {
   EngineFlags engine;
   SamplingFlags sampling;
+  ConstraintFlags constraint;
   std::string prompt;
   bool no_bos = false;
   bool plain = false;
@@ -71,6 +73,8 @@ int complete(const CompleteFlags& flags) {
     if (!input.ok()) return fail(input.error());
     prompt = std::move(input).value();
   }
+  Result<std::optional<Constraint>> constraint = read_constraint(flags.constraint);
+  if (!constraint.ok()) return fail(constraint.error());
   catch_interrupts();
   Result<Engine> engine = load_engine(flags.engine, 1);
   if (!engine.ok()) return fail(engine.error());
@@ -81,7 +85,8 @@ int complete(const CompleteFlags& flags) {
   Result<TokenStream> stream =
       engine->submit({.prompt = TextPrompt{prompt, !flags.no_bos, !flags.plain},
                       .sampling = std::move(sampling).value(),
-                      .stop = flags.sampling.stop});
+                      .stop = flags.sampling.stop,
+                      .constraint = std::move(constraint).value()});
   if (!stream.ok()) return fail(stream.error());
   const AnswerStyle style = detect_answer_style(ShowReasoning::kAuto);
   if (flags.echo && !flags.json) {
@@ -122,6 +127,7 @@ void add_complete(CLI::App& app, Action& action) {
       ->needs(json);
   add_engine_flags(*command, flags->engine);
   add_sampling_flags(*command, flags->sampling);
+  add_constraint_flags(*command, flags->constraint);
   command->callback([&action, flags] { action = [flags] { return complete(*flags); }; });
 }
 

@@ -9,6 +9,7 @@
 #include "cmd/builtin_model.h"
 #include "cmd/command.h"
 #include "cmd/progress.h"
+#include "cmd/read_input.h"
 
 namespace ferry::cmd {
 namespace {
@@ -143,6 +144,48 @@ Result<SamplingParams> apply_sampling_flags(const SamplingFlags& flags, Sampling
     params.logit_bias.push_back(bias);
   }
   return params;
+}
+
+void add_constraint_flags(CLI::App& command, ConstraintFlags& flags) {
+  const std::string group = "What the answer must be (at most one)";
+  command
+      .add_option("--json-schema", flags.json_schema,
+                  "JSON that this schema allows (the schema itself, or a file)")
+      ->group(group)
+      ->type_name("FILE");
+  command.add_flag("--json-object", flags.json_object, "Any JSON object")->group(group);
+  command.add_option("--regex", flags.regex, "A text that this expression matches as a whole")
+      ->group(group)
+      ->type_name("REGEX");
+  command.add_option("--choice", flags.choices, "One of these texts (repeat it)")
+      ->group(group)
+      ->type_name("TEXT")
+      ->default_str("");
+}
+
+Result<std::optional<Constraint>> read_constraint(const ConstraintFlags& flags) {
+  const int count = static_cast<int>(!flags.json_schema.empty()) +
+                    static_cast<int>(flags.json_object) + static_cast<int>(!flags.regex.empty()) +
+                    static_cast<int>(!flags.choices.empty());
+  if (count == 0) return std::optional<Constraint>();
+  if (count > 1) {
+    return invalid_input("--json-schema, --json-object, --regex and --choice: only one can hold");
+  }
+  Constraint constraint;
+  if (!flags.json_schema.empty()) {
+    constraint.kind = Constraint::kJsonSchema;
+    constraint.text = flags.json_schema;
+    if (flags.json_schema.front() != '{') {
+      FERRY_TRY(constraint.text, read_input(flags.json_schema));
+    }
+  } else if (!flags.regex.empty()) {
+    constraint.kind = Constraint::kRegex;
+    constraint.text = flags.regex;
+  } else if (!flags.choices.empty()) {
+    constraint.kind = Constraint::kChoice;
+    constraint.choices = flags.choices;
+  }
+  return std::optional<Constraint>(std::move(constraint));
 }
 
 void add_finish(Json& result, const Finish& finish) {

@@ -46,6 +46,20 @@ void add_sampling_flags(CLI::App& command, SamplingFlags& flags);
 // Errors: --logit-bias that is not ID=VALUE. Ranges are the engine's to check.
 Result<SamplingParams> apply_sampling_flags(const SamplingFlags& flags, SamplingParams defaults);
 
+// What the answer must be; at most one of them.
+struct ConstraintFlags {
+  std::string json_schema;  // a file, or the schema itself
+  bool json_object = false;
+  std::string regex;
+  std::vector<std::string> choices;
+};
+
+void add_constraint_flags(CLI::App& command, ConstraintFlags& flags);
+
+// Errors: more than one of them, a file that can't be read. What the constraint says is the
+// engine's to check.
+Result<std::optional<Constraint>> read_constraint(const ConstraintFlags& flags);
+
 // {"finish_reason", "stop_string", "usage", "seed", "seconds"}: the end of every --json result.
 void add_finish(Json& result, const Finish& finish);
 

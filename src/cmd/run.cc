@@ -26,6 +26,7 @@ Examples:
 struct RunFlags {
   EngineFlags engine;
   SamplingFlags sampling;
+  ConstraintFlags constraint;
   std::string prompt;
   bool has_prompt = false;
   std::string system;
@@ -46,6 +47,7 @@ Result<ChatSettings> chat_settings(const RunFlags& flags, const Engine& engine) 
   FERRY_TRY(settings.sampling,
             apply_sampling_flags(flags.sampling, engine.info().default_sampling));
   settings.stop = flags.sampling.stop;
+  FERRY_TRY(settings.constraint, read_constraint(flags.constraint));
   settings.verbose = flags.engine.verbose;
   // The built-in model was made to think: that is when its answers are right.
   if (is_builtin_model(flags.engine.model)) settings.thinking = true;
@@ -75,7 +77,8 @@ int answer_once(const RunFlags& flags, const Engine& engine, const ChatSettings&
                                           .thinking = settings.thinking,
                                           .extra_json = {}},
                      .sampling = settings.sampling,
-                     .stop = settings.stop});
+                     .stop = settings.stop,
+                     .constraint = settings.constraint});
   if (!stream.ok()) return fail(stream.error());
   const Completion completion =
       flags.json ? collect_answer(std::move(stream).value())
@@ -143,6 +146,7 @@ void add_run(CLI::App& app, Action& action) {
   command->add_flag("--json", flags->json, "With a prompt: print the whole result as JSON");
   add_engine_flags(*command, flags->engine);
   add_sampling_flags(*command, flags->sampling);
+  add_constraint_flags(*command, flags->constraint);
   command->callback([&action, flags, prompt, thinking] {
     flags->has_prompt = prompt->count() > 0;
     flags->has_thinking = thinking->count() > 0;

@@ -99,6 +99,8 @@ Result<std::unique_ptr<EngineCore>> EngineCore::load(const EngineOptions& option
   core->info_.eos_token_ids = std::move(eos_token_ids);
   core->info_.default_sampling = std::move(default_sampling);
   core->info_.has_chat_format = core->chat_.usable();
+  core->constraints_ = std::make_unique<ConstraintCompiler>(
+      core->tokenizer_, core->info_.vocab_size, core->info_.eos_token_ids);
 
   FERRY_TRY(auto runner, Runner::create(backend, *core->model_.model,
                                         {.batch = sizing.limits.batch,
@@ -159,6 +161,16 @@ TextParts EngineCore::chat_parts(const Request& request, const ChatPrompt& chat,
   return parts;
 }
 
+Result<grammar::GrammarRef> EngineCore::compile_constraint(const Request& request,
+                                                           const std::string& rendered) const {
+  if (!request.constraint.has_value()) return grammar::GrammarRef();
+  grammar::ConstraintText constraint = constraint_text(*request.constraint);
+  if (const auto* chat = std::get_if<ChatPrompt>(&request.prompt)) {
+    allow_thoughts(opens_reasoning(*chat, rendered), rendered, tokenizer_, constraint);
+  }
+  return constraints_->compile(constraint);
+}
+
 Result<std::shared_ptr<StreamState>> EngineCore::submit(const Request& request) const {
   FERRY_TRY_VOID(sample::validate(request.sampling, info_.vocab_size));
   FERRY_TRY_VOID(sample::validate(request.stop, info_.vocab_size));
@@ -171,8 +183,10 @@ Result<std::shared_ptr<StreamState>> EngineCore::submit(const Request& request) 
     FERRY_TRY(const std::string text, render(chat));
     input.prompt = encode_chat(text);
     parts = chat_parts(request, chat, text);
+    FERRY_TRY(input.grammar, compile_constraint(request, text));
   } else {
     FERRY_TRY(input.prompt, tokenize(request.prompt));
+    FERRY_TRY(input.grammar, compile_constraint(request, {}));
   }
   FERRY_TRY_VOID(check_prompt(input.prompt));
   input.sampling = request.sampling;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/answer_constraint.h"
 #include "engine/chat_text.h"
 #include "engine/engine_loop.h"
 #include "engine/memory_sizing.h"
@@ -33,12 +34,16 @@ class EngineCore {
   std::vector<int32_t> encode_chat(const std::string& text) const;
   TextParts chat_parts(const Request& request, const ChatPrompt& chat,
                        const std::string& rendered) const;
+  // nullptr: the request sets none. `rendered`: the prompt of a chat, empty for other texts.
+  Result<grammar::GrammarRef> compile_constraint(const Request& request,
+                                                 const std::string& rendered) const;
   Status check_prompt(const std::vector<int32_t>& tokens) const;
 
   text::Tokenizer tokenizer_;
   ChatText chat_;
   LoadedModel model_;
   ModelInfo info_;
+  std::unique_ptr<ConstraintCompiler> constraints_;
   std::unique_ptr<EngineLoop> loop_;  // last: it uses the model until it is gone
 };
 

@@ -1,6 +1,8 @@
 // See engine_loop.h.
 #include "engine/engine_loop.h"
 
+#include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "base/check.h"
@@ -11,6 +13,7 @@ EngineLoop::EngineLoop(Runner runner, const SchedulerLimits& limits, int64_t max
     : runner_(std::move(runner)),
       scheduler_(limits),
       block_size_(limits.block_size),
+      kv_tokens_(limits.num_pages * limits.block_size),
       max_waiting_(max_waiting) {
   publish_stats();
   thread_ = std::thread([this] { run(); });
@@ -99,8 +102,10 @@ void EngineLoop::end(SequenceId id) {
 void EngineLoop::step() {
   const Schedule schedule = scheduler_.next();
   CHECK(!schedule.chunks.empty());
+  count_step(schedule.num_tokens);
   std::vector<nn::BatchInput> inputs;
   inputs.reserve(schedule.chunks.size());
+  std::vector<AnswerConstraint*> constraints;
   for (const Chunk& chunk : schedule.chunks) {
     Generation& generation = *live_.at(chunk.id);
     generation.computing();
@@ -110,10 +115,15 @@ void EngineLoop::step() {
          .pages = scheduler_.pages(chunk.id),
          .decode = chunk.decode,
          .logits = chunk.wants_logits ? nn::WantedLogits::kLast : nn::WantedLogits::kNone});
+    if (chunk.wants_logits && generation.constraint() != nullptr) {
+      constraints.push_back(generation.constraint());
+    }
     if (!chunk.decode) prompt_tokens_total_ += chunk.count;
   }
+  mask_thread_.start(std::move(constraints));
   runner_.launch(inputs);
   Result<std::span<float>> logits = runner_.wait();
+  mask_thread_.finish();
   scheduler_.computed(schedule);
   if (!logits.ok()) {
     fail_all(logits.error());
@@ -130,6 +140,13 @@ void EngineLoop::step() {
       scheduler_.append(chunk.id);
     }
   }
+}
+
+void EngineLoop::count_step(int64_t num_tokens) {
+  ++num_steps_;
+  step_tokens_total_ += num_tokens;
+  const auto doublings = static_cast<size_t>(std::bit_width(static_cast<uint64_t>(num_tokens - 1)));
+  ++steps_by_tokens_[std::min(doublings, steps_by_tokens_.size() - 1)];
 }
 
 // A chip that failed once is not asked again: what it would answer can't be trusted.
@@ -152,9 +169,13 @@ void EngineLoop::publish_stats() {
   stats_ = {.num_running = now.num_running,
             .num_waiting = now.num_waiting,
             .kv_tokens_free = now.num_free_pages * block_size_,
+            .kv_tokens = kv_tokens_,
             .num_preemptions = now.num_preemptions,
             .prompt_tokens_total = prompt_tokens_total_,
-            .output_tokens_total = output_tokens_total_};
+            .output_tokens_total = output_tokens_total_,
+            .num_steps_total = num_steps_,
+            .step_tokens_total = step_tokens_total_,
+            .steps_by_tokens = steps_by_tokens_};
 }
 
 }  // namespace ferry::engine

@@ -4,6 +4,7 @@
 //   submit() ─ queue ─► loop: take in · cancel · schedule · forward · sample · publish ─► streams
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "engine/generation.h"
+#include "engine/mask_thread.h"
 #include "engine/runner.h"
 #include "engine/scheduler.h"
 
@@ -38,18 +40,24 @@ class EngineLoop {
   bool take_in();
   void drop_cancelled();
   void step();
+  void count_step(int64_t num_tokens);
   void fail_all(const Error& error);
   void end(SequenceId id);
   void publish_stats();
 
   Runner runner_;
+  MaskThread mask_thread_;
   Scheduler scheduler_;
   const int64_t block_size_;
+  const int64_t kv_tokens_;
   const int64_t max_waiting_;
   Generations live_;
   SequenceId last_id_ = 0;
   int64_t prompt_tokens_total_ = 0;
   int64_t output_tokens_total_ = 0;
+  int64_t num_steps_ = 0;
+  int64_t step_tokens_total_ = 0;
+  std::array<int64_t, 16> steps_by_tokens_{};
 
   std::shared_ptr<Doorbell> doorbell_ = std::make_shared<Doorbell>();
   mutable std::mutex mutex_;  // guards what follows

@@ -331,6 +331,24 @@ TEST(Engine, ManyThreadsSubmitAtOnce) {
   for (std::thread& thread : threads) thread.join();
 }
 
+TEST(Engine, StatsCountStepsAndTokens) {
+  const Engine engine = load_engine(demo_options());
+  const Completion completion = complete(engine, greedy(question("Hello!", false), 5));
+  EngineStats stats = engine.stats();
+  for (int i = 0; i < 1000 && stats.num_running > 0; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    stats = engine.stats();
+  }
+  const int64_t prompt = completion.finish.prompt_tokens;
+  EXPECT_EQ(stats.prompt_tokens_total, prompt);
+  EXPECT_EQ(stats.output_tokens_total, 5);
+  EXPECT_EQ(stats.num_steps_total, 5);  // the prompt gives the first token
+  EXPECT_EQ(stats.step_tokens_total, prompt + 4);
+  EXPECT_EQ(stats.steps_by_tokens[0], 4);
+  EXPECT_EQ(stats.kv_tokens, engine.info().memory.kv_tokens);
+  EXPECT_EQ(stats.kv_tokens_free, stats.kv_tokens);
+}
+
 TEST(Engine, TimeoutsComeBackWithoutAnEvent) {
   Request request = greedy(question("Hello!", false), 5);
   Result<TokenStream> stream = shared_engine().submit(request);

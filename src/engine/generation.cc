@@ -41,18 +41,34 @@ Generation::Generation(GenerationInput input, std::shared_ptr<Doorbell> doorbell
       sampler_(std::move(input.sampling), input.seed, input.vocab_size, input.prompt),
       text_(std::move(input.text)) {
   tokens_ = std::move(input.prompt);
+  if (input.grammar != nullptr) constraint_.emplace(std::move(input.grammar));
 }
 
 void Generation::computing() {
   if (started_ == Clock::time_point{}) started_ = Clock::now();
 }
 
+Result<sample::Choice> Generation::choose(std::span<float> logits, int64_t num_before) {
+  std::span<const int32_t> forbidden;
+  if (num_before < min_output_tokens_) forbidden = stop_ids_;
+  if (!constraint_.has_value()) return sampler_.sample(logits, forbidden);
+  // An answer that can't go on ends, min_tokens or not.
+  if (constraint_->only_end()) forbidden = {};
+  FERRY_TRY(sample::Choice choice, sampler_.sample(logits, forbidden, constraint_->allowed()));
+  constraint_->accept(choice.token);
+  return choice;
+}
+
 bool Generation::advance(std::span<float> logits) {
   const int64_t num_before = static_cast<int64_t>(tokens_.size()) - num_prompt_tokens_;
-  const std::span<const int32_t> forbidden = num_before < min_output_tokens_
-                                                 ? std::span<const int32_t>(stop_ids_)
-                                                 : std::span<const int32_t>();
-  Result<sample::Choice> choice = sampler_.sample(logits, forbidden);
+  if (constraint_.has_value()) {
+    constraint_->prepare();
+    if (constraint_->ends_silently()) {
+      end(FinishReason::kStop, {});
+      return true;
+    }
+  }
+  Result<sample::Choice> choice = choose(logits, num_before);
   if (!choice.ok()) {
     fail(choice.error());
     return true;
@@ -65,7 +81,8 @@ bool Generation::advance(std::span<float> logits) {
   event.tokens.push_back(token);
   if (choice->logprobs.has_value()) event.logprobs.push_back(std::move(*choice->logprobs));
 
-  if (std::find(stop_ids_.begin(), stop_ids_.end(), token) != stop_ids_.end()) {
+  const bool ended = constraint_.has_value() && constraint_->ended();
+  if (ended || std::find(stop_ids_.begin(), stop_ids_.end(), token) != stop_ids_.end()) {
     end(FinishReason::kStop, std::move(event));
     return true;
   }

@@ -5,10 +5,12 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "engine/answer_constraint.h"
 #include "engine/stream_state.h"
 #include "sample/sampler.h"
 
@@ -46,6 +48,7 @@ struct GenerationInput {
   int64_t vocab_size = 0;   // ids the tokenizer knows
   int64_t max_context = 0;  // prompt.size() < max_context
   std::unique_ptr<OutputText> text;
+  grammar::GrammarRef grammar;  // nullptr: any answer will do
 };
 
 class Generation {
@@ -60,6 +63,9 @@ class Generation {
   // Prompt and output together never exceed this.
   int64_t max_tokens() const { return max_tokens_; }
 
+  // What holds the answer; nullptr: nothing does.
+  AnswerConstraint* constraint() { return constraint_.has_value() ? &*constraint_ : nullptr; }
+
   void computing();  // its first chunk is about to run
   // Chooses the next token and publishes it. True: the request has ended with it.
   bool advance(std::span<float> logits);
@@ -68,6 +74,7 @@ class Generation {
   void fail(const Error& error);
 
  private:
+  Result<sample::Choice> choose(std::span<float> logits, int64_t num_before);
   void end(FinishReason reason, StreamEvent event);
 
   std::shared_ptr<StreamState> stream_;
@@ -77,6 +84,7 @@ class Generation {
   int64_t min_output_tokens_;
   std::vector<int32_t> stop_ids_;
   sample::Sampler sampler_;
+  std::optional<AnswerConstraint> constraint_;
   std::unique_ptr<OutputText> text_;
   int64_t num_reasoning_tokens_ = 0;
   Clock::time_point submitted_ = Clock::now();

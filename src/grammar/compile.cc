@@ -49,6 +49,7 @@ std::string key_of(const ConstraintText& constraint) {
     key += ":" + std::to_string(part.size()) + ":" + part;
   };
   add(constraint.after);
+  add(constraint.opening);
   add(constraint.text);
   for (const std::string& choice : constraint.choices) add(choice);
   return key;
@@ -70,8 +71,12 @@ Result<GrammarRef> compile(const ConstraintText& constraint, VocabularyRef vocab
   RuleSet rules(budget);
   FERRY_TRY(ExprRef expr, add_constraint(rules, constraint));
   if (!constraint.after.empty()) {
-    expr = sequence({free_text_until({constraint.after}, *vocabulary),
-                     repeat(bytes("\n"), 0, kMaxLineEnds), std::move(expr)});
+    ExprRef thoughts = sequence(
+        {free_text_until({constraint.after}, *vocabulary), repeat(bytes("\n"), 0, kMaxLineEnds)});
+    if (!constraint.opening.empty()) {
+      thoughts = optional(sequence({spelled(constraint.opening, *vocabulary), thoughts}));
+    }
+    expr = sequence({std::move(thoughts), std::move(expr)});
   }
   FERRY_TRY_VOID(rules.define(0, expr));
   FERRY_TRY(Program program, rules.link());

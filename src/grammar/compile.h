@@ -25,6 +25,8 @@ struct ConstraintText {
   // What the model thinks first is free: until this text has been written, and line ends behind it.
   // Empty: the constraint holds from the first token.
   std::string after;
+  // With `after`: only a text that begins with this thinks first. Empty: every text does.
+  std::string opening;
 };
 
 // Errors name the keyword or construct and its place, or the limit that was met.

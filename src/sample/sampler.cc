@@ -23,6 +23,13 @@ Status check_logits(std::span<const float> logits) {
   return {};
 }
 
+void keep_allowed(std::span<float> logits, std::span<const uint32_t> allowed) {
+  CHECK(allowed.size() * 32 >= logits.size());
+  for (size_t id = 0; id < logits.size(); ++id) {
+    if ((allowed[id / 32] >> (id % 32) & 1) == 0) logits[id] = kMinusInfinity;
+  }
+}
+
 Result<int32_t> argmax(std::span<const float> logits) {
   const auto best = std::max_element(logits.begin(), logits.end());
   if (best == logits.end() || *best == kMinusInfinity) {
@@ -39,7 +46,8 @@ Sampler::Sampler(SamplingParams params, uint64_t seed, int64_t vocab_size,
   if (params_.repetition_penalty != 1.0) repeated_.insert(prompt.begin(), prompt.end());
 }
 
-Result<Choice> Sampler::sample(std::span<float> logits, std::span<const int32_t> forbidden) {
+Result<Choice> Sampler::sample(std::span<float> logits, std::span<const int32_t> forbidden,
+                               std::span<const uint32_t> allowed) {
   CHECK(static_cast<int64_t>(logits.size()) >= vocab_size_);
   logits = logits.first(vocab_size_);
   FERRY_TRY_VOID(check_logits(logits));
@@ -49,6 +57,7 @@ Result<Choice> Sampler::sample(std::span<float> logits, std::span<const int32_t>
   for (int32_t id : forbidden) {
     if (id >= 0 && id < vocab_size_) logits[id] = kMinusInfinity;
   }
+  if (!allowed.empty()) keep_allowed(logits, allowed);
   FERRY_TRY(const int32_t token, params_.temperature == 0 ? argmax(logits) : draw(logits));
   ++num_drawn_;
   if (params_.presence_penalty != 0 || params_.frequency_penalty != 0) ++output_counts_[token];

@@ -29,8 +29,10 @@ class Sampler {
           std::span<const int32_t> prompt);
 
   // Chooses the next token. `logits` has at least vocab_size entries and is overwritten;
-  // `forbidden` ids are not chosen. Errors: a logit that is NaN or +infinity, or nothing left.
-  Result<Choice> sample(std::span<float> logits, std::span<const int32_t> forbidden);
+  // `forbidden` ids are not chosen, nor any whose bit in `allowed` is 0 (bit id % 32 of word
+  // id / 32; empty: all are allowed). Errors: a logit that is NaN or +infinity, or nothing left.
+  Result<Choice> sample(std::span<float> logits, std::span<const int32_t> forbidden,
+                        std::span<const uint32_t> allowed = {});
 
   uint64_t seed() const { return seed_; }
 

@@ -248,5 +248,27 @@ TEST(Sampler, LogprobsAreTheModelsOwn) {
   EXPECT_FALSE(none.sample(logits, {})->logprobs.has_value());
 }
 
+TEST(Sampler, OnlyAllowedTokensAreChosen) {
+  const std::vector<uint32_t> allowed = {0b1010, 0b1};  // 1, 3 and 32
+  for (const double temperature : {0.0, 5.0}) {
+    SamplingParams params;
+    params.temperature = temperature;
+    Sampler sampler(params, 7, 40, {});
+    for (int i = 0; i < 50; ++i) {
+      std::vector<float> logits(40, 1.0f);
+      logits[3] = 1.5f;
+      logits[7] = 9.0f;
+      const Result<Choice> choice = sampler.sample(logits, {}, allowed);
+      ASSERT_TRUE(choice.ok());
+      EXPECT_TRUE(choice->token == 1 || choice->token == 3 || choice->token == 32);
+      if (temperature == 0) {
+        EXPECT_EQ(choice->token, 3);
+      }
+    }
+    std::vector<float> logits(40, 1.0f);
+    EXPECT_FALSE(sampler.sample(logits, {}, std::vector<uint32_t>(2, 0)).ok());
+  }
+}
+
 }  // namespace
 }  // namespace ferry::sample

@@ -96,6 +96,12 @@ bool Tokenizer::is_special(int32_t id) const {
   return parts_->vocabulary.has(id) && parts_->vocabulary.kind(id) == Vocabulary::Kind::kSpecial;
 }
 
+bool Tokenizer::is_added(int32_t id) const {
+  if (!parts_->vocabulary.has(id)) return false;
+  const Vocabulary::Kind kind = parts_->vocabulary.kind(id);
+  return kind == Vocabulary::Kind::kAdded || kind == Vocabulary::Kind::kSpecial;
+}
+
 int32_t Tokenizer::vocab_size() const { return parts_->vocabulary.size(); }
 std::optional<int32_t> Tokenizer::bos_id() const { return parts_->bos_id; }
 std::optional<int32_t> Tokenizer::eos_id() const { return parts_->eos_id; }

@@ -59,6 +59,9 @@ class Tokenizer {
   // A control token such as BOS: never part of a text.
   bool is_special(int32_t id) const;
 
+  // A token that was added to the vocabulary as a whole (<think>), control tokens included.
+  bool is_added(int32_t id) const;
+
   // Largest id + 1. A model may have more logits than that: those must not be sampled.
   int32_t vocab_size() const;
   std::optional<int32_t> bos_id() const;

@@ -64,6 +64,9 @@ ApiError from_engine(const Error& error) {
     case ErrorKind::kUnsupported:
       out.status = 400;
       out.param = leading_field(error.message);
+      if (out.param == "schema" || out.param == "regex" || out.param == "choice") {
+        out.param = "response_format";  // where clients of these APIs wrote it
+      }
       out.code = error.kind == ErrorKind::kUnsupported ? "unsupported_value" : "invalid_value";
       if (out.param == "prompt" && error.message.find("context") != std::string::npos) {
         out.code = "context_length_exceeded";

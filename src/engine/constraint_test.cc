@@ -1,0 +1,189 @@
+// Constrained answers of the built-in model: whatever it would have liked to say, what comes out
+// parses and keeps to the schema, behind its thoughts too.
+#include <cmath>
+
+#include "base/json.h"
+#include "engine/demo_engine.h"
+
+namespace ferry::engine {
+namespace {
+
+const Engine& shared_engine() {
+  static const Engine engine = [] {
+    EngineOptions options = demo_options();
+    options.max_context = 1024;
+    return load_engine(options);
+  }();
+  return engine;
+}
+
+Constraint schema(std::string text) {
+  return {.kind = Constraint::kJsonSchema, .text = std::move(text), .choices = {}};
+}
+
+Request chat(const std::string& text, bool thinking, std::optional<Constraint> constraint) {
+  Request request;
+  request.prompt =
+      ChatPrompt{.messages_json = Json::array({{{"role", "user"}, {"content", text}}}).dump(),
+                 .tools_json = {},
+                 .thinking = thinking,
+                 .extra_json = {}};
+  request.sampling.temperature = 0;
+  request.constraint = std::move(constraint);
+  return request;
+}
+
+bool is_type(const Json& value, const std::string& type) {
+  if (type == "integer") {
+    return value.is_number() && std::floor(value.get<double>()) == value.get<double>();
+  }
+  if (type == "number") return value.is_number();
+  return json_type_name(value).find(type) != std::string_view::npos;
+}
+
+// The keywords that the schemas below use, straight from the specification.
+bool is_valid(const Json& value, const Json& by) {
+  if (by.contains("enum")) {
+    return std::find(by["enum"].begin(), by["enum"].end(), value) != by["enum"].end();
+  }
+  if (by.contains("anyOf")) {
+    return std::any_of(by["anyOf"].begin(), by["anyOf"].end(),
+                       [&](const Json& way) { return is_valid(value, way); });
+  }
+  if (!is_type(value, by["type"])) return false;
+  if (value.is_number() && by.contains("minimum")) {
+    const double number = value.get<double>();
+    if (number < by["minimum"].get<double>() || number > by["maximum"].get<double>()) return false;
+  }
+  if (value.is_string() && by.contains("maxLength")) {
+    return value.get_ref<const std::string&>().size() <= 4 * by["maxLength"].get<size_t>();
+  }
+  if (value.is_array()) {
+    return value.size() >= by.value("minItems", size_t{0}) &&
+           value.size() <= by.value("maxItems", value.size()) &&
+           std::all_of(value.begin(), value.end(),
+                       [&](const Json& item) { return is_valid(item, by["items"]); });
+  }
+  if (!value.is_object()) return true;
+  for (const Json& name : by["required"]) {
+    if (!value.contains(name.get<std::string>())) return false;
+  }
+  for (const auto& item : value.items()) {
+    if (!by["properties"].contains(item.key())) return false;
+    if (!is_valid(item.value(), by["properties"][item.key()])) return false;
+  }
+  return true;
+}
+
+const char* const kSchemas[] = {
+    R"({"type": "object", "properties": {"answer": {"type": "integer", "minimum": -50,
+        "maximum": 1000}}, "required": ["answer"], "additionalProperties": false})",
+    R"({"type": "object", "properties": {"day": {"enum": ["Monday", "Friday", 7, null]},
+        "note": {"type": "string", "maxLength": 12}, "sure": {"type": "boolean"}},
+        "required": ["day", "sure"], "additionalProperties": false})",
+    R"({"type": "array", "items": {"anyOf": [{"type": "number", "minimum": 0, "maximum": 9.5},
+        {"type": "string", "maxLength": 5}]}, "minItems": 2, "maxItems": 4})",
+    R"({"type": "object", "properties": {"items": {"type": "array", "minItems": 1, "maxItems": 3,
+        "items": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 8},
+        "count": {"type": "integer", "minimum": 0, "maximum": 99}},
+        "required": ["name", "count"], "additionalProperties": false}}},
+        "required": ["items"], "additionalProperties": false})",
+};
+
+void expect_valid(const std::string& text, const std::string& by) {
+  const Result<Json> value = parse_json(text);
+  ASSERT_TRUE(value.ok()) << text;
+  EXPECT_TRUE(is_valid(*value, *parse_json(by))) << text << "\n  by " << by;
+}
+
+TEST(Constraint, SchemasHoldGreedilyAndDrawnWithAndWithoutThoughts) {
+  for (const char* by : kSchemas) {
+    for (const bool thinking : {false, true}) {
+      for (uint64_t seed = 0; seed < 4; ++seed) {
+        Request request = chat("What is 347 + 589?", thinking, schema(by));
+        request.sampling.temperature = seed == 0 ? 0 : 1.2;
+        request.sampling.seed = seed;
+        const Completion completion = complete(shared_engine(), request);
+        // Hot thoughts may fill the whole context; an answer never does.
+        if (thinking && completion.finish.reason == FinishReason::kLength) continue;
+        EXPECT_EQ(completion.finish.reason, FinishReason::kStop);
+        expect_valid(completion.text, by);
+        if (thinking && seed == 0) {
+          EXPECT_NE(completion.reasoning.find("so 936"), std::string::npos) << completion.reasoning;
+        }
+      }
+    }
+  }
+}
+
+TEST(Constraint, TheAnswerStaysTheModelsOwn) {
+  const std::string by = kSchemas[0];
+  const Completion completion =
+      complete(shared_engine(), chat("What is 347 + 589?", true, schema(by)));
+  EXPECT_NE(completion.text.find("\"answer\""), std::string::npos);
+  // Nothing but what it would have said anyway: the very same tokens.
+  Request request = chat("What is 347 + 589?", true, std::nullopt);
+  const Completion free = complete(shared_engine(), request);
+  request.constraint = {
+      .kind = Constraint::kRegex, .text = "The answer is [0-9]+\\.", .choices = {}};
+  EXPECT_EQ(complete(shared_engine(), request).tokens, free.tokens);
+}
+
+TEST(Constraint, RegexChoiceAndAnyObject) {
+  Request request = chat("Hello!", false, Constraint{Constraint::kRegex, "[A-C]{3}-[0-9]{2}", {}});
+  Completion completion = complete(shared_engine(), request);
+  ASSERT_EQ(completion.text.size(), 6u) << completion.text;
+  EXPECT_EQ(completion.text[3], '-');
+  EXPECT_EQ(completion.finish.reason, FinishReason::kStop);
+
+  request.constraint = Constraint{Constraint::kChoice, {}, {"never", "yes", "no"}};
+  request.stop.min_tokens = 40;  // what can't go on ends all the same
+  request.stop.ignore_eos = true;
+  completion = complete(shared_engine(), request);
+  EXPECT_TRUE(completion.text == "never" || completion.text == "yes" || completion.text == "no");
+  EXPECT_EQ(completion.finish.reason, FinishReason::kStop);
+
+  request = chat("Hello!", false, Constraint{Constraint::kJsonObject, {}, {}});
+  completion = complete(shared_engine(), request);
+  EXPECT_EQ(completion.text.front(), '{');
+  if (completion.finish.reason == FinishReason::kStop) {
+    EXPECT_TRUE(parse_json(completion.text).ok());
+  }
+}
+
+TEST(Constraint, TextPromptsAreHeldFromTheFirstToken) {
+  Request request = greedy("What is 347 + 589? <think>", 0);
+  request.constraint = Constraint{Constraint::kChoice, {}, {"936", "937"}};
+  const Completion completion = complete(shared_engine(), request);
+  EXPECT_TRUE(completion.text == "936" || completion.text == "937") << completion.text;
+}
+
+std::string refusal(Constraint constraint) {
+  const Result<TokenStream> stream =
+      shared_engine().submit(chat("Hello!", false, std::move(constraint)));
+  return stream.ok() ? "accepted" : stream.error().message;
+}
+
+TEST(Constraint, WhatCantBeHonouredIsRefusedByName) {
+  const std::string message = refusal(
+      schema(R"({"type": "object", "properties": {"n": {"type": "integer", "multipleOf": 7}}})"));
+  EXPECT_EQ(message.rfind("schema: \"multipleOf\" at #/properties/n", 0), 0u) << message;
+  EXPECT_EQ(refusal(schema("{")).rfind("schema: ", 0), 0u);
+  EXPECT_EQ(refusal({Constraint::kRegex, "(?=a)b", {}}).rfind("regex: ", 0), 0u);
+  EXPECT_EQ(refusal({Constraint::kChoice, {}, {}}).rfind("choice: ", 0), 0u);
+  // Bombs end in an error, soon.
+  EXPECT_NE(refusal({Constraint::kRegex, "((a{1,900}){1,900}){1,900}", {}}), "accepted");
+  Json product = {{"allOf", Json::array()}};
+  for (int i = 0; i < 8; ++i) {
+    Json ways = Json::array();
+    for (int k = 0; k < 8; ++k) {
+      const std::string name = "p" + std::to_string(8 * i + k);
+      ways.push_back({{"type", "object"}, {"properties", {{name, {{"type", "null"}}}}}});
+    }
+    product["allOf"].push_back({{"anyOf", std::move(ways)}});
+  }
+  EXPECT_NE(refusal(schema(product.dump())), "accepted");
+}
+
+}  // namespace
+}  // namespace ferry::engine
