@@ -14,6 +14,7 @@ constexpr float kNormDeviation = 0.05f;
 // FP8 has its numbers between 2^-9 and 448: codes of this size, times a scale.
 constexpr float kFp8Deviation = 64.0f;
 constexpr int64_t kFp8Block = 128;
+constexpr float kInt4Deviation = 3.0f;  // of codes from −8 to 7
 constexpr int64_t kPieceBytes = 4 << 20;
 
 // FNV-1a over the name: every tensor has a sequence of its own.
@@ -102,6 +103,30 @@ std::vector<TensorJob> RandomWeights::fp8_jobs(const std::string& name, int64_t 
     return fill_around(tensor, scale, scale / 4, emit);
   };
   return {std::move(codes), std::move(scales)};
+}
+
+std::vector<TensorJob> RandomWeights::int4_jobs(const std::string& name, int64_t rows,
+                                                int64_t cols) {
+  const disk::TensorDecl codes{
+      .name = name, .format = &format_named("INT4"), .shape = {rows, cols}};
+  TensorJob packed{.tensor = {.name = name + "_packed",
+                              .format = &format_named("I32"),
+                              .shape = {rows, cols / 8}}};
+  packed.produce = [this, codes](const Emit& emit) { return fill(codes, kInt4Deviation, emit); };
+  TensorJob scales{.tensor = {.name = name + "_scale",
+                              .format = &format_named("BF16"),
+                              .shape = {rows, cols / kInt4Group}}};
+  scales.produce = [this, tensor = scales.tensor](const Emit& emit) {
+    const float scale = stddev_ / kInt4Deviation;
+    return fill_around(tensor, scale, scale / 4, emit);
+  };
+  TensorJob shape{
+      .tensor = {.name = name + "_shape", .format = &format_named("I32"), .shape = {2}}};
+  shape.produce = [rows, cols](const Emit& emit) {
+    const int32_t numbers[] = {static_cast<int32_t>(rows), static_cast<int32_t>(cols)};
+    return emit({reinterpret_cast<const uint8_t*>(numbers), sizeof numbers});
+  };
+  return {std::move(packed), std::move(scales), std::move(shape)};
 }
 
 }  // namespace ferry::cmd

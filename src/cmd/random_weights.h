@@ -27,6 +27,11 @@ class RandomWeights {
   // A matrix in FP8 and its grid of F32 scales, one per 128 × 128 block: NAME, NAME_scale_inv.
   std::vector<TensorJob> fp8_jobs(const std::string& name, int64_t rows, int64_t cols);
 
+  // A matrix in packed INT4 (disk/packed_int4.h): NAME_packed, NAME_scale in BF16, NAME_shape.
+  // REQUIRES: cols is a multiple of kInt4Group
+  static constexpr int64_t kInt4Group = 32;
+  std::vector<TensorJob> int4_jobs(const std::string& name, int64_t rows, int64_t cols);
+
  private:
   Status fill(const disk::TensorDecl& tensor, float stddev, const Emit& emit);
   Status fill_around(const disk::TensorDecl& tensor, float mean, float deviation, const Emit& emit);

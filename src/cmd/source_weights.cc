@@ -7,7 +7,6 @@
 namespace ferry::cmd {
 namespace {
 
-constexpr int64_t kScaleBlock = 128;
 constexpr int64_t kPieceElements = 4 << 20;
 
 Status encode(const std::vector<float>& numbers, const quant::StorageFormat& format,
@@ -38,19 +37,22 @@ Result<SourceWeights::Rows> SourceWeights::read_rows(const std::string& name, in
   Rows out(static_cast<size_t>(count * cols));
   format.decode(tensor->data.data() + format.bytes_for(first * cols), out.data(),
                 count * cols / format.block_elements);
-  const disk::FileTensor* scale = checkpoint_.find(name + "_scale_inv");
+  const disk::FileTensor* scale =
+      checkpoint_.find(name + (format.name == "INT4" ? "_scale" : "_scale_inv"));
   if (scale == nullptr) return out;
   std::vector<float> grid(static_cast<size_t>(scale->num_elements()));
-  const int64_t grid_cols = ceil_div(cols, kScaleBlock);
+  const int64_t grid_cols = ceil_div(cols, scale_block_.cols);
   if (scale->format->decode == nullptr || scale->format->block_elements != 1 ||
-      static_cast<int64_t>(grid.size()) < ceil_div(first + count, kScaleBlock) * grid_cols) {
+      static_cast<int64_t>(grid.size()) < ceil_div(first + count, scale_block_.rows) * grid_cols) {
     return invalid_input("{}: shape {} does not cover the matrix", checkpoint_.where(*scale),
                          scale->shape_text());
   }
   scale->format->decode(scale->data.data(), grid.data(), static_cast<int64_t>(grid.size()));
   for (int64_t row = 0; row < count; ++row) {
-    const float* scales = grid.data() + (first + row) / kScaleBlock * grid_cols;
-    for (int64_t col = 0; col < cols; ++col) out[row * cols + col] *= scales[col / kScaleBlock];
+    const float* scales = grid.data() + (first + row) / scale_block_.rows * grid_cols;
+    for (int64_t col = 0; col < cols; ++col) {
+      out[row * cols + col] *= scales[col / scale_block_.cols];
+    }
   }
   return out;
 }

@@ -119,25 +119,45 @@ bool stays_bf16(const weights::TensorRecord& record) {
   return record.role != weights::TensorRole::kLinear && record.role != weights::TensorRole::kExpert;
 }
 
+// What config.json says of packed experts.
+Json int4_config() {
+  const Json weights = {{"num_bits", 4},       {"type", "int"},
+                        {"strategy", "group"}, {"group_size", RandomWeights::kInt4Group},
+                        {"symmetric", true},   {"dynamic", false},
+                        {"actorder", nullptr}};
+  return {{"quant_method", "compressed-tensors"},
+          {"format", "pack-quantized"},
+          {"quantization_status", "compressed"},
+          {"ignore", {"lm_head", "re:.*self_attn.*", "re:.*shared_experts.*"}},
+          {"config_groups", {{"group_0", {{"targets", {"Linear"}}, {"weights", weights}}}}}};
+}
+
 // A folder as on the hub: one tensor per expert, kv_b_proj in one piece.
 Result<WriteReport> write_as_folder(const SynthFlags& flags, Json config,
                                     const Vocabulary& vocabulary, RandomWeights& random) {
   std::string quant = flags.quant;
   std::transform(quant.begin(), quant.end(), quant.begin(), ::toupper);
-  if (quant != "BF16" && quant != "F16" && quant != "F32" && quant != "FP8") {
+  if (quant != "BF16" && quant != "F16" && quant != "F32" && quant != "FP8" && quant != "INT4") {
     return invalid_input(
         "--quant: \"{}\" is not known for a folder of safetensors; known are "
-        "BF16, F16, F32, FP8 (for others let --out end in .gguf)",
+        "BF16, F16, F32, FP8, INT4 (for others let --out end in .gguf)",
         flags.quant);
   }
   const bool fp8 = quant == "FP8";
-  const quant::StorageFormat& plain = *quant::find_format(fp8 ? "BF16" : quant);
+  const bool int4 = quant == "INT4";  // experts only, as in Kimi-K2-Thinking
+  const quant::StorageFormat& plain = *quant::find_format(fp8 || int4 ? "BF16" : quant);
   FERRY_TRY(const auto records, models::list_tensors(config));
   std::vector<TensorJob> jobs;
   auto add = [&](const weights::TensorRecord& record, const std::string& name,
                  const std::vector<int64_t>& shape) {
     if (fp8 && !stays_bf16(record) && shape.size() == 2) {
       for (TensorJob& job : random.fp8_jobs(name, shape[0], shape[1]))
+        jobs.push_back(std::move(job));
+      return;
+    }
+    if (int4 && record.role == weights::TensorRole::kExpert &&
+        shape[1] % RandomWeights::kInt4Group == 0) {
+      for (TensorJob& job : random.int4_jobs(name, shape[0], shape[1]))
         jobs.push_back(std::move(job));
       return;
     }
@@ -160,6 +180,7 @@ Result<WriteReport> write_as_folder(const SynthFlags& flags, Json config,
                                      {"activation_scheme", "dynamic"},
                                      {"weight_block_size", {128, 128}}};
   }
+  if (int4) config["quantization_config"] = int4_config();
   auto texts = tokenizer_files(vocabulary);
   texts.emplace_back("config.json", config.dump(2) + "\n");
   return write_hugging_face({.path = flags.out, .overwrite = flags.force}, texts, jobs);
@@ -197,7 +218,8 @@ Result<WriteReport> export_model(const SynthFlags& flags) {
   FERRY_TRY_VOID(trim(config, 0));
   FERRY_TRY(const nn::ModelSpec spec, read_spec(config));
   FERRY_TRY(const Vocabulary vocabulary, vocabulary_of(source, spec.vocab_size));
-  const SourceWeights weights(source.checkpoint, spec);
+  FERRY_TRY(const models::ScaleBlock scale_block, models::read_scale_block(source.config));
+  const SourceWeights weights(source.checkpoint, spec, scale_block);
   return write_as_gguf(
       flags, config, source.name, vocabulary,
       [&weights](const weights::TensorRecord& record, const std::string& name,

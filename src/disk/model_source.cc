@@ -9,6 +9,7 @@
 #include "disk/gguf.h"
 #include "disk/gguf_names.h"
 #include "disk/hf_config.h"
+#include "disk/packed_int4.h"
 #include "disk/quote_name.h"
 #include "disk/safetensors.h"
 #include "disk/shard_name.h"
@@ -125,6 +126,7 @@ Result<ModelSource> open_hugging_face(const Folder& folder, std::string_view fil
   } else {
     FERRY_TRY(out.checkpoint, read_safetensors_folder(folder));
   }
+  FERRY_TRY_VOID(unpack_int4_names(out.config, &out.checkpoint));
   return out;
 }
 

@@ -3,6 +3,7 @@
 
 #include <fmt/ranges.h>
 
+#include "base/check.h"
 #include "base/checked_math.h"
 #include "disk/quote_name.h"
 
@@ -65,6 +66,15 @@ Status Checkpoint::add(FileTensor tensor) {
   index_.emplace(tensor.name, tensors_.size());
   data_bytes_ += static_cast<int64_t>(tensor.data.size());
   tensors_.push_back(std::move(tensor));
+  return {};
+}
+
+Status Checkpoint::reinterpret(const std::function<Status(FileTensor&)>& see) {
+  for (FileTensor& tensor : tensors_) {
+    if (const Status seen = see(tensor); !seen.ok()) return seen.error().in(where(tensor));
+    CHECK(tensor.format->bytes_for(tensor.num_elements()) ==
+          static_cast<int64_t>(tensor.data.size()));
+  }
   return {};
 }
 

@@ -61,6 +61,10 @@ class Checkpoint {
   // Two tensors that would get the same name are an error.
   Status rename(const std::function<std::optional<std::string>(std::string_view)>& canonical);
 
+  // Lets `see` change the format and shape of tensors, to what their bytes really are; errors of it
+  // get the tensor's place in front. REQUIRES: bytes_for(product of shape) stays the same
+  Status reinterpret(const std::function<Status(FileTensor&)>& see);
+
  private:
   struct NameHash {
     using is_transparent = void;

@@ -122,6 +122,8 @@ float tq2_0(Bytes b, int i) {
   return half_at(b + 64) * float(q - 1);
 }
 
+float int4(Bytes b, int i) { return float((b[i / 2] >> (i % 2 * 4) & 15) - 8); }
+
 int u16_at(Bytes p) { return p[0] | p[1] << 8; }
 int64_t u32_at(Bytes p) { return u16_at(p) | static_cast<int64_t>(u16_at(p + 2)) << 16; }
 // Sign j of seven stored ones; the eighth is their sum.
@@ -187,7 +189,7 @@ constexpr Reading kReadings[] = {
     {"MXFP4", 32, 17, mxfp4},  {"IQ2_XXS", 256, 66, iq2_xxs}, {"IQ2_XS", 256, 74, iq2_xs},
     {"IQ2_S", 256, 82, iq2_s}, {"IQ3_XXS", 256, 98, iq3_xxs}, {"IQ3_S", 256, 110, iq3_s},
     {"IQ1_S", 256, 50, iq1_s}, {"IQ1_M", 256, 56, iq1_m},     {"NVFP4", 64, 36, nvfp4},
-    {"TQ1_0", 256, 54, tq1_0}, {"TQ2_0", 256, 66, tq2_0},
+    {"INT4", 32, 16, int4},    {"TQ1_0", 256, 54, tq1_0},     {"TQ2_0", 256, 66, tq2_0},
 };
 
 bool same(float a, float b) { return a == b || (std::isnan(a) && std::isnan(b)); }

@@ -26,7 +26,8 @@ struct StorageFormat {
   // only be read.
   void (*encode)(const float* src, uint8_t* dst, int64_t num_blocks) = nullptr;
   // Index of the first block with a scale or value that is not finite, or -1, at the speed of
-  // memory: it runs over a whole model at load. nullptr: never computed with, so nothing to ask.
+  // memory: it runs over a whole model at load. nullptr: every block is good, or never computed
+  // with.
   int64_t (*first_bad_block)(const uint8_t* src, int64_t num_blocks) = nullptr;
 
   // REQUIRES: num_elements is a multiple of block_elements

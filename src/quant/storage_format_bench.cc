@@ -71,7 +71,9 @@ const bool registered = [] {
     const std::string name(format->name);
     benchmark::RegisterBenchmark(("decode/" + name).c_str(), decode, format);
     benchmark::RegisterBenchmark(("encode/" + name).c_str(), encode, format);
-    benchmark::RegisterBenchmark(("first_bad_block/" + name).c_str(), first_bad_block, format);
+    if (format->first_bad_block != nullptr) {
+      benchmark::RegisterBenchmark(("first_bad_block/" + name).c_str(), first_bad_block, format);
+    }
     benchmark::RegisterBenchmark(("fill/" + name).c_str(), fill, format);
   }
   return true;

@@ -15,12 +15,16 @@ namespace ferry::weights {
 namespace {
 
 constexpr std::string_view kWeight = ".weight";
-constexpr std::string_view kScale = ".weight_scale_inv";
+constexpr std::string_view kFp8Scale = ".weight_scale_inv";
+constexpr std::string_view kInt4Scale = ".weight_scale";
+constexpr std::string_view kInt4Shape = ".weight_shape";
 constexpr int64_t kChunkBytes = 1 << 20;  // looked through by one thread at a time
 
 bool is_fp8(const quant::StorageFormat& format) {
   return format.safetensors == "F8_E4M3" || format.safetensors == "F8_E5M2";
 }
+
+bool is_int4(const quant::StorageFormat& format) { return format.name == "INT4"; }
 
 std::string with(std::string_view name, std::string_view suffix) {
   return std::string(name) + std::string(suffix);
@@ -68,11 +72,13 @@ const disk::FileTensor* FileLoader::take(std::string_view full_name,
   return tensor;
 }
 
-// FP8 needs its grid of scales; nothing else may have one (it would be left over).
+// FP8 and INT4 need their grid of scales; nothing else may have one (it would be left over).
 const disk::FileTensor* FileLoader::take_scale(const disk::FileTensor& tensor,
                                                std::string_view name, int64_t rows, int64_t cols) {
-  if (!is_fp8(*tensor.format)) return nullptr;
-  const std::string full_name = with(name, kScale);
+  const bool int4 = is_int4(*tensor.format);
+  if (!is_fp8(*tensor.format) && !int4) return nullptr;
+  if (int4 && !check_stated_shape(name, rows, cols)) return nullptr;
+  const std::string full_name = with(name, int4 ? kInt4Scale : kFp8Scale);
   if (checkpoint_.find(full_name) == nullptr) {
     fail(invalid_input("{}: stored as {} without its block scales: tensor {} is missing",
                        checkpoint_.where(tensor), tensor.format->name,
@@ -84,12 +90,33 @@ const disk::FileTensor* FileLoader::take_scale(const disk::FileTensor& tensor,
   const disk::FileTensor* scale = take(full_name, shape);
   if (scale == nullptr) return nullptr;
   const std::string_view stored = scale->format->name;
-  if (stored != "F32" && stored != "BF16") {
+  if (stored != "F32" && stored != "BF16" && !(int4 && stored == "F16")) {
     fail(invalid_input("{}: block scales stored as {}, expected F32 or BF16",
                        checkpoint_.where(*scale), stored));
     return nullptr;
   }
   return scale;
+}
+
+// The shape that a packed matrix says it has; left out by some.
+bool FileLoader::check_stated_shape(std::string_view name, int64_t rows, int64_t cols) {
+  const disk::FileTensor* stated = checkpoint_.find(with(name, kInt4Shape));
+  if (stated == nullptr) return true;
+  mark_used(*stated);
+  bytes_done_ += static_cast<int64_t>(stated->data.size());
+  const std::string_view stored = stated->format->name;
+  int64_t found[2] = {};
+  if (stated->num_elements() == 2 && stored == "I64") {
+    std::memcpy(found, stated->data.data(), sizeof found);
+  } else if (stated->num_elements() == 2 && stored == "I32") {
+    int32_t narrow[2];
+    std::memcpy(narrow, stated->data.data(), sizeof narrow);
+    std::copy_n(narrow, 2, found);
+  }
+  if (found[0] == rows && found[1] == cols) return true;
+  fail(invalid_input("{}: {} {} says [{}, {}], expected [{}, {}]", checkpoint_.where(*stated),
+                     stored, stated->shape_text(), found[0], found[1], rows, cols));
+  return false;
 }
 
 bool FileLoader::check_computable(const disk::FileTensor& tensor) {
@@ -165,8 +192,14 @@ Weight FileLoader::import(const Part& part) {
   auto kept = std::make_shared<Kept>();
   kept->file = checkpoint_.files()[static_cast<size_t>(part.tensor->file_index)];
   if (part.scale != nullptr) {
-    kept->scale = read_plain(*part.scale);
-    host.scale = kept->scale;
+    if (options_.measure_only) {
+      const auto count = static_cast<size_t>(part.scale->num_elements());
+      if (measured_scale_.size() < count) measured_scale_.resize(count);
+      host.scale = std::span(measured_scale_).first(count);
+    } else {
+      kept->scale = read_plain(*part.scale);
+      host.scale = kept->scale;
+    }
     host.scale_rows = options_.scale_rows;
     host.scale_cols = options_.scale_cols;
   }
@@ -200,6 +233,7 @@ Weight FileLoader::matrix(std::string_view name, int64_t rows, int64_t cols) {
   const disk::FileTensor* tensor = take(with(name, kWeight), shape);
   if (tensor == nullptr) return {};
   const disk::FileTensor* scale = take_scale(*tensor, name, rows, cols);
+  if (!status_.ok()) return {};
   return import({.tensor = tensor, .rows = rows, .cols = cols, .scale = scale});
 }
 

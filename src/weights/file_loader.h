@@ -2,8 +2,9 @@
 // name, held to its shape, looked through for values that are not finite, and handed to the
 // backend; finish() then insists that nothing is left over.
 //
-// The format is that of each tensor by itself: plain, GGUF blocks, or FP8 with a companion
-// NAME.weight_scale_inv (f32 or bf16) of one scale per 128 × 128 block, ragged at the edges. The
+// The format is that of each tensor by itself: plain, GGUF blocks, FP8 with a companion
+// NAME.weight_scale_inv (f32 or bf16) of one scale per 128 × 128 block, ragged at the edges, or
+// INT4 with a NAME.weight_scale of one scale per group of columns and a NAME.weight_shape. The
 // look through the values is also what brings a mapped file into memory: every byte is read once,
 // by all threads of the team.
 //
@@ -28,7 +29,7 @@ struct FileLoaderOptions {
   ThreadTeam* team = nullptr;  // reads with all its threads; nullptr: the calling one
   // Called now and then with the bytes of tensors done and of all tensors there.
   std::function<void(int64_t bytes_done, int64_t bytes_total)> progress;
-  int64_t scale_rows = 128;  // of one FP8 scale block
+  int64_t scale_rows = 128;  // of one scale block
   int64_t scale_cols = 128;
 };
 
@@ -71,6 +72,7 @@ class FileLoader : public WeightLoader {
   const disk::FileTensor* take(std::string_view full_name, std::span<const int64_t> shape);
   const disk::FileTensor* take_scale(const disk::FileTensor& tensor, std::string_view name,
                                      int64_t rows, int64_t cols);
+  bool check_stated_shape(std::string_view name, int64_t rows, int64_t cols);
   bool exactly_one(std::string_view a, std::string_view b);
   bool check_computable(const disk::FileTensor& tensor);
   bool check_finite(const Part& part);
@@ -87,7 +89,8 @@ class FileLoader : public WeightLoader {
   std::vector<bool> used_;  // by position in checkpoint_.tensors()
   int64_t bytes_done_ = 0;
   int64_t device_bytes_ = 0;
-  std::string kv_b_name_;  // the kv_b_proj that mla_up_k() took, for mla_up_v()
+  std::vector<float> measured_scale_;  // any numbers, where only their count matters
+  std::string kv_b_name_;              // the kv_b_proj that mla_up_k() took, for mla_up_v()
   Weight kv_b_;
 };
 

@@ -125,6 +125,51 @@ def fp8_scales(work, tokens):
         refused(what, logits(folder, tokens, work), *parts)
 
 
+def packed_int4(work, tokens):
+    name = "model.layers.0.mlp.down_proj.weight"
+    weights = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 32, "symmetric": True}
+
+    def model(folder, quantization=None, dtype="I32", cols=4, scale=0.5, shape=(8, 32), without=(), extra=None, **changes):
+        config = changed(intermediate_size=32, quantization_config=quantization or {
+            "quant_method": "compressed-tensors", "format": "pack-quantized",
+            "config_groups": {"group_0": {"weights": {**weights, **changes}}}})
+        shapes = {k: v for k, v in tiny_tensors(config).items() if k != name}
+        header, data = tiny_safetensors(shapes)
+        parts = {"_packed": (dtype, [8, cols], bytes(range(128))[:32 * cols]),
+                 "_scale": ("F32", [8, 1], struct.pack("<8f", *[scale] * 8)),
+                 "_shape": ("I32", [2], struct.pack("<2i", *shape)), **(extra or {})}
+        for end, (kind, size, blob) in parts.items():
+            if end in without:
+                continue
+            header[name + end] = {"dtype": kind, "shape": size, "data_offsets": [len(data), len(data) + len(blob)]}
+            data += blob
+        return write_model(os.path.join(work, folder), config, header, data)
+
+    good = run(*logits(model("i"), tokens, work))
+    check(good.returncode == 0, "packed INT4: " + good.err)
+    os.remove(os.path.join(work, "out.f32"))
+    doubled = {"": ("F32", [8, 32], bytes(1024))}
+    zeros = {"_zero_point": ("I32", [8, 1], bytes(32))}
+    other = {"quant_method": "compressed-tensors", "format": "float-quantized"}
+    for n, (what, args, parts) in enumerate((
+            ("another method", {"quantization": {"quant_method": "gptq"}}, ["config.json", "gptq"]),
+            ("another format", {"quantization": other}, ["format", "float-quantized"]),
+            ("eight bits", {"num_bits": 8}, ["num_bits", "8", "4"]),
+            ("floats", {"type": "float"}, ["type", "float"]),
+            ("a scale per channel", {"strategy": "channel"}, ["strategy", "channel"]),
+            ("columns in another order", {"actorder": "static"}, ["actorder", "static"]),
+            ("asymmetric", {"symmetric": False}, ["symmetric"]),
+            ("a group of another size", {"group_size": 16}, [name + "_scale", "[8, 1]", "[8, 2]"]),
+            ("another type", {"dtype": "F32"}, ["down_proj.weight_packed", "F32", "I32"]),
+            ("too few columns", {"cols": 3}, ["down_proj.weight_packed", "[8, 3]"]),
+            ("no scales", {"without": ("_scale",)}, ["weight_scale", "missing"]),
+            ("a NaN scale", {"scale": float("nan")}, ["weight_scale", "finite"]),
+            ("another stated shape", {"shape": (32, 8)}, ["weight_shape", "[32, 8]", "[8, 32]"]),
+            ("doubled", {"extra": doubled}, ["down_proj.weight"]),
+            ("zero points", {"extra": zeros}, ["weight_zero_point"]))):
+        refused("INT4: " + what, logits(model("i%d" % n, **args), tokens, work), *parts)
+
+
 def arguments(work, tokens):
     out = os.path.join(work, "out.f32")
     refused("no such model", ["show", "no/such"], "no/such", "ferry pull no/such")
@@ -181,6 +226,7 @@ def main():
         configs(work, tokens)
         tensors(work, tokens)
         fp8_scales(work, tokens)
+        packed_int4(work, tokens)
         arguments(work, tokens)
         tokenizers(work)
     finish()

@@ -3,7 +3,7 @@
   cpu: the same bits with 1, 2 and 3 threads and with prompts cut into chunks of 1, 7, 64 or all
   cpu against the reference backend, whole and step by step
   step by step against whole (for MLA: the absorbed against the expanded form)
-  the Hugging Face folder against its GGUF export, FP8 against what it decodes to
+  the Hugging Face folder against its GGUF export, FP8 and INT4 against what they decode to
 """
 import array
 import json
@@ -116,6 +116,13 @@ def one(name, config, work, tokens):
     make("--from", fp8, "--quant", "F32", "--out", plain)
     near("FP8 against its values in F32", Model(fp8, work, tokens).logits(),
          Model(plain, work, tokens).logits())
+    if name == "kimi_k2":
+        int4, plain = os.path.join(work, name + "-int4"), os.path.join(work, name + "-int4.gguf")
+        make(shape, "--quant", "INT4", "--out", int4, "--stddev", STDDEV)
+        make("--from", int4, "--quant", "F32", "--out", plain)
+        packed = Model(int4, work, tokens)
+        near("INT4 against its values in F32", packed.logits(), Model(plain, work, tokens).logits())
+        near("INT4 reference against cpu", packed.logits("--backend", "reference"), packed.logits())
 
 
 def main():

@@ -94,6 +94,56 @@ Result<const nn::Architecture*> select_architecture(const Json& config) {
   return unsupported("model_type {}: unknown; ferry runs {}", nn::quoted(type), known);
 }
 
+namespace {
+
+Error not_packed_int4(const std::string& key, std::string_view found, std::string_view expected) {
+  return unsupported(
+      "{}: found {}, expected {}; of compressed-tensors ferry reads symmetric packed INT4 in "
+      "groups "
+      "of columns",
+      key, found, expected);
+}
+
+// quantization_config of compressed-tensors: one group of matrices, all packed alike.
+Result<ScaleBlock> read_group(const Json& quantization, const std::string& path) {
+  nn::ConfigReader outer(quantization, path);
+  const std::string format = outer.string_or("format", "");
+  const Json* groups = outer.object("config_groups");
+  if (!outer.ok()) return outer.status().error();
+  if (format != "pack-quantized") {
+    return not_packed_int4(path + "format", nn::quoted(format), "\"pack-quantized\"");
+  }
+  if (groups == nullptr || groups->size() != 1 || !groups->begin()->is_object()) {
+    return not_packed_int4(path + "config_groups",
+                           fmt::format("{} groups", groups == nullptr ? 0 : groups->size()),
+                           "one group");
+  }
+  const std::string group_path = path + "config_groups." + nn::quoted(groups->begin().key()) + ".";
+  nn::ConfigReader group(*groups->begin(), group_path);
+  const Json* weights = group.object("weights");
+  if (!group.ok()) return group.status().error();
+  if (weights == nullptr) return not_packed_int4(group_path + "weights", "nothing", "an object");
+  const std::string weights_path = group_path + "weights.";
+  nn::ConfigReader inner(*weights, weights_path);
+  const std::string type = inner.string_or("type", "");
+  const std::string strategy = inner.string_or("strategy", "");
+  const std::string order = inner.string_or("actorder", "");
+  const int64_t bits = inner.integer("num_bits", 1, 64);
+  const int64_t size = inner.integer("group_size", 1, 1 << 16);
+  const bool symmetric = inner.boolean_or("symmetric", true);
+  if (!inner.ok()) return inner.status().error();
+  if (type != "int") return not_packed_int4(weights_path + "type", nn::quoted(type), "\"int\"");
+  if (bits != 4) return not_packed_int4(weights_path + "num_bits", fmt::format("{}", bits), "4");
+  if (strategy != "group") {
+    return not_packed_int4(weights_path + "strategy", nn::quoted(strategy), "\"group\"");
+  }
+  if (!symmetric) return not_packed_int4(weights_path + "symmetric", "false", "true");
+  if (!order.empty()) return not_packed_int4(weights_path + "actorder", nn::quoted(order), "null");
+  return ScaleBlock{1, size};
+}
+
+}  // namespace
+
 Result<ScaleBlock> read_scale_block(const Json& config) {
   nn::ConfigReader reader(config);
   const Json* quantization = reader.object("quantization_config");
@@ -102,16 +152,11 @@ Result<ScaleBlock> read_scale_block(const Json& config) {
   const std::string path = "quantization_config.";
   nn::ConfigReader inner(*quantization, path);
   const std::string method = inner.string_or("quant_method", "fp8");
-  if (inner.ok() && method == "compressed-tensors") {
-    return unsupported(
-        "{}quant_method: found \"compressed-tensors\" (packed INT4 experts, as of "
-        "Kimi-K2-Thinking); ferry reads BF16, FP8 and GGUF",
-        path);
-  }
+  if (inner.ok() && method == "compressed-tensors") return read_group(*quantization, path);
   if (inner.ok() && method != "fp8") {
     return unsupported(
-        "{}quant_method: found {}, expected \"fp8\"; ferry reads BF16, FP8 and "
-        "GGUF",
+        "{}quant_method: found {}, expected \"fp8\" or \"compressed-tensors\"; ferry "
+        "reads BF16, FP8, packed INT4 and GGUF",
         path, nn::quoted(method));
   }
   const std::vector<int64_t> block = inner.integers_or_one("weight_block_size", 1, 1 << 16);

@@ -12,7 +12,8 @@ namespace ferry::models {
 // and cannot run.
 Result<const nn::Architecture*> select_architecture(const Json& config);
 
-// Block size of FP8 scales (quantization_config.weight_block_size), 128 × 128 if not given. Refuses
+// How much of a matrix one scale is for: FP8's quantization_config.weight_block_size, 128 × 128 if
+// not given; one row of group_size columns for the packed INT4 of compressed-tensors. Refuses
 // quantisation methods that ferry does not read.
 struct ScaleBlock {
   int64_t rows = 128;
