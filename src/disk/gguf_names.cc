@@ -166,7 +166,10 @@ std::optional<std::string> translate(std::span<const NamePair> table, std::strin
   if (dot == std::string_view::npos) return std::nullopt;
   const std::string_view stem = name.substr(0, dot);
   const std::string_view ending = name.substr(dot);
-  if (ending != ".weight" && ending != ".bias") return std::nullopt;
+  // The last two stand beside NVFP4: a factor of the weight, and one for its rounded input.
+  if (ending != ".weight" && ending != ".bias" && ending != ".scale" && ending != ".input_scale") {
+    return std::nullopt;
+  }
   for (const NamePair& pair : table) {
     if (!pair.is_whole() && pair.*from == stem) return fmt::format("{}{}", pair.*to, ending);
   }

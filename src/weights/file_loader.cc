@@ -98,6 +98,21 @@ const disk::FileTensor* FileLoader::take_scale(const disk::FileTensor& tensor,
   return scale;
 }
 
+// The factors of an NVFP4 matrix, or of a bank of them; nullptr if the file has none.
+const disk::FileTensor* FileLoader::take_factors(const disk::FileTensor& tensor,
+                                                 std::string_view name, int64_t count) {
+  if (tensor.format->name != "NVFP4") return nullptr;
+  ignore(with(name, ".input_scale"));  // of inputs in four bits, which ferry does not round to
+  const std::string full_name = with(name, ".scale");
+  if (checkpoint_.find(full_name) == nullptr) return nullptr;
+  const int64_t shape[] = {count};
+  const disk::FileTensor* factors = take(full_name, shape);
+  if (factors == nullptr || factors->format->name == "F32") return factors;
+  fail(invalid_input("{}: factors stored as {}, expected F32", checkpoint_.where(*factors),
+                     factors->format->name));
+  return nullptr;
+}
+
 // The shape that a packed matrix says it has; left out by some.
 bool FileLoader::check_stated_shape(std::string_view name, int64_t rows, int64_t cols) {
   const disk::FileTensor* stated = checkpoint_.find(with(name, kInt4Shape));
@@ -182,6 +197,12 @@ std::vector<float> FileLoader::read_plain(const disk::FileTensor& tensor) {
   return values;
 }
 
+std::vector<float> FileLoader::read_scale(const Part& part) {
+  std::vector<float> scale = read_plain(*part.scale);
+  if (part.factor >= 0 && status_.ok()) scale = {scale[static_cast<size_t>(part.factor)]};
+  return scale;
+}
+
 Weight FileLoader::import(const Part& part) {
   if (!status_.ok() || !check_computable(*part.tensor)) return {};
   const quant::StorageFormat& format = *part.tensor->format;
@@ -193,15 +214,15 @@ Weight FileLoader::import(const Part& part) {
   kept->file = checkpoint_.files()[static_cast<size_t>(part.tensor->file_index)];
   if (part.scale != nullptr) {
     if (options_.measure_only) {
-      const auto count = static_cast<size_t>(part.scale->num_elements());
+      const auto count = static_cast<size_t>(part.factor < 0 ? part.scale->num_elements() : 1);
       if (measured_scale_.size() < count) measured_scale_.resize(count);
       host.scale = std::span(measured_scale_).first(count);
     } else {
-      kept->scale = read_plain(*part.scale);
+      kept->scale = read_scale(part);
       host.scale = kept->scale;
     }
-    host.scale_rows = options_.scale_rows;
-    host.scale_cols = options_.scale_cols;
+    host.scale_rows = part.factor < 0 ? options_.scale_rows : part.rows;
+    host.scale_cols = part.factor < 0 ? options_.scale_cols : part.cols;
   }
   if (!status_.ok()) return {};
   const int64_t own_bytes = backend_->import_bytes(host);
@@ -233,7 +254,11 @@ Weight FileLoader::matrix(std::string_view name, int64_t rows, int64_t cols) {
   const disk::FileTensor* tensor = take(with(name, kWeight), shape);
   if (tensor == nullptr) return {};
   const disk::FileTensor* scale = take_scale(*tensor, name, rows, cols);
+  const disk::FileTensor* factor = take_factors(*tensor, name, 1);
   if (!status_.ok()) return {};
+  if (factor != nullptr) {
+    return import({.tensor = tensor, .rows = rows, .cols = cols, .scale = factor, .factor = 0});
+  }
   return import({.tensor = tensor, .rows = rows, .cols = cols, .scale = scale});
 }
 

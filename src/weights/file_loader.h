@@ -4,9 +4,10 @@
 //
 // The format is that of each tensor by itself: plain, GGUF blocks, FP8 with a companion
 // NAME.weight_scale_inv (f32 or bf16) of one scale per 128 × 128 block, ragged at the edges, or
-// INT4 with a NAME.weight_scale of one scale per group of columns and a NAME.weight_shape. The
-// look through the values is also what brings a mapped file into memory: every byte is read once,
-// by all threads of the team.
+// INT4 with a NAME.weight_scale of one scale per group of columns and a NAME.weight_shape, or NVFP4
+// with, perhaps, a NAME.scale: one factor for all of the matrix, or one for each expert. The look
+// through the values is also what brings a mapped file into memory: every byte is read once, by all
+// threads of the team.
 //
 // Messages: "model.safetensors: tensor "X": found [a, b], expected [c, d]".
 #pragma once
@@ -65,13 +66,17 @@ class FileLoader : public WeightLoader {
     int64_t rows = 0;
     int64_t cols = 0;
     const disk::FileTensor* scale = nullptr;
+    int64_t factor = -1;  // element of `scale` that is the only one of its grid; −1: all are
   };
 
   void fail(Error error);
+  std::vector<float> read_scale(const Part& part);
   // Marks the tensor as used; nullptr (and an error) if it is missing or has another shape.
   const disk::FileTensor* take(std::string_view full_name, std::span<const int64_t> shape);
   const disk::FileTensor* take_scale(const disk::FileTensor& tensor, std::string_view name,
                                      int64_t rows, int64_t cols);
+  const disk::FileTensor* take_factors(const disk::FileTensor& tensor, std::string_view name,
+                                       int64_t count);
   bool check_stated_shape(std::string_view name, int64_t rows, int64_t cols);
   bool exactly_one(std::string_view a, std::string_view b);
   bool check_computable(const disk::FileTensor& tensor);

@@ -68,9 +68,16 @@ ExpertBank FileLoader::experts(std::string_view prefix, std::string_view project
                      checkpoint_.where(*tensor), tensor->format->name));
     return {};
   }
+  const std::string bank_name =
+      fmt::format("{}.{}", prefix, has_fused ? std::string_view("gate_up_proj") : projection);
+  const disk::FileTensor* factors = take_factors(*tensor, bank_name, num_experts);
   for (int64_t e = 0; e < num_experts && status_.ok(); ++e) {
-    keep(import(
-        {.tensor = tensor, .first_row = e * per_expert + offset, .rows = rows, .cols = cols}));
+    keep(import({.tensor = tensor,
+                 .first_row = e * per_expert + offset,
+                 .rows = rows,
+                 .cols = cols,
+                 .scale = factors,
+                 .factor = factors != nullptr ? e : -1}));
   }
   return bank;
 }
