@@ -3,6 +3,8 @@
 // bits; 2 bits each where there are three values, 3 bits where there are eight.
 #include "quant/codebooks.h"
 
+#include "quant/codebook_bytes.h"
+
 namespace ferry::quant {
 namespace {
 
@@ -432,5 +434,12 @@ constinit const Codebook<8, 1024> kIq2SWords = unpack<8>(kPackedIq2S, kIq2Values
 constinit const Codebook<4, 256> kIq3XxsWords = unpack<4>(kPackedIq3Xxs, kIq3XxsValues);
 constinit const Codebook<4, 512> kIq3SWords = unpack<4>(kPackedIq3S, kIq3SValues);
 constinit const Codebook<8, 2048> kIq1Words = unpack<8>(kPackedIq1, kIq1Values);
+
+constinit const int8_t* const kIq2XxsBytes = kIq2XxsWords[0].data();
+constinit const int8_t* const kIq2XsBytes = kIq2XsWords[0].data();
+constinit const int8_t* const kIq2SBytes = kIq2SWords[0].data();
+constinit const int8_t* const kIq3XxsBytes = kIq3XxsWords[0].data();
+constinit const int8_t* const kIq3SBytes = kIq3SWords[0].data();
+constinit const int8_t* const kIq1Bytes = kIq1Words[0].data();
 
 }  // namespace ferry::quant

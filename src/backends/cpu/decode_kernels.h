@@ -259,12 +259,23 @@ inline void decode_q6_k(const uint8_t* src, float* dst, int64_t num_blocks) {
   }
 }
 
+}  // namespace
+}  // namespace ferry::cpu::FERRY_ISA
+
+#include "backends/cpu/decode_codebook_kernels.h"
+
+namespace ferry::cpu::FERRY_ISA {
+namespace {
+
 constexpr Decoder kDecoders[] = {
     {"F16", decode_f16},       {"BF16", decode_bf16},   {"F8_E4M3", decode_f8_e4m3},
     {"Q8_0", decode_q8_0},     {"Q4_0", decode_q4_0},   {"Q4_1", decode_q4_1},
     {"Q5_0", decode_q5_0},     {"Q5_1", decode_q5_1},   {"IQ4_NL", decode_iq4_nl},
     {"IQ4_XS", decode_iq4_xs}, {"MXFP4", decode_mxfp4}, {"Q4_K", decode_q4_k},
-    {"Q5_K", decode_q5_k},     {"Q6_K", decode_q6_k},
+    {"Q5_K", decode_q5_k},     {"Q6_K", decode_q6_k},   {"IQ2_XXS", decode_iq2_xxs},
+    {"IQ2_XS", decode_iq2_xs}, {"IQ2_S", decode_iq2_s}, {"IQ3_XXS", decode_iq3_xxs},
+    {"IQ3_S", decode_iq3_s},   {"IQ1_S", decode_iq1_s}, {"IQ1_M", decode_iq1_m},
+    {"INT4", decode_int4},     {"NVFP4", decode_nvfp4},
 };
 constexpr int kNumDecoders = sizeof kDecoders / sizeof kDecoders[0];
 
