@@ -32,6 +32,7 @@ target_compile_features(ferry PUBLIC cxx_std_20)
 target_link_libraries(ferry
   PUBLIC Threads::Threads
   PRIVATE $<BUILD_INTERFACE:ferry_options> fmt::fmt $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>
+          $<BUILD_INTERFACE:Boost::headers>
           PkgConfig::PCRE2 PkgConfig::UTF8PROC ZLIB::ZLIB ${CMAKE_DL_LIBS})
 
 # Where the arithmetic is, loops should be vectorised; the rest gains nothing from -O3 but build time.

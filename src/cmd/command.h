@@ -25,6 +25,7 @@ using Action = std::function<int()>;
 
 void add_run(CLI::App& app, Action& action);
 void add_complete(CLI::App& app, Action& action);
+void add_serve(CLI::App& app, Action& action);
 void add_show(CLI::App& app, Action& action);
 void add_ls(CLI::App& app, Action& action);
 void add_pull(CLI::App& app, Action& action);

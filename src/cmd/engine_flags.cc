@@ -45,7 +45,7 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
       ->type_name("N")
       ->check(CLI::Range(0, 1024));
   command
-      .add_option("-c,--context", flags.context,
+      .add_option("-c,--context,--max-model-len", flags.context,
                   "Longest prompt and answer together, in tokens; 0: the model's, at most 8192")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber);
@@ -56,12 +56,11 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
                    "Say on stderr what is loaded and how fast it is");
 }
 
-Result<Engine> load_engine(const EngineFlags& flags, int64_t max_sequences) {
+EngineOptions engine_options(const EngineFlags& flags) {
   EngineOptions options;
   if (is_builtin_model(flags.model)) {
     options.model = std::string(kBuiltinModelName);
     options.model_files = builtin_model_files();
-    print_builtin_notice();
   } else {
     options.model = flags.model;
   }
@@ -70,7 +69,17 @@ Result<Engine> load_engine(const EngineFlags& flags, int64_t max_sequences) {
   options.threads = flags.threads;
   options.max_context = flags.context;
   options.kv_dtype = kKvDtypes.at(flags.kv_dtype);
+  return options;
+}
+
+Result<Engine> load_engine(const EngineFlags& flags, int64_t max_sequences) {
+  EngineOptions options = engine_options(flags);
   options.max_sequences = max_sequences;
+  return load_engine(flags, std::move(options));
+}
+
+Result<Engine> load_engine(const EngineFlags& flags, EngineOptions options) {
+  if (is_builtin_model(flags.model)) print_builtin_notice();
   Progress progress("loading " + options.model);
   options.progress = [&](const LoadProgress& now) {
     progress.update(now.bytes_done, now.bytes_total);

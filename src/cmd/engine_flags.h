@@ -30,6 +30,9 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags);
 // Loads what the flags say, with a progress bar on stderr, and the memory plan with --verbose. For
 // the built-in model one line on stderr says what it is.
 Result<Engine> load_engine(const EngineFlags& flags, int64_t max_sequences);
+// The same in two steps, for a command that has more to say about the engine.
+EngineOptions engine_options(const EngineFlags& flags);
+Result<Engine> load_engine(const EngineFlags& flags, EngineOptions options);
 
 // Flags left alone keep what the model's generation_config.json says.
 struct SamplingFlags {

@@ -35,6 +35,7 @@ Examples:
   ferry run                                     talk to the built-in model
   ferry run deepseek-ai/DeepSeek-V2-Lite-Chat   talk to a model of the Hugging Face cache
   ferry run model.gguf -p "Why is the sky blue?" --json
+  ferry serve model.gguf                        OpenAI-compatible server and web page on port 8000
   ferry show model.gguf                         what it is and what it needs
   ferry doctor --measure                        what this machine is and how fast it can be)";
 
@@ -118,6 +119,7 @@ int main_impl(int argc, char** argv) {
   Action action;
   add_run(app, action);
   add_complete(app, action);
+  add_serve(app, action);
   add_show(app, action);
   add_ls(app, action);
   add_pull(app, action);
