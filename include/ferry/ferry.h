@@ -66,6 +66,9 @@ struct EngineOptions {
   // Tokens the cache holds over all sequences; at least max_context. 0: max_context for each of
   // max_sequences, or fewer if that would take more than half of the memory that is free.
   int64_t kv_tokens = 0;
+  // Prompts that begin alike are computed once, as long as there is room to keep what came out.
+  // No bit of an answer depends on it.
+  bool prefix_cache = true;
 
   // Called from load(), on its thread.
   std::function<void(const LoadProgress&)> progress;
@@ -134,7 +137,8 @@ struct Request {
   Prompt prompt;
   SamplingParams sampling;
   StopConditions stop;
-  int priority = 0;         // higher first
+  // Higher first: one level is worth as much as having come 4096 steps of the engine earlier.
+  int priority = 0;
   std::string cache_scope;  // the prefix cache is shared inside one scope only
   std::optional<Constraint> constraint;
   ToolChoice tool_choice;  // of a ChatPrompt with tools

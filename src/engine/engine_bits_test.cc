@@ -91,6 +91,49 @@ TEST_P(EngineBits, AloneAmongOthersThreadsChunksAndPreemption) {
   }
 }
 
+// Beginnings that were computed before are taken from the cache, by whoever shares the scope, and
+// nobody can tell from the answer.
+TEST_P(EngineBits, WithAndWithoutThePrefixCache) {
+  std::vector<Request> requests;
+  for (int i = 0; i < 9; ++i) {
+    std::string text = "Here are some words: strawberry, banana, Monday, seven, river and stone. ";
+    if (i % 2 == 0) text += "And these: apple, pear and plum, on a Friday in the summer. ";
+    text += "How many r are in " + std::string(i % 3 == 0 ? "strawberry" : "river") + "?";
+    Request request = greedy(question(text), 16);
+    request.sampling.temperature = i % 2;
+    request.sampling.seed = i;
+    request.sampling.logprobs = 3;
+    requests.push_back(std::move(request));
+  }
+  EngineOptions without = options();
+  without.prefix_cache = false;
+  const std::vector<Completion> expected = one_by_one(load_engine(without), requests);
+  const Engine engine = load_engine(options());
+  int64_t hits = 0;
+  for (const bool side_by_side : {false, true}) {
+    const auto completions =
+        side_by_side ? together(engine, requests) : one_by_one(engine, requests);
+    for (size_t i = 0; i < requests.size(); ++i) {
+      EXPECT_EQ(expected[i].finish.cached_prompt_tokens, 0);
+      expect_same_bits(expected[i], completions[i], i);
+      const Finish& finish = completions[i].finish;
+      EXPECT_LT(finish.cached_prompt_tokens, finish.prompt_tokens);
+      EXPECT_EQ(finish.cached_prompt_tokens % 16, 0);
+      if (side_by_side || i > 1) {
+        EXPECT_GE(finish.cached_prompt_tokens, 16) << i;
+      }
+      hits += finish.cached_prompt_tokens;
+    }
+  }
+  EXPECT_EQ(engine.stats().prefix_hits_total, hits);
+  Request foreign = requests[0];
+  foreign.cache_scope = "somebody else";
+  const Completion alone = complete(engine, foreign);
+  EXPECT_EQ(alone.finish.cached_prompt_tokens, 0);
+  expect_same_bits(expected[0], alone, 0);
+  EXPECT_GT(complete(engine, foreign).finish.cached_prompt_tokens, 0);
+}
+
 INSTANTIATE_TEST_SUITE_P(Backends, EngineBits, ::testing::ValuesIn(host_backends()),
                          [](const auto& backend) { return backend.param; });
 

@@ -99,6 +99,7 @@ Result<std::unique_ptr<EngineCore>> EngineCore::load(const EngineOptions& option
   core->info_.eos_token_ids = std::move(eos_token_ids);
   core->info_.default_sampling = std::move(default_sampling);
   core->info_.has_chat_format = core->chat_.usable();
+  core->block_size_ = options.prefix_cache ? options.block_size : 0;
   core->constraints_ = std::make_unique<ConstraintCompiler>(
       core->tokenizer_, core->info_.vocab_size, core->info_.eos_token_ids);
 
@@ -189,6 +190,10 @@ Result<std::shared_ptr<StreamState>> EngineCore::submit(const Request& request) 
     FERRY_TRY(input.grammar, compile_constraint(request, {}));
   }
   FERRY_TRY_VOID(check_prompt(input.prompt));
+  input.priority = request.priority;
+  if (block_size_ > 0) {
+    input.block_keys = block_keys(block_secret_, request.cache_scope, input.prompt, block_size_);
+  }
   input.sampling = request.sampling;
   input.stop = request.stop;
   input.seed = request.sampling.seed.value_or(random_seed());

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/answer_constraint.h"
+#include "engine/block_keys.h"
 #include "engine/chat_text.h"
 #include "engine/engine_loop.h"
 #include "engine/memory_sizing.h"
@@ -44,6 +45,8 @@ class EngineCore {
   LoadedModel model_;
   ModelInfo info_;
   std::unique_ptr<ConstraintCompiler> constraints_;
+  const BlockSecret block_secret_ = random_block_secret();
+  int64_t block_size_ = 0;            // of what prompts share; 0: nothing
   std::unique_ptr<EngineLoop> loop_;  // last: it uses the model until it is gone
 };
 

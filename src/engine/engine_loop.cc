@@ -79,7 +79,8 @@ bool EngineLoop::take_in() {
   }
   for (std::unique_ptr<Generation>& generation : arrived) {
     const SequenceId id = ++last_id_;
-    scheduler_.add(id, generation->num_prompt_tokens(), generation->max_tokens());
+    scheduler_.add(id, generation->num_prompt_tokens(), generation->max_tokens(),
+                   generation->priority(), generation->take_block_keys());
     live_.emplace(id, std::move(generation));
   }
   return !stopping;
@@ -108,7 +109,7 @@ void EngineLoop::step() {
   std::vector<AnswerConstraint*> constraints;
   for (const Chunk& chunk : schedule.chunks) {
     Generation& generation = *live_.at(chunk.id);
-    generation.computing();
+    generation.computing(chunk.begin);
     inputs.push_back(
         {.tokens = generation.tokens().subspan(chunk.begin, chunk.count),
          .first_position = chunk.begin,
@@ -173,6 +174,8 @@ void EngineLoop::publish_stats() {
             .num_preemptions = now.num_preemptions,
             .prompt_tokens_total = prompt_tokens_total_,
             .output_tokens_total = output_tokens_total_,
+            .prefix_queries_total = now.num_prefix_queries,
+            .prefix_hits_total = now.num_prefix_hits,
             .num_steps_total = num_steps_,
             .step_tokens_total = step_tokens_total_,
             .steps_by_tokens = steps_by_tokens_};

@@ -39,13 +39,17 @@ Generation::Generation(GenerationInput input, std::shared_ptr<Doorbell> doorbell
       min_output_tokens_(input.stop.min_tokens),
       stop_ids_(all_stop_ids(input)),
       sampler_(std::move(input.sampling), input.seed, input.vocab_size, input.prompt),
-      text_(std::move(input.text)) {
+      text_(std::move(input.text)),
+      priority_(input.priority),
+      block_keys_(std::move(input.block_keys)) {
   tokens_ = std::move(input.prompt);
   if (input.grammar != nullptr) constraint_.emplace(std::move(input.grammar));
 }
 
-void Generation::computing() {
-  if (started_ == Clock::time_point{}) started_ = Clock::now();
+void Generation::computing(int64_t begin) {
+  if (started_ != Clock::time_point{}) return;
+  started_ = Clock::now();
+  num_cached_tokens_ = begin;  // what is not computed first was there
 }
 
 Result<sample::Choice> Generation::choose(std::span<float> logits, int64_t num_before) {
@@ -132,6 +136,7 @@ void Generation::end(FinishReason reason, StreamEvent event) {
     if (by_itself && text_->num_tool_calls() > 0) finish.reason = FinishReason::kToolCalls;
   }
   finish.prompt_tokens = num_prompt_tokens_;
+  finish.cached_prompt_tokens = num_cached_tokens_;
   finish.completion_tokens = static_cast<int64_t>(tokens_.size()) - num_prompt_tokens_;
   finish.reasoning_tokens = num_reasoning_tokens_;
   finish.seed = sampler_.seed();

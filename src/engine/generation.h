@@ -8,9 +8,11 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/answer_constraint.h"
+#include "engine/kv_pages.h"
 #include "engine/stream_state.h"
 #include "sample/sampler.h"
 
@@ -49,6 +51,8 @@ struct GenerationInput {
   int64_t max_context = 0;  // prompt.size() < max_context
   std::unique_ptr<OutputText> text;
   grammar::GrammarRef grammar;  // nullptr: any answer will do
+  int priority = 0;
+  std::vector<BlockKey> block_keys;  // of the prompt; empty: nothing is shared
 };
 
 class Generation {
@@ -66,7 +70,11 @@ class Generation {
   // What holds the answer; nullptr: nothing does.
   AnswerConstraint* constraint() { return constraint_.has_value() ? &*constraint_ : nullptr; }
 
-  void computing();  // its first chunk is about to run
+  int priority() const { return priority_; }
+  std::vector<BlockKey> take_block_keys() { return std::move(block_keys_); }
+
+  // A chunk that begins at this position is about to run.
+  void computing(int64_t begin);
   // Chooses the next token and publishes it. True: the request has ended with it.
   bool advance(std::span<float> logits);
   // Ends it from outside.
@@ -86,6 +94,9 @@ class Generation {
   sample::Sampler sampler_;
   std::optional<AnswerConstraint> constraint_;
   std::unique_ptr<OutputText> text_;
+  int priority_;
+  std::vector<BlockKey> block_keys_;
+  int64_t num_cached_tokens_ = 0;
   int64_t num_reasoning_tokens_ = 0;
   Clock::time_point submitted_ = Clock::now();
   Clock::time_point started_{};

@@ -1,14 +1,45 @@
-// Maps keyed by arrival make both orders free: iteration is first come first served, and a
+// Maps keyed by seniority make all orders free: iteration goes from senior to junior, and a
 // preempted sequence returns to its old place in the queue.
 #include "engine/scheduler.h"
 
 #include <algorithm>
 #include <iterator>
+#include <numeric>
 
 #include "base/check.h"
 #include "base/checked_math.h"
 
 namespace ferry::engine {
+namespace {
+
+// Shares `budget` between those who want that much, in order of seniority: one token each as long
+// as there are some, then evenly; what short ones don't want goes to the others.
+std::vector<int64_t> share(const std::vector<int64_t>& wants, int64_t budget) {
+  std::vector<int64_t> shares(wants.size(), 0);
+  for (int64_t& mine : shares) {
+    mine = std::min<int64_t>(budget, 1);
+    budget -= mine;
+  }
+  std::vector<size_t> order(wants.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return wants[a] < wants[b]; });
+  for (size_t i = 0; i < order.size(); ++i) {
+    const auto left = static_cast<int64_t>(order.size() - i);
+    const int64_t more = std::min(wants[order[i]] - shares[order[i]], budget / left);
+    shares[order[i]] += more;
+    budget -= more;
+  }
+  // What the divisions left over.
+  for (size_t i = 0; i < wants.size(); ++i) {
+    const int64_t more = std::min(wants[i] - shares[i], budget);
+    shares[i] += more;
+    budget -= more;
+  }
+  return shares;
+}
+
+}  // namespace
 
 Scheduler::Scheduler(const SchedulerLimits& limits) : limits_(limits), pool_(limits.num_pages) {
   CHECK(limits.block_size > 0 && limits.max_sequences > 0);
@@ -21,37 +52,99 @@ bool Scheduler::fits(int64_t max_tokens) const {
   return pages_for(max_tokens) <= limits_.num_pages;
 }
 
-void Scheduler::add(SequenceId id, int64_t prompt_tokens, int64_t max_tokens) {
+void Scheduler::add(SequenceId id, int64_t prompt_tokens, int64_t max_tokens, int priority,
+                    std::vector<BlockKey> keys) {
   CHECK(!any_added_ || id > last_id_);
   CHECK(prompt_tokens >= 1 && prompt_tokens <= max_tokens && fits(max_tokens));
+  CHECK(static_cast<int64_t>(keys.size()) <= prompt_tokens / limits_.block_size);
   any_added_ = true;
   last_id_ = id;
-  waiting_[id] = {
-      .prompt_tokens = prompt_tokens, .max_tokens = max_tokens, .num_tokens = prompt_tokens};
+  const Rank rank{num_steps_ - priority * kHeadStartSteps, id};
+  ranks_.emplace(id, rank);
+  Sequence& sequence = waiting_[rank];
+  sequence.prompt_tokens = prompt_tokens;
+  sequence.max_tokens = max_tokens;
+  sequence.num_tokens = prompt_tokens;
+  sequence.keys = std::move(keys);
 }
 
 Schedule Scheduler::next() {
   CHECK(!in_step_);
   in_step_ = true;
+  ++num_steps_;
   Schedule schedule;
+  yield_to_senior();
   const int64_t preemptions_before = num_preemptions_;
   schedule_decodes(schedule);
-  schedule_prompts(schedule);
   // Who has just made room must not lose it to itself or to a newcomer.
   if (num_preemptions_ == preemptions_before) admit(schedule);
+  schedule_prompts(schedule);
   return schedule;
 }
 
+// Pages that hold the beginning of the prompt already; never its last token.
+std::vector<int32_t> Scheduler::known_pages(const Sequence& sequence) const {
+  const int64_t most = (sequence.prompt_tokens - 1) / limits_.block_size;
+  std::vector<int32_t> pages;
+  for (const BlockKey& key : sequence.keys) {
+    const int32_t page = static_cast<int64_t>(pages.size()) < most ? pool_.find(key) : -1;
+    if (page < 0) break;
+    pages.push_back(page);
+  }
+  return pages;
+}
+
+// A place, pages for all its tokens, and room to grow `steps` times for everyone who runs: or the
+// newcomer would be thrown out again at once.
+bool Scheduler::has_room(const Sequence& sequence, int64_t steps) const {
+  if (num_running() >= limits_.max_sequences) return false;
+  int64_t wanted = pages_for(sequence.num_tokens) + steps * num_running();
+  for (const int32_t page : known_pages(sequence)) {
+    if (pool_.num_holders(page) > 0) --wanted;
+  }
+  return wanted <= pool_.num_free();
+}
+
+// The same once all that are junior to it have gone.
+bool Scheduler::has_room_without_juniors(const Rank& rank, const Sequence& sequence,
+                                         int64_t steps) const {
+  std::unordered_map<int32_t, int32_t> holders;  // that would go, by page
+  int64_t free = pool_.num_free();
+  int64_t seniors = num_running();
+  for (auto it = running_.upper_bound(rank); it != running_.end(); ++it) {
+    --seniors;
+    for (const int32_t page : it->second.pages) {
+      if (++holders[page] == pool_.num_holders(page)) ++free;
+    }
+  }
+  int64_t wanted = pages_for(sequence.num_tokens) + steps * seniors;
+  for (const int32_t page : known_pages(sequence)) {
+    const auto found = holders.find(page);
+    const int32_t going = found == holders.end() ? 0 : found->second;
+    if (pool_.num_holders(page) > going) --wanted;
+  }
+  return seniors < limits_.max_sequences && wanted <= free;
+}
+
+void Scheduler::yield_to_senior() {
+  if (waiting_.empty() || running_.empty()) return;
+  const auto& [rank, sequence] = *waiting_.begin();
+  // The others grow once more before it is admitted.
+  constexpr int64_t kSteps = 2;
+  if (!(rank < running_.rbegin()->first) || has_room(sequence, kSteps)) return;
+  if (!has_room_without_juniors(rank, sequence, kSteps)) return;
+  // Those who yield come behind it in the queue.
+  while (!has_room(sequence, kSteps)) preempt(std::prev(running_.end()));
+}
+
 void Scheduler::schedule_decodes(Schedule& schedule) {
-  // One token is kept back for every decoding sequence still to come and for the prompts together:
-  // a recomputed sequence, which may have many tokens to catch up with, must not starve them.
-  int64_t decodes = 0;
-  for (const auto& [id, sequence] : running_) decodes += sequence.decoding() ? 1 : 0;
-  const bool any_prompt = decodes < static_cast<int64_t>(running_.size());
-  int64_t reserved = decodes + (any_prompt ? 1 : 0);
-  // A victim is always younger than the sequence at hand, or that one itself: it has no chunk yet.
+  // One token is kept back for every running sequence still to come, and for one to be admitted: a
+  // recomputed sequence, which may have many tokens to catch up with, must not starve them.
+  int64_t reserved = num_running();
+  if (!waiting_.empty() && reserved < limits_.max_sequences) ++reserved;
+  // A victim is always junior to the sequence at hand, or that one itself: it has no chunk yet.
   for (auto it = running_.begin(); it != running_.end();) {
-    const SequenceId id = it->first;
+    const Rank rank = it->first;
     Sequence& sequence = it->second;
     if (sequence.decoding()) {
       --reserved;
@@ -60,57 +153,68 @@ void Scheduler::schedule_decodes(Schedule& schedule) {
       const int64_t budget = limits_.max_batch_tokens - schedule.num_tokens - reserved;
       const int64_t count = std::min(remaining, budget);
       CHECK(count > 0);
-      if (grow(id, sequence.num_computed + count)) push_chunk(schedule, id, sequence, count);
+      if (grow(rank, sequence.num_computed + count)) push_chunk(schedule, rank, sequence, count);
     }
-    it = running_.upper_bound(id);
+    it = running_.upper_bound(rank);
   }
 }
 
-void Scheduler::schedule_prompts(Schedule& schedule) {
-  for (const auto& [id, sequence] : running_) {
-    if (sequence.decoding()) continue;
-    const int64_t budget = limits_.max_batch_tokens - schedule.num_tokens;
-    const int64_t count = std::min(sequence.prompt_tokens - sequence.num_computed, budget);
-    if (count > 0) push_chunk(schedule, id, sequence, count);
-  }
-}
-
-void Scheduler::admit(Schedule& schedule) {
-  while (!waiting_.empty() && schedule.num_tokens < limits_.max_batch_tokens &&
-         static_cast<int64_t>(running_.size()) < limits_.max_sequences) {
-    auto head = waiting_.begin();
-    // Room to grow for everyone who runs, or the newcomer would be thrown out again at once.
-    const auto spare = static_cast<int64_t>(running_.size());
-    if (pages_for(head->second.num_tokens) + spare > pool_.num_free()) return;
-    auto node = waiting_.extract(head);
+// Newcomers begin in this step: with the decoding sequences' tokens and one for each prompt that
+// runs already there must be a token left.
+void Scheduler::admit(const Schedule& schedule) {
+  int64_t num_prompts = num_running() - static_cast<int64_t>(schedule.chunks.size());
+  while (!waiting_.empty() && schedule.num_tokens + num_prompts < limits_.max_batch_tokens &&
+         has_room(waiting_.begin()->second, 1)) {
+    auto node = waiting_.extract(waiting_.begin());
     Sequence& sequence = node.mapped();
-    const int64_t num_pages = pages_for(sequence.num_tokens);
-    for (int64_t i = 0; i < num_pages; ++i) sequence.pages.push_back(pool_.take());
-    const int64_t budget = limits_.max_batch_tokens - schedule.num_tokens;
-    push_chunk(schedule, node.key(), sequence, std::min(sequence.prompt_tokens, budget));
+    sequence.pages = known_pages(sequence);
+    for (const int32_t page : sequence.pages) pool_.hold(page);
+    sequence.num_computed = static_cast<int64_t>(sequence.pages.size()) * limits_.block_size;
+    if (!sequence.admitted_before && !sequence.keys.empty()) {
+      num_prefix_queries_ += sequence.prompt_tokens;
+      num_prefix_hits_ += sequence.num_computed;
+    }
+    sequence.admitted_before = true;
+    const auto num_pages = static_cast<size_t>(pages_for(sequence.num_tokens));
+    while (sequence.pages.size() < num_pages) sequence.pages.push_back(pool_.take());
+    ++num_prompts;
     running_.insert(std::move(node));
   }
 }
 
-// Pages for the first `tokens` tokens, taken from younger sequences if there is no other way.
-// False: the sequence itself was the youngest and had to go.
-bool Scheduler::grow(SequenceId id, int64_t tokens) {
-  Sequence& sequence = running_.at(id);
+void Scheduler::schedule_prompts(Schedule& schedule) {
+  std::vector<Sequences::iterator> prompts;
+  std::vector<int64_t> wants;
+  for (auto it = running_.begin(); it != running_.end(); ++it) {
+    if (it->second.decoding()) continue;
+    prompts.push_back(it);
+    wants.push_back(it->second.prompt_tokens - it->second.num_computed);
+  }
+  const auto shares = share(wants, limits_.max_batch_tokens - schedule.num_tokens);
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    if (shares[i] > 0) push_chunk(schedule, prompts[i]->first, prompts[i]->second, shares[i]);
+  }
+}
+
+// Pages for the first `tokens` tokens, taken from junior sequences if there is no other way.
+// False: the sequence itself was the most junior and had to go.
+bool Scheduler::grow(const Rank& rank, int64_t tokens) {
+  Sequence& sequence = running_.at(rank);
   while (static_cast<int64_t>(sequence.pages.size()) < pages_for(tokens)) {
     if (pool_.num_free() > 0) {
       sequence.pages.push_back(pool_.take());
       continue;
     }
-    const auto youngest = std::prev(running_.end());
-    const bool itself = youngest->first == id;
-    preempt(youngest);
+    CHECK(running_.size() > 1);  // alone, every sequence fits: add() saw to it
+    const auto victim = std::prev(running_.end());
+    const bool itself = victim->first == rank;
+    preempt(victim);
     if (itself) return false;
   }
   return true;
 }
 
 void Scheduler::preempt(Sequences::iterator victim) {
-  CHECK(running_.size() > 1);  // alone, every sequence fits: add() saw to it
   auto node = running_.extract(victim);
   release_pages(node.mapped());
   node.mapped().num_computed = 0;
@@ -119,17 +223,18 @@ void Scheduler::preempt(Sequences::iterator victim) {
 }
 
 void Scheduler::release_pages(Sequence& sequence) {
-  // Backwards, so that the first page is the first to be taken again.
+  // Backwards, so that the first page is the first to be taken again and the last to be forgotten:
+  // without it those behind it can't be found.
   for (auto page = sequence.pages.rbegin(); page != sequence.pages.rend(); ++page) {
     pool_.give_back(*page);
   }
   sequence.pages.clear();
 }
 
-void Scheduler::push_chunk(Schedule& schedule, SequenceId id, const Sequence& sequence,
+void Scheduler::push_chunk(Schedule& schedule, const Rank& rank, const Sequence& sequence,
                            int64_t count) {
   schedule.chunks.push_back({
-      .id = id,
+      .id = rank.id,
       .begin = sequence.num_computed,
       .count = count,
       .decode = sequence.decoding(),
@@ -142,37 +247,48 @@ void Scheduler::computed(const Schedule& schedule) {
   CHECK(in_step_);
   in_step_ = false;
   for (const Chunk& chunk : schedule.chunks) {
-    Sequence& sequence = running_.at(chunk.id);
+    Sequence& sequence = running_.at(ranks_.at(chunk.id));
     CHECK(sequence.num_computed == chunk.begin);
     sequence.num_computed += chunk.count;
+    const auto full = static_cast<size_t>(sequence.num_computed / limits_.block_size);
+    for (auto block = static_cast<size_t>(chunk.begin / limits_.block_size);
+         block < std::min(full, sequence.keys.size()); ++block) {
+      pool_.publish(sequence.pages[block], sequence.keys[block]);
+    }
   }
 }
 
 void Scheduler::append(SequenceId id) {
   CHECK(!in_step_);
-  Sequence& sequence = running_.at(id);
+  Sequence& sequence = running_.at(ranks_.at(id));
   CHECK(sequence.num_computed == sequence.num_tokens && sequence.num_tokens < sequence.max_tokens);
   ++sequence.num_tokens;
 }
 
 void Scheduler::remove(SequenceId id) {
   CHECK(!in_step_);
-  if (auto it = running_.find(id); it != running_.end()) {
+  const auto rank = ranks_.extract(id);
+  CHECK(!rank.empty());
+  if (auto it = running_.find(rank.mapped()); it != running_.end()) {
     release_pages(it->second);
     running_.erase(it);
     return;
   }
-  CHECK(waiting_.erase(id) == 1);
+  CHECK(waiting_.erase(rank.mapped()) == 1);
 }
 
 std::span<const int32_t> Scheduler::pages(SequenceId id) const {
-  const auto it = running_.find(id);
+  const auto it = running_.find(ranks_.at(id));
   return it == running_.end() ? std::span<const int32_t>() : it->second.pages;
 }
 
 SchedulerStats Scheduler::stats() const {
-  return {static_cast<int64_t>(waiting_.size()), static_cast<int64_t>(running_.size()),
-          pool_.num_free(), num_preemptions_};
+  return {.num_waiting = static_cast<int64_t>(waiting_.size()),
+          .num_running = num_running(),
+          .num_free_pages = pool_.num_free(),
+          .num_preemptions = num_preemptions_,
+          .num_prefix_queries = num_prefix_queries_,
+          .num_prefix_hits = num_prefix_hits_};
 }
 
 }  // namespace ferry::engine

@@ -1,16 +1,25 @@
 // The scheduler: which tokens of which sequences the next forward computes, and in which pages of
 // the cache. Pure logic: no tensors, no clock, no globals, so that a test drives it for as many
-// steps as it likes. It knows lengths, never tokens.
+// steps as it likes. It knows lengths and keys of blocks, never tokens.
 //
 // Policy
-//   - Continuous batching: every step takes one chunk of each running sequence that fits the token
-//     budget. Decoding sequences come first, so that a long prompt delays them by one step's budget
-//     at most; prompts fill what is left, first come first served, cut into chunks.
+//   - Seniority is one total order that never changes: who came earlier is senior; one level of
+//     priority is worth as much as having come kHeadStartSteps steps earlier. So urgent requests go
+//     first, and none waits for ever: whoever comes later ends up behind it.
+//   - Continuous batching: every step takes one chunk of each running sequence. Decoding sequences
+//     come first; what is left of the token budget is shared evenly between the prompts, and what
+//     short ones don't need goes to the longer ones. So a long prompt delays the tokens of others
+//     by one step's budget at most, and a short prompt beside it begins to answer at once.
 //   - A sequence is admitted when all tokens it has now find pages, and every running sequence
 //     could still grow by one. Nobody overtakes the head of the queue.
-//   - When a decoding sequence finds no page, the youngest running sequence gives up its pages,
-//     goes back to the queue at its old place and is computed again later. The oldest one never
-//     yields to anybody, so it always ends, and with it every other.
+//   - When a decoding sequence finds no page, the most junior running sequence gives up its pages,
+//     goes back to the queue and is computed again later. Juniors also yield to a senior one that
+//     waits, where that makes room for it. The most senior of all never yields to anybody and gets
+//     on in every step, so it always ends, and with it every other.
+//   - Full blocks of prompts are published under their keys once they are computed. A newcomer
+//     takes the longest beginning that is there; its last token is always computed, as the logits
+//     behind it are wanted. Pages that are still written on are never shared. Generated tokens are
+//     not published: their bits are those of the decode phase.
 //   - Tokens that a recomputed sequence had generated are computed in the decode phase again (see
 //     device/batch.h), so that preemption changes no bit of the result.
 #pragma once
@@ -18,6 +27,7 @@
 #include <cstdint>
 #include <map>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "engine/kv_pages.h"
@@ -43,26 +53,34 @@ struct Chunk {
 };
 
 struct Schedule {
-  std::vector<Chunk> chunks;  // decode first, each phase in order of arrival
+  std::vector<Chunk> chunks;  // decode first, each phase by seniority
   int64_t num_tokens = 0;
 };
 
 struct SchedulerStats {
   int64_t num_waiting = 0;
   int64_t num_running = 0;
-  int64_t num_free_pages = 0;
-  int64_t num_preemptions = 0;  // since the beginning
+  int64_t num_free_pages = 0;  // that nobody holds
+  int64_t num_preemptions = 0;
+  // Prompt tokens of sequences with keys, when first admitted, and how many of them were there.
+  int64_t num_prefix_queries = 0;
+  int64_t num_prefix_hits = 0;
 };
 
 class Scheduler {
  public:
+  static constexpr int64_t kHeadStartSteps = 4096;
+
   explicit Scheduler(const SchedulerLimits& limits);
 
   // Whether a sequence that grows to `max_tokens` (prompt and output) could run, alone at worst.
   bool fits(int64_t max_tokens) const;
 
-  // REQUIRES: id larger than any before, 1 <= prompt_tokens <= max_tokens, fits(max_tokens)
-  void add(SequenceId id, int64_t prompt_tokens, int64_t max_tokens);
+  // `keys`: of the prompt's full blocks from the front; as many as shall be shared.
+  // REQUIRES: id larger than any before, 1 <= prompt_tokens <= max_tokens, fits(max_tokens), keys
+  // for no more than the full blocks
+  void add(SequenceId id, int64_t prompt_tokens, int64_t max_tokens, int priority = 0,
+           std::vector<BlockKey> keys = {});
 
   // The next step; empty if and only if there is no sequence. Call computed() once it has run.
   // REQUIRES: every sequence whose logits were computed got append() or remove() since.
@@ -79,35 +97,52 @@ class Scheduler {
   SchedulerStats stats() const;
 
  private:
+  // Ascending: from senior to junior.
+  struct Rank {
+    int64_t due = 0;
+    SequenceId id = 0;
+    auto operator<=>(const Rank&) const = default;
+  };
   struct Sequence {
     int64_t prompt_tokens = 0;
     int64_t max_tokens = 0;
     int64_t num_tokens = 0;    // prompt and output
     int64_t num_computed = 0;  // keys of these are in the cache
+    std::vector<BlockKey> keys;
     std::vector<int32_t> pages;
+    bool admitted_before = false;
 
     bool decoding() const { return num_computed >= prompt_tokens; }
   };
-  using Sequences = std::map<SequenceId, Sequence>;
+  using Sequences = std::map<Rank, Sequence>;
 
   int64_t pages_for(int64_t tokens) const;
+  int64_t num_running() const { return static_cast<int64_t>(running_.size()); }
+  std::vector<int32_t> known_pages(const Sequence& sequence) const;
+  bool has_room(const Sequence& sequence, int64_t steps) const;
+  bool has_room_without_juniors(const Rank& rank, const Sequence& sequence, int64_t steps) const;
+  void yield_to_senior();
   void schedule_decodes(Schedule& schedule);
+  void admit(const Schedule& schedule);
   void schedule_prompts(Schedule& schedule);
-  void admit(Schedule& schedule);
-  bool grow(SequenceId id, int64_t tokens);
+  bool grow(const Rank& rank, int64_t tokens);
   void preempt(Sequences::iterator victim);
   void release_pages(Sequence& sequence);
-  static void push_chunk(Schedule& schedule, SequenceId id, const Sequence& sequence,
+  static void push_chunk(Schedule& schedule, const Rank& rank, const Sequence& sequence,
                          int64_t count);
 
   SchedulerLimits limits_;
   PagePool pool_;
   Sequences running_;
   Sequences waiting_;
+  std::unordered_map<SequenceId, Rank> ranks_;
   SequenceId last_id_ = 0;
   bool any_added_ = false;
   bool in_step_ = false;
+  int64_t num_steps_ = 0;
   int64_t num_preemptions_ = 0;
+  int64_t num_prefix_queries_ = 0;
+  int64_t num_prefix_hits_ = 0;
 };
 
 }  // namespace ferry::engine

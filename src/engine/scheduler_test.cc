@@ -1,6 +1,7 @@
-// The scheduler driven by chance, with a cache of labels instead of tensors: every page remembers
-// which token of which sequence was written to it last. That shows a leak, a page in two hands, a
-// token computed twice, too early or in the wrong phase.
+// The scheduler driven by chance, with a cache of labels instead of tensors: every place remembers
+// which token behind which others was written to it last. That shows a leak, a page in wrong hands,
+// a token computed twice, too early or in the wrong phase. Prompts come in families that begin
+// alike, so that pages are shared all the time.
 #include "engine/scheduler.h"
 
 #include <gtest/gtest.h>
@@ -12,17 +13,28 @@
 namespace ferry::engine {
 namespace {
 
-struct Label {
-  SequenceId id = 0;
-  int64_t position = -1;
-  bool operator==(const Label&) const = default;
-};
+// Sanitizers make each step many times as dear, and look for other things.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr int kSteps = 40'000;
+#else
+constexpr int kSteps = 1'000'000;
+#endif
+
+// Stands for a token and all before it.
+using Label = uint64_t;
+
+Label mix(Label before, uint64_t token) {
+  const Label label = (before ^ token) * 0x9E3779B97F4A7C15u;
+  return label ^ (label >> 29);
+}
 
 struct Live {
+  std::vector<Label> labels;  // of prompt and output
   int64_t prompt = 0;
   int64_t limit = 0;
-  int64_t tokens = 0;  // prompt and output
   int64_t computed = 0;
+  int64_t due = 0;
+  bool seen = false;
 };
 
 class World {
@@ -31,7 +43,7 @@ class World {
       : limits_(limits),
         scheduler_(limits),
         random_(seed),
-        cache_(limits.num_pages * limits.block_size) {}
+        cache_(static_cast<size_t>(limits.num_pages * limits.block_size)) {}
 
   void step() {
     const uint32_t dice = random_() % 100;
@@ -39,11 +51,11 @@ class World {
     if (dice >= 97 && !live_.empty()) cancel();
     if (random_() % 5000 == 0) add_percent_ = random_() % 60;
     forward();
-    check_pages();
+    if (random_() % 8 == 0) check_pages();
   }
 
   void drain() {
-    for (int i = 0; i < 100000 && !live_.empty(); ++i) forward();
+    for (int i = 0; i < 100'000 && !live_.empty(); ++i) forward();
     EXPECT_TRUE(live_.empty());
     EXPECT_EQ(scheduler_.stats().num_free_pages, limits_.num_pages);
     EXPECT_EQ(scheduler_.stats().num_running + scheduler_.stats().num_waiting, 0);
@@ -51,16 +63,30 @@ class World {
   }
 
   const Scheduler& scheduler() const { return scheduler_; }
-  int64_t num_added() const { return num_added_; }
+  int64_t num_added() const { return static_cast<int64_t>(num_added_); }
 
  private:
   void add() {
     const int64_t most = limits_.num_pages * limits_.block_size;
-    const int64_t limit = 1 + random_() % most;
-    const int64_t prompt = 1 + random_() % std::min<int64_t>(limit, most / 2 + 1);
-    ASSERT_TRUE(scheduler_.fits(limit));
-    scheduler_.add(++num_added_, prompt, limit);
-    live_[num_added_] = {prompt, limit, prompt, 0};
+    Live live;
+    live.limit = 1 + random_() % most;
+    live.prompt = 1 + random_() % std::min<int64_t>(live.limit, most / 2 + 1);
+    ASSERT_TRUE(scheduler_.fits(live.limit));
+    const int priority = random_() % 8 == 0 ? static_cast<int>(random_() % 3) - 1 : 0;
+    live.due = num_steps_ - priority * Scheduler::kHeadStartSteps;
+    // One of four families, left for own tokens somewhere, perhaps behind the end.
+    Label label = random_() % 4;
+    const int64_t own = random_() % (most / 2 + 1);
+    const uint64_t self = num_added_ + 100;
+    std::vector<BlockKey> keys;
+    for (int64_t i = 0; i < live.prompt; ++i) {
+      label = mix(label, i < own ? 1 : self);
+      live.labels.push_back(label);
+      if ((i + 1) % limits_.block_size == 0) keys.push_back({label, ~label});
+    }
+    if (random_() % 10 == 0) keys.clear();  // who shares nothing
+    scheduler_.add(++num_added_, live.prompt, live.limit, priority, std::move(keys));
+    live_.emplace(num_added_, std::move(live));
   }
 
   void cancel() {
@@ -76,78 +102,103 @@ class World {
   }
 
   void forward() {
+    ++num_steps_;
     const Schedule schedule = scheduler_.next();
     ASSERT_EQ(schedule.chunks.empty(), live_.empty());
     ASSERT_LE(schedule.num_tokens, limits_.max_batch_tokens);
     ASSERT_LE(static_cast<int64_t>(schedule.chunks.size()), limits_.max_sequences);
-    std::set<SequenceId> seen;
+    const SequenceId most_senior = senior();
+    bool senior_seen = live_.empty();
     int64_t tokens = 0;
     bool prompts_began = false;
     for (const Chunk& chunk : schedule.chunks) {
-      ASSERT_TRUE(seen.insert(chunk.id).second);
       ASSERT_FALSE(chunk.decode && prompts_began);
       prompts_began |= !chunk.decode;
+      senior_seen |= chunk.id == most_senior;
       tokens += chunk.count;
       compute(chunk);
       if (::testing::Test::HasFatalFailure()) return;
     }
     ASSERT_EQ(tokens, schedule.num_tokens);
-    // The oldest sequence always gets on: nothing can starve.
-    if (!live_.empty()) {
-      ASSERT_TRUE(seen.count(live_.begin()->first));
-    }
+    // The most senior gets on in every step, and nobody becomes senior to those who are there for
+    // longer than a head start: nothing can starve.
+    ASSERT_TRUE(senior_seen);
+    // Who runs gets on: no long prompt or recomputation holds up the others.
+    ASSERT_EQ(static_cast<int64_t>(schedule.chunks.size()), scheduler_.stats().num_running);
     scheduler_.computed(schedule);
     for (const Chunk& chunk : schedule.chunks) {
+      live_.at(chunk.id).seen = false;
       if (chunk.wants_logits) sample(chunk.id);
     }
   }
 
+  SequenceId senior() const {
+    SequenceId best = 0;
+    for (const auto& [id, live] : live_) {
+      if (best == 0 || live.due < live_.at(best).due) best = id;
+    }
+    return best;
+  }
+
   void compute(const Chunk& chunk) {
     ASSERT_TRUE(live_.count(chunk.id));
-    Live& live = live_[chunk.id];
-    if (chunk.begin == 0) live.computed = 0;  // new, or computed again after preemption
-    ASSERT_EQ(chunk.begin, live.computed);
+    Live& live = live_.at(chunk.id);
+    ASSERT_FALSE(live.seen);  // one chunk a step
+    live.seen = true;
+    const auto tokens = static_cast<int64_t>(live.labels.size());
+    if (chunk.begin != live.computed) {
+      // New, or computed again after preemption, behind what was found of its prompt.
+      ASSERT_EQ(chunk.begin % limits_.block_size, 0);
+      ASSERT_LT(chunk.begin, live.prompt);
+    }
+    live.computed = chunk.begin + chunk.count;
     ASSERT_GT(chunk.count, 0);
-    ASSERT_LE(chunk.begin + chunk.count, live.tokens);
+    ASSERT_LE(live.computed, tokens);
     ASSERT_EQ(chunk.decode, chunk.begin >= live.prompt);
     if (!chunk.decode) {
-      ASSERT_LE(chunk.begin + chunk.count, live.prompt);
+      ASSERT_LE(live.computed, live.prompt);
     }
-    ASSERT_EQ(chunk.wants_logits, chunk.begin + chunk.count == live.tokens);
+    ASSERT_EQ(chunk.wants_logits, live.computed == tokens);
     const auto pages = scheduler_.pages(chunk.id);
-    ASSERT_GE(static_cast<int64_t>(pages.size()) * limits_.block_size, chunk.begin + chunk.count);
-    const auto slot = [&](int64_t position) {
-      return pages[position / limits_.block_size] * limits_.block_size +
-             position % limits_.block_size;
-    };
-    for (int64_t p = 0; p < chunk.begin; ++p) {
-      ASSERT_EQ(cache_[slot(p)], (Label{chunk.id, p})) << "keys of an earlier token are gone";
+    ASSERT_GE(static_cast<int64_t>(pages.size()) * limits_.block_size, live.computed);
+    for (int64_t p = 0; p < live.computed; ++p) {
+      const int64_t page = pages[static_cast<size_t>(p / limits_.block_size)];
+      Label& place =
+          cache_[static_cast<size_t>(page * limits_.block_size + p % limits_.block_size)];
+      if (p >= chunk.begin) place = live.labels[static_cast<size_t>(p)];
+      ASSERT_EQ(place, live.labels[static_cast<size_t>(p)]) << "keys of an earlier token are gone";
     }
-    for (int64_t p = chunk.begin; p < chunk.begin + chunk.count; ++p) {
-      cache_[slot(p)] = {chunk.id, p};
-    }
-    live.computed += chunk.count;
   }
 
   void sample(SequenceId id) {
-    Live& live = live_[id];
-    if (live.tokens == live.limit || random_() % 40 == 0) {
+    Live& live = live_.at(id);
+    const auto tokens = static_cast<int64_t>(live.labels.size());
+    if (tokens == live.limit || random_() % 40 == 0) {
       end(id);
       return;
     }
     scheduler_.append(id);
-    ++live.tokens;
+    // Generated tokens are nobody else's, even where they are the same.
+    live.labels.push_back(mix(live.labels.back(), (uint64_t{1} << 40) + id));
   }
 
   void check_pages() {
-    std::set<int32_t> held;
+    std::map<int32_t, Label> held;  // and what was written there first
     int64_t running = 0;
     const SchedulerStats stats = scheduler_.stats();
     ASSERT_EQ(stats.num_running + stats.num_waiting, static_cast<int64_t>(live_.size()));
     for (const auto& [id, live] : live_) {
       const auto pages = scheduler_.pages(id);
       running += pages.empty() ? 0 : 1;
-      for (int32_t page : pages) ASSERT_TRUE(held.insert(page).second) << "page in two hands";
+      for (size_t i = 0; i < pages.size(); ++i) {
+        // A page in two hands holds the same block of the same beginning, whole, for both.
+        const auto last = static_cast<int64_t>(i + 1) * limits_.block_size - 1;
+        const bool whole_prompt = last < live.prompt;
+        const Label label = whole_prompt ? live.labels[static_cast<size_t>(last)] : id;
+        const auto [other, is_new] = held.emplace(pages[i], label);
+        ASSERT_TRUE(is_new || (whole_prompt && other->second == label)) << "page in wrong hands";
+        num_shared_ += is_new ? 0 : 1;
+      }
     }
     ASSERT_EQ(running, stats.num_running);
     ASSERT_EQ(static_cast<int64_t>(held.size()) + stats.num_free_pages, limits_.num_pages);
@@ -160,10 +211,14 @@ class World {
   std::map<SequenceId, Live> live_;
   SequenceId num_added_ = 0;
   SequenceId num_ended_ = 0;
+  int64_t num_steps_ = 0;
   uint32_t add_percent_ = 20;
+
+ public:
+  int64_t num_shared_ = 0;  // pages that were met a second time
 };
 
-TEST(Scheduler, RandomStepsKeepEveryPromise) {
+TEST(Scheduler, AMillionRandomStepsKeepEveryPromise) {
   const SchedulerLimits kinds[] = {
       {.block_size = 4, .num_pages = 24, .max_batch_tokens = 16, .max_sequences = 8},
       {.block_size = 16, .num_pages = 8, .max_batch_tokens = 8, .max_sequences = 8},
@@ -172,18 +227,25 @@ TEST(Scheduler, RandomStepsKeepEveryPromise) {
       {.block_size = 8, .num_pages = 1, .max_batch_tokens = 2, .max_sequences = 2},
   };
   uint32_t seed = 0;
-  int64_t preemptions = 0;
+  int64_t preemptions = 0, shared = 0, hits = 0;
   for (const SchedulerLimits& limits : kinds) {
     World world(limits, ++seed);
-    for (int i = 0; i < 50000; ++i) {
+    for (int i = 0; i < kSteps / 5; ++i) {
       world.step();
       if (::testing::Test::HasFatalFailure()) return;
     }
     world.drain();
-    EXPECT_GT(world.num_added(), 100u);
-    preemptions += world.scheduler().stats().num_preemptions;
+    EXPECT_GT(world.num_added(), 100);
+    const SchedulerStats stats = world.scheduler().stats();
+    EXPECT_LE(stats.num_prefix_hits, stats.num_prefix_queries);
+    preemptions += stats.num_preemptions;
+    hits += stats.num_prefix_hits;
+    shared += world.num_shared_;
   }
-  EXPECT_GT(preemptions, 1000);  // or the hard part was not tested
+  // Or the hard parts were not tested.
+  EXPECT_GT(preemptions, kSteps / 200);
+  EXPECT_GT(hits, kSteps / 200);
+  EXPECT_GT(shared, kSteps / 200);
 }
 
 TEST(Scheduler, DecodesFirstPromptsFillTheBudget) {
@@ -201,11 +263,86 @@ TEST(Scheduler, DecodesFirstPromptsFillTheBudget) {
   scheduler.append(1);
   scheduler.add(3, 5, 50);
   schedule = scheduler.next();
-  ASSERT_EQ(schedule.chunks.size(), 2u);  // the budget is full before the third is reached
+  ASSERT_EQ(schedule.chunks.size(), 3u);
   EXPECT_TRUE(schedule.chunks[0].decode);
   EXPECT_EQ(schedule.chunks[1].id, 2u);
   EXPECT_EQ(schedule.chunks[1].begin, 7);
-  EXPECT_EQ(schedule.chunks[1].count, 9);
+  EXPECT_EQ(schedule.chunks[1].count, 5);  // the nine that are left are shared evenly …
+  EXPECT_EQ(schedule.chunks[2].id, 3u);
+  EXPECT_EQ(schedule.chunks[2].count, 4);
+}
+
+TEST(Scheduler, ALongPromptHoldsUpNeitherTokensNorShortPrompts) {
+  Scheduler scheduler(
+      {.block_size = 16, .num_pages = 8000, .max_batch_tokens = 512, .max_sequences = 8});
+  scheduler.add(1, 20, 100);
+  scheduler.computed(scheduler.next());
+  scheduler.append(1);
+  scheduler.add(2, 100'000, 100'100);
+  scheduler.computed(scheduler.next());
+  scheduler.append(1);
+  for (SequenceId id = 3; id <= 6; ++id) {
+    scheduler.add(id, 100, 200);
+    const Schedule schedule = scheduler.next();
+    ASSERT_EQ(schedule.chunks.size(), 3u);
+    EXPECT_EQ(schedule.num_tokens, 512);
+    EXPECT_EQ(schedule.chunks[0].id, 1u);  // a token in every step
+    EXPECT_EQ(schedule.chunks[2].id, id);
+    EXPECT_TRUE(schedule.chunks[2].wants_logits);  // answers at once
+    EXPECT_EQ(schedule.chunks[1].count, 512 - 1 - 100);
+    scheduler.computed(schedule);
+    scheduler.append(1);
+    scheduler.remove(id);
+  }
+}
+
+TEST(Scheduler, PriorityIsAHeadStart) {
+  Scheduler scheduler(
+      {.block_size = 4, .num_pages = 10, .max_batch_tokens = 16, .max_sequences = 1});
+  scheduler.add(1, 4, 40);
+  scheduler.computed(scheduler.next());
+  scheduler.append(1);
+  scheduler.add(2, 4, 40, 0);
+  scheduler.add(3, 4, 40, 1);
+  Schedule schedule = scheduler.next();  // the urgent one gets the place of the first
+  ASSERT_EQ(schedule.chunks.size(), 1u);
+  EXPECT_EQ(schedule.chunks[0].id, 3u);
+  EXPECT_EQ(scheduler.stats().num_preemptions, 1);
+  scheduler.computed(schedule);
+  scheduler.remove(3);
+  schedule = scheduler.next();
+  EXPECT_EQ(schedule.chunks[0].id, 1u);  // back at its old place, before the second
+  scheduler.computed(schedule);
+  for (int64_t i = 0; i <= Scheduler::kHeadStartSteps; ++i) {
+    scheduler.remove(1 + static_cast<SequenceId>(i) * 10);
+    scheduler.add(11 + static_cast<SequenceId>(i) * 10, 4, 40, 1);
+    schedule = scheduler.next();
+    scheduler.computed(schedule);
+    if (schedule.chunks[0].id == 2u) break;
+  }
+  EXPECT_EQ(schedule.chunks[0].id, 2u);  // even among urgent ones its time comes
+}
+
+TEST(Scheduler, APromptIsFoundButForItsLastToken) {
+  Scheduler scheduler(
+      {.block_size = 4, .num_pages = 4, .max_batch_tokens = 64, .max_sequences = 2});
+  const std::vector<BlockKey> keys = {{1, 1}, {2, 2}};
+  const auto first_begin = [&](SequenceId id, int64_t prompt, std::vector<BlockKey> own) {
+    scheduler.add(id, prompt, prompt + 1, 0, std::move(own));
+    const Schedule schedule = scheduler.next();
+    scheduler.computed(schedule);
+    scheduler.remove(id);
+    return schedule.chunks[0].begin;
+  };
+  EXPECT_EQ(first_begin(1, 8, keys), 0);
+  EXPECT_EQ(first_begin(2, 8, keys), 4);  // the last token is in the second block
+  EXPECT_EQ(first_begin(3, 9, keys), 8);
+  EXPECT_EQ(first_begin(4, 9, {{1, 1}, {3, 3}}), 4);
+  EXPECT_EQ(first_begin(5, 9, {{7, 7}, {2, 2}}), 0);  // a beginning or nothing
+  EXPECT_EQ(scheduler.stats().num_prefix_queries, 43);
+  EXPECT_EQ(scheduler.stats().num_prefix_hits, 16);
+  EXPECT_EQ(first_begin(6, 15, {{8, 8}, {9, 9}, {10, 10}}), 0);  // takes all pages
+  EXPECT_EQ(first_begin(7, 9, keys), 0);
 }
 
 TEST(Scheduler, TheYoungestYieldsAndItsOutputIsRecomputedAsDecode) {
