@@ -3,7 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
+#include <map>
+#include <string_view>
+#include <utility>
 
 #include "base/checked_math.h"
 #include "base/half.h"
@@ -62,6 +66,44 @@ std::vector<const quant::StorageFormat*> weight_formats() {
   return formats;
 }
 
+namespace {
+
+constexpr int64_t kLargeBlock = 256;
+constexpr int64_t kPoolBlocks = 61;
+
+// Encoded normal numbers. Encoding large blocks takes longer than what is to be tested, so that it
+// is done once for all matrices of a format and width.
+const std::vector<uint8_t>& block_pool(const quant::StorageFormat& format, float deviation) {
+  thread_local std::map<std::pair<std::string_view, float>, std::vector<uint8_t>> pools;
+  std::vector<uint8_t>& pool = pools[{format.name, deviation}];
+  if (pool.empty()) {
+    Random random(1);
+    const auto values = random.normals(kPoolBlocks * format.block_elements, deviation);
+    pool.resize(static_cast<size_t>(kPoolBlocks * format.block_bytes));
+    format.encode(values.data(), pool.data(), kPoolBlocks);
+  }
+  return pool;
+}
+
+void fill_blocks(Random& random, const quant::StorageFormat& format, float deviation,
+                 WeightData& weight) {
+  const int64_t num_blocks = weight.rows * weight.cols / format.block_elements;
+  if (format.block_elements < kLargeBlock) {
+    weight.values = random.normals(weight.rows * weight.cols, deviation);
+    format.encode(weight.values.data(), weight.bytes.data(), num_blocks);
+    return;
+  }
+  weight.values.resize(static_cast<size_t>(weight.rows * weight.cols));
+  const std::vector<uint8_t>& pool = block_pool(format, deviation);
+  for (int64_t b = 0; b < num_blocks; ++b) {
+    std::memcpy(weight.bytes.data() + b * format.block_bytes,
+                pool.data() + random.below(kPoolBlocks) * format.block_bytes,
+                static_cast<size_t>(format.block_bytes));
+  }
+}
+
+}  // namespace
+
 std::shared_ptr<const WeightData> make_weight(Random& random, const quant::StorageFormat& format,
                                               int64_t rows, int64_t cols, bool scaled) {
   CHECK(cols % format.block_elements == 0);
@@ -70,10 +112,9 @@ std::shared_ptr<const WeightData> make_weight(Random& random, const quant::Stora
   weight->rows = rows;
   weight->cols = cols;
   const float deviation = scaled ? 60.0f : 1.0f / std::sqrt(static_cast<float>(cols));
-  weight->values = random.normals(rows * cols, deviation);
   weight->bytes.resize(static_cast<size_t>(format.bytes_for(rows * cols)));
+  fill_blocks(random, format, deviation, *weight);
   const int64_t num_blocks = rows * cols / format.block_elements;
-  format.encode(weight->values.data(), weight->bytes.data(), num_blocks);
   format.decode(weight->bytes.data(), weight->values.data(), num_blocks);
   if (!scaled) return weight;
   weight->scale_rows = weight->scale_cols = 128;
