@@ -133,6 +133,9 @@ struct ToolChoice {
   std::string name;  // kNamed
 };
 
+// How the states of all tokens of a text become one vector.
+enum class Pooling : uint8_t { kMean, kLast };
+
 struct Request {
   Prompt prompt;
   SamplingParams sampling;
@@ -143,6 +146,8 @@ struct Request {
   std::optional<Constraint> constraint;
   ToolChoice tool_choice;  // of a ChatPrompt with tools
   bool parallel_tool_calls = true;
+  // Wanted is a vector of the prompt, not an answer: what is said above of answers has no effect.
+  std::optional<Pooling> embed;
 };
 
 enum class FinishReason : uint8_t {
@@ -184,6 +189,9 @@ struct StreamEvent {
   std::vector<int32_t> tokens;       // every id chosen; text may follow later, when it is certain
   int64_t num_reasoning_tokens = 0;  // of `tokens`, from the front: chosen before reasoning ended
   std::vector<PositionLogprobs> logprobs;  // one per token where they were asked for
+  // Of a request that embeds, together with `finish`: hidden_size entries, the state after the
+  // last layer and its norm, of the last token or the mean over all of them. Of no certain length.
+  std::vector<float> embedding;
   std::optional<Finish> finish;
 };
 
@@ -243,6 +251,11 @@ struct Completion {
   void add(StreamEvent event);
 };
 
+struct Embedding {
+  std::vector<float> vector;  // as StreamEvent::embedding
+  int64_t prompt_tokens = 0;
+};
+
 // A snapshot; the totals count since load() and never fall.
 struct EngineStats {
   int64_t num_running = 0;
@@ -275,6 +288,9 @@ class Engine {
   Result<TokenStream> submit(const Request& request) const;
   // submit() and wait for the end. A finish with kError comes out as the error.
   Result<Completion> complete(const Request& request) const;
+
+  // submit() with Request::embed and wait for the vector; the prompt may fill the whole context.
+  Result<Embedding> embed(const Prompt& prompt, Pooling pooling) const;
 
   const ModelInfo& info() const;
   // As of the step before; waits for nothing. Cheap enough to be asked many times a second.

@@ -115,9 +115,12 @@ Result<std::unique_ptr<EngineCore>> EngineCore::load(const EngineOptions& option
   return core;
 }
 
-Status EngineCore::check_prompt(const std::vector<int32_t>& tokens) const {
+Status EngineCore::check_prompt(const std::vector<int32_t>& tokens, bool embeds) const {
   if (tokens.empty()) return invalid_input("prompt: has no tokens; at least one is needed");
-  if (static_cast<int64_t>(tokens.size()) >= info_.max_context) {
+  if (embeds && static_cast<int64_t>(tokens.size()) > info_.max_context) {
+    return invalid_input("prompt: {} tokens; the context has {}", tokens.size(), info_.max_context);
+  }
+  if (!embeds && static_cast<int64_t>(tokens.size()) >= info_.max_context) {
     return invalid_input("prompt: {} tokens; the context of {} tokens must also hold the answer",
                          tokens.size(), info_.max_context);
   }
@@ -189,9 +192,11 @@ Result<std::shared_ptr<StreamState>> EngineCore::submit(const Request& request) 
     FERRY_TRY(input.prompt, tokenize(request.prompt));
     FERRY_TRY(input.grammar, compile_constraint(request, {}));
   }
-  FERRY_TRY_VOID(check_prompt(input.prompt));
+  input.embed = request.embed;
+  FERRY_TRY_VOID(check_prompt(input.prompt, request.embed.has_value()));
   input.priority = request.priority;
-  if (block_size_ > 0) {
+  // A mean needs every token's state, and the cache has none.
+  if (block_size_ > 0 && !request.embed.has_value()) {
     input.block_keys = block_keys(block_secret_, request.cache_scope, input.prompt, block_size_);
   }
   input.sampling = request.sampling;
@@ -229,6 +234,21 @@ Result<Completion> Engine::complete(const Request& request) const {
   while (std::optional<StreamEvent> event = stream.next()) completion.add(*std::move(event));
   if (completion.finish.error.has_value()) return *completion.finish.error;
   return completion;
+}
+
+Result<Embedding> Engine::embed(const Prompt& prompt, Pooling pooling) const {
+  Request request;
+  request.prompt = prompt;
+  request.embed = pooling;
+  FERRY_TRY(auto stream, submit(request));
+  Embedding embedding;
+  while (std::optional<StreamEvent> event = stream.next()) {
+    if (!event->finish.has_value()) continue;
+    if (event->finish->error.has_value()) return *event->finish->error;
+    embedding = {std::move(event->embedding), event->finish->prompt_tokens};
+  }
+  if (embedding.vector.empty()) return Error{ErrorKind::kCancelled, "the engine is going away"};
+  return embedding;
 }
 
 const ModelInfo& Engine::info() const { return core_->info(); }

@@ -38,7 +38,7 @@ class EngineCore {
   // nullptr: the request sets none. `rendered`: the prompt of a chat, empty for other texts.
   Result<grammar::GrammarRef> compile_constraint(const Request& request,
                                                  const std::string& rendered) const;
-  Status check_prompt(const std::vector<int32_t>& tokens) const;
+  Status check_prompt(const std::vector<int32_t>& tokens, bool embeds) const;
 
   text::Tokenizer tokenizer_;
   ChatText chat_;

@@ -8,6 +8,11 @@
 #include "base/check.h"
 
 namespace ferry::engine {
+namespace {
+
+constexpr int64_t kMaxTexts = 4096;  // to embed, that wait
+
+}  // namespace
 
 EngineLoop::EngineLoop(Runner runner, const SchedulerLimits& limits, int64_t max_waiting)
     : runner_(std::move(runner)),
@@ -36,7 +41,9 @@ Result<std::shared_ptr<StreamState>> EngineLoop::submit(GenerationInput input) {
     std::lock_guard lock(mutex_);
     if (failure_.has_value()) return *failure_;
     const int64_t num_waiting = stats_.num_waiting + static_cast<int64_t>(queue_.size());
-    if (num_waiting >= max_waiting_) {
+    // Texts to embed come in batches that are one request to who sends them.
+    const int64_t most = generation->embeds() ? std::max(max_waiting_, kMaxTexts) : max_waiting_;
+    if (num_waiting >= most) {
       return busy("{} requests are waiting already, which is the limit; try again later",
                   num_waiting);
     }
@@ -107,22 +114,25 @@ void EngineLoop::step() {
   std::vector<nn::BatchInput> inputs;
   inputs.reserve(schedule.chunks.size());
   std::vector<AnswerConstraint*> constraints;
+  bool wants_hidden = false;
   for (const Chunk& chunk : schedule.chunks) {
     Generation& generation = *live_.at(chunk.id);
     generation.computing(chunk.begin);
-    inputs.push_back(
-        {.tokens = generation.tokens().subspan(chunk.begin, chunk.count),
-         .first_position = chunk.begin,
-         .pages = scheduler_.pages(chunk.id),
-         .decode = chunk.decode,
-         .logits = chunk.wants_logits ? nn::WantedLogits::kLast : nn::WantedLogits::kNone});
+    inputs.push_back({.tokens = generation.tokens().subspan(chunk.begin, chunk.count),
+                      .first_position = chunk.begin,
+                      .pages = scheduler_.pages(chunk.id),
+                      .decode = chunk.decode,
+                      .logits = chunk.wants_logits && !generation.embeds()
+                                    ? nn::WantedLogits::kLast
+                                    : nn::WantedLogits::kNone});
+    wants_hidden |= generation.embeds();
     if (chunk.wants_logits && generation.constraint() != nullptr) {
       constraints.push_back(generation.constraint());
     }
     if (!chunk.decode) prompt_tokens_total_ += chunk.count;
   }
   mask_thread_.start(std::move(constraints));
-  runner_.launch(inputs);
+  runner_.launch(inputs, wants_hidden);
   Result<std::span<float>> logits = runner_.wait();
   mask_thread_.finish();
   scheduler_.computed(schedule);
@@ -130,12 +140,28 @@ void EngineLoop::step() {
     fail_all(logits.error());
     return;
   }
+  deliver(schedule, *logits);
+}
+
+// What the step gave to each: a token, a part of a vector, or nothing yet.
+void EngineLoop::deliver(const Schedule& schedule, std::span<float> logits) {
   const auto vocab_size = static_cast<size_t>(runner_.vocab_size());
+  const auto hidden_size = static_cast<size_t>(runner_.hidden_size());
   size_t row = 0;
+  size_t token = 0;
   for (const Chunk& chunk : schedule.chunks) {
+    Generation& generation = *live_.at(chunk.id);
+    const size_t first = token;
+    const auto count = static_cast<size_t>(chunk.count);
+    token += count;
+    if (generation.embeds()) {
+      const auto hidden = runner_.hidden().subspan(first * hidden_size, count * hidden_size);
+      if (generation.pool(chunk.begin, hidden, hidden_size)) end(chunk.id);
+      continue;
+    }
     if (!chunk.wants_logits) continue;
     ++output_tokens_total_;
-    if (live_.at(chunk.id)->advance(logits->subspan(row++ * vocab_size, vocab_size))) {
+    if (generation.advance(logits.subspan(row++ * vocab_size, vocab_size))) {
       end(chunk.id);
     } else {
       scheduler_.append(chunk.id);

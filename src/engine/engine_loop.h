@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -40,6 +41,7 @@ class EngineLoop {
   bool take_in();
   void drop_cancelled();
   void step();
+  void deliver(const Schedule& schedule, std::span<float> logits);
   void count_step(int64_t num_tokens);
   void fail_all(const Error& error);
   void end(SequenceId id);

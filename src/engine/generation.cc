@@ -11,6 +11,7 @@ namespace {
 
 int64_t last_token_count(const GenerationInput& input) {
   const auto prompt = static_cast<int64_t>(input.prompt.size());
+  if (input.embed.has_value()) return prompt;
   CHECK(prompt >= 1 && prompt < input.max_context);
   const int64_t room = input.max_context - prompt;
   return prompt + (input.stop.max_tokens > 0 ? std::min(input.stop.max_tokens, room) : room);
@@ -40,6 +41,7 @@ Generation::Generation(GenerationInput input, std::shared_ptr<Doorbell> doorbell
       stop_ids_(all_stop_ids(input)),
       sampler_(std::move(input.sampling), input.seed, input.vocab_size, input.prompt),
       text_(std::move(input.text)),
+      embed_(input.embed),
       priority_(input.priority),
       block_keys_(std::move(input.block_keys)) {
   tokens_ = std::move(input.prompt);
@@ -114,6 +116,26 @@ bool Generation::advance(std::span<float> logits) {
   }
   stream_->push(std::move(event));
   return false;
+}
+
+bool Generation::pool(int64_t begin, std::span<const float> hidden, size_t hidden_size) {
+  if (begin == 0) pooled_.assign(hidden_size, 0);  // perhaps once more, after a preemption
+  const size_t num_rows = hidden.size() / hidden_size;
+  // Summed in order of position, so that it doesn't matter how the prompt was cut.
+  for (size_t row = 0; row < num_rows; ++row) {
+    for (size_t i = 0; i < hidden_size; ++i) {
+      const double value = hidden[row * hidden_size + i];
+      pooled_[i] = *embed_ == Pooling::kMean ? pooled_[i] + value : value;
+    }
+  }
+  if (begin + static_cast<int64_t>(num_rows) < num_prompt_tokens_) return false;
+  first_token_ = last_token_ = Clock::now();
+  const double scale =
+      *embed_ == Pooling::kMean ? 1.0 / static_cast<double>(num_prompt_tokens_) : 1.0;
+  StreamEvent event;
+  for (const double value : pooled_) event.embedding.push_back(static_cast<float>(value * scale));
+  end(FinishReason::kStop, std::move(event));
+  return true;
 }
 
 void Generation::fail(const Error& error) {

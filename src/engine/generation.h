@@ -50,7 +50,8 @@ struct GenerationInput {
   int64_t vocab_size = 0;   // ids the tokenizer knows
   int64_t max_context = 0;  // prompt.size() < max_context
   std::unique_ptr<OutputText> text;
-  grammar::GrammarRef grammar;  // nullptr: any answer will do
+  grammar::GrammarRef grammar;   // nullptr: any answer will do
+  std::optional<Pooling> embed;  // then prompt.size() <= max_context
   int priority = 0;
   std::vector<BlockKey> block_keys;  // of the prompt; empty: nothing is shared
 };
@@ -77,6 +78,12 @@ class Generation {
   void computing(int64_t begin);
   // Chooses the next token and publishes it. True: the request has ended with it.
   bool advance(std::span<float> logits);
+
+  bool embeds() const { return embed_.has_value(); }
+  // What advance() is to an answer: the state of the tokens from `begin` on, [n, hidden_size].
+  // True: they were the last, and the vector is out. REQUIRES: embeds()
+  bool pool(int64_t begin, std::span<const float> hidden, size_t hidden_size);
+
   // Ends it from outside.
   void cancel() { end(FinishReason::kCancelled, {}); }
   void fail(const Error& error);
@@ -94,6 +101,8 @@ class Generation {
   sample::Sampler sampler_;
   std::optional<AnswerConstraint> constraint_;
   std::unique_ptr<OutputText> text_;
+  std::optional<Pooling> embed_;
+  std::vector<double> pooled_;
   int priority_;
   std::vector<BlockKey> block_keys_;
   int64_t num_cached_tokens_ = 0;

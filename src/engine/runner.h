@@ -7,6 +7,7 @@
 #include <span>
 
 #include "device/backend.h"
+#include "device/workspace.h"
 #include "nn/batch_memory.h"
 #include "nn/kv_cache.h"
 #include "nn/model.h"
@@ -25,14 +26,20 @@ class Runner {
   static Result<Runner> create(std::shared_ptr<Backend> backend, const nn::Model& model,
                                const RunnerLimits& limits);
 
-  // Puts a step on the stream. The inputs ask for at most one row of logits each.
+  // Puts a step on the stream. The inputs ask for at most one row of logits each. `wants_hidden`:
+  // hidden() is wanted of this step.
   // REQUIRES: decode inputs first; the step before was waited for
-  void launch(std::span<const nn::BatchInput> inputs);
+  void launch(std::span<const nn::BatchInput> inputs, bool wants_hidden = false);
   // Logits [R, vocab_size] of the inputs that want them, in their order; the caller may write on
   // them until the next launch().
   Result<std::span<float>> wait();
 
+  // State [T, hidden_size] of the step's tokens after the last layer and its norm, in the order of
+  // the inputs. REQUIRES: it was wanted, wait() has come back without an error
+  std::span<const float> hidden() const;
+
   int64_t vocab_size() const { return vocab_size_; }
+  int64_t hidden_size() const { return hidden_size_; }
 
  private:
   Runner(std::shared_ptr<Backend> backend, const nn::Model& model, nn::KvCache cache,
@@ -42,11 +49,18 @@ class Runner {
   const nn::Model* model_;
   nn::KvCache cache_;
   nn::BatchMemory batch_memory_;
+  TensorView take_hidden(Workspace& workspace, int64_t num_tokens);
+
   int64_t vocab_size_ = 0;
+  int64_t hidden_size_ = 0;
+  int64_t max_tokens_ = 0;
   Buffer workspace_;
   Buffer logits_device_;
   Buffer logits_host_;
   int64_t num_logit_rows_ = 0;
+  Buffer hidden_host_;  // made when first wanted: most engines never embed
+  int64_t num_hidden_rows_ = 0;
+  Status hidden_status_;
   std::unique_ptr<Stream> stream_;  // last: gone before the memory it works on
 };
 

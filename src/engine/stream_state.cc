@@ -27,6 +27,7 @@ void append(StreamEvent& to, StreamEvent&& event) {
   std::move(event.logprobs.begin(), event.logprobs.end(), std::back_inserter(to.logprobs));
   to.num_reasoning_tokens += event.num_reasoning_tokens;
   append(to.tool_calls, std::move(event.tool_calls));
+  if (!event.embedding.empty()) to.embedding = std::move(event.embedding);
   to.finish = std::move(event.finish);
 }
 

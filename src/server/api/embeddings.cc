@@ -6,6 +6,7 @@
 #include <bit>
 #include <cmath>
 
+#include "server/api/answer_parts.h"
 #include "server/api/base64.h"
 #include "server/api/prompts.h"
 #include "server/api/sampling_fields.h"
@@ -49,6 +50,37 @@ std::string write_vectors(const std::string& name, bool as_base64,
   return dump(body);
 }
 
+class EmbeddingAnswer : public Answer {
+ public:
+  EmbeddingAnswer(std::string name, bool as_base64, size_t num_inputs)
+      : name_(std::move(name)), as_base64_(as_base64), vectors_(num_inputs) {}
+
+  std::string begin(std::span<const int64_t> prompt_tokens) override {
+    for (const int64_t count : prompt_tokens) prompt_tokens_ += count;
+    return {};
+  }
+
+  std::string event(size_t request, const StreamEvent& event) override {
+    if (!event.finish.has_value()) return {};
+    if (event.embedding.empty()) return fail(finish_error(*event.finish));
+    vectors_[request] = event.embedding;
+    return {};
+  }
+
+  std::string end() override { return write_vectors(name_, as_base64_, vectors_, prompt_tokens_); }
+
+  std::string fail(const ApiError& error) override {
+    failure_ = error;
+    return {};
+  }
+
+ private:
+  const std::string name_;
+  const bool as_base64_;
+  std::vector<std::vector<float>> vectors_;
+  int64_t prompt_tokens_ = 0;
+};
+
 }  // namespace
 
 ApiResult<Reply> embeddings(const ServedModel& model, std::string_view text) {
@@ -57,21 +89,24 @@ ApiResult<Reply> embeddings(const ServedModel& model, std::string_view text) {
   Failure failure;
   Fields body(*json, "", failure);
   check_model(body, model);
-  EmbeddingJob job;
-  job.inputs = read_prompts(body, "input", model, kMaxInputs);
+  const std::vector<Prompt> inputs = read_prompts(body, "input", model, kMaxInputs);
   const std::string encoding =
       body.one_of("encoding_format", {"float", "base64"}).value_or("float");
-  job.last_pooling = body.one_of("pooling", {"mean", "last"}) == "last";
+  const bool last = body.one_of("pooling", {"mean", "last"}) == "last";
   const auto dimensions = body.integer("dimensions", 1, INT64_MAX);
   if (dimensions.value_or(model.info.hidden_size) != model.info.hidden_size) {
     body.fail(unsupported_value("dimensions", fmt::format("this model's embeddings have {} entries",
                                                           model.info.hidden_size)));
   }
   if (failure.has_value()) return *failure;
-  job.write = [name = model.name(), as_base64 = encoding == "base64"](
-                  std::span<const std::vector<float>> vectors, int64_t prompt_tokens) {
-    return write_vectors(name, as_base64, vectors, prompt_tokens);
-  };
+  Job job;
+  for (const Prompt& input : inputs) {
+    Request request;
+    request.prompt = input;
+    request.embed = last ? Pooling::kLast : Pooling::kMean;
+    job.requests.push_back(std::move(request));
+  }
+  job.answer = std::make_unique<EmbeddingAnswer>(model.name(), encoding == "base64", inputs.size());
   return Reply(std::move(job));
 }
 

@@ -13,7 +13,6 @@
 // error reply; either way the exchange is over and the streams are dropped.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -49,19 +48,11 @@ struct Job {
   std::unique_ptr<Answer> answer;
 };
 
-// Texts to embed, and how to write the vectors down.
-struct EmbeddingJob {
-  std::vector<Prompt> inputs;
-  bool last_pooling = false;  // of the last token; else the mean over all
-  std::function<std::string(std::span<const std::vector<float>> vectors, int64_t prompt_tokens)>
-      write;
-};
-
 struct Body {
   std::string json;
 };
 
-using Reply = std::variant<Body, Job, EmbeddingJob>;
+using Reply = std::variant<Body, Job>;
 
 // "data: …\n\n"
 std::string sse_data(const Json& json);

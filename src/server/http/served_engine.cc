@@ -46,12 +46,10 @@ ServedEngine::Outcome ServedEngine::handle(const Route& route, std::string_view 
   api::ApiResult<api::Reply> made = reply(route, body);
   if (!made.ok()) return std::move(made).error();
   if (auto* whole = std::get_if<api::Body>(&*made)) return std::move(*whole);
-  if (auto* job = std::get_if<api::Job>(&*made)) {
-    auto streams = submit_all(engine_, *job);
-    if (!streams.ok()) return std::move(streams).error();
-    return Started{std::move(*job), std::move(*streams)};
-  }
-  return api::ApiError{501, "embeddings: this engine computes none", {}, "unsupported_value"};
+  auto& job = std::get<api::Job>(*made);
+  auto streams = submit_all(engine_, job);
+  if (!streams.ok()) return std::move(streams).error();
+  return Started{std::move(job), std::move(*streams)};
 }
 
 }  // namespace ferry::server
