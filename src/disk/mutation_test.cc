@@ -137,6 +137,23 @@ std::vector<NamedBytes> gguf_checkpoint() {
   return {load(dir, "m.gguf")};
 }
 
+// Packed INT4, which becomes another tensor than the file declares.
+std::vector<NamedBytes> packed_checkpoint() {
+  TempDir dir;
+  const auto* f32 = quant::find_format("F32");
+  const auto* i32 = quant::find_format("I32");
+  auto writer =
+      SafetensorsWriter::create(dir.file("model.safetensors"), {{"a.weight_packed", i32, {4, 8}},
+                                                                {"a.weight_scale", f32, {4, 2}},
+                                                                {"a.weight_shape", i32, {2}},
+                                                                {"b.weight_packed", i32, {2, 4}}});
+  const std::vector<float> values(32 + 8 + 2 + 8, 0.5f);
+  EXPECT_TRUE(writer.ok() && writer->write(as_bytes(values)).ok() && writer->finish().ok());
+  testing::write_bytes(dir.file("config.json"), R"({"model_type": "kimi_k2",
+      "quantization_config": {"quant_method": "compressed-tensors"}})");
+  return {load(dir, "model.safetensors"), load(dir, "config.json")};
+}
+
 Result<ModelSource> open(const std::vector<NamedBytes>& files) {
   std::vector<MemoryFile> views;
   for (const NamedBytes& file : files) views.push_back({file.name, file.bytes});
@@ -166,6 +183,18 @@ TEST(Mutations, Safetensors) {
 
 TEST(Mutations, Gguf) {
   const int opened = run(gguf_checkpoint(), 1'000'001, 500);
+  EXPECT_GT(opened, 10);
+  EXPECT_LT(opened, 400);
+}
+
+TEST(Mutations, PackedInt4) {
+  const auto good = open(packed_checkpoint());
+  ASSERT_TRUE(good.ok()) << good.error().message;
+  const FileTensor* packed = good->checkpoint.find("a.weight");
+  ASSERT_NE(packed, nullptr);
+  EXPECT_EQ(packed->format->name, "INT4");
+  EXPECT_EQ(packed->shape_text(), "[4, 64]");
+  const int opened = run(packed_checkpoint(), 3'000'001, 500);
   EXPECT_GT(opened, 10);
   EXPECT_LT(opened, 400);
 }
