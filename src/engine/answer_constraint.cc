@@ -44,6 +44,49 @@ grammar::ConstraintText constraint_text(const Constraint& constraint) {
   return text;
 }
 
+Result<std::optional<grammar::ToolCallText>> call_constraint(std::optional<text::ToolFormat> format,
+                                                             const Json& tools,
+                                                             const ToolChoice& choice,
+                                                             bool parallel, bool held) {
+  grammar::ToolCallText calls;
+  calls.required = choice.kind == ToolChoice::kRequired || choice.kind == ToolChoice::kNamed;
+  calls.parallel = parallel && choice.kind != ToolChoice::kNamed;
+  bool any_strict = false;
+  for (const Json& tool : tools) {
+    const Json* function = tool.is_object() ? json_find(tool, "function") : nullptr;
+    if (function == nullptr || !function->is_object()) continue;
+    FERRY_TRY(std::string name, json_string_or(*function, "name", ""));
+    if (choice.kind == ToolChoice::kNamed && name != choice.name) continue;
+    FERRY_TRY(const bool strict, json_bool_or(*function, "strict", false));
+    any_strict |= strict;
+    const Json* parameters = json_find(*function, "parameters");
+    calls.tools.push_back({.name = std::move(name),
+                           .parameters = parameters == nullptr ? std::string() : parameters->dump(),
+                           .strict = strict});
+  }
+  if (calls.required && calls.tools.empty()) {
+    return invalid_input("tool_choice: \"{}\" is none of the tools", choice.name);
+  }
+  if (calls.tools.empty() || !(calls.required || any_strict || held)) {
+    return std::optional<grammar::ToolCallText>();
+  }
+  const auto spelling = format.has_value() ? text::tool_call_spelling(*format) : std::nullopt;
+  if (!spelling.has_value()) {
+    if (!calls.required) return std::optional<grammar::ToolCallText>();
+    return unsupported("tool_choice: this model can't be made to call a tool; use auto");
+  }
+  // Bare JSON can't be told from an answer before it is over.
+  const bool has_marker = !spelling->begin.empty() || spelling->before_name.front() == '<';
+  if (!has_marker && !calls.required && !held) return std::optional<grammar::ToolCallText>();
+  calls.begin = spelling->begin;
+  calls.before_name = spelling->before_name;
+  calls.before_arguments = spelling->before_arguments;
+  calls.after_arguments = spelling->after_arguments;
+  calls.between = spelling->between;
+  calls.end = spelling->end;
+  return std::optional<grammar::ToolCallText>(std::move(calls));
+}
+
 void allow_thoughts(bool opened, std::string_view rendered, const text::Tokenizer& tokenizer,
                     grammar::ConstraintText& constraint) {
   if (opened) {

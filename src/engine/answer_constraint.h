@@ -5,17 +5,28 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
+#include "base/json.h"
 #include "ferry/ferry.h"
 #include "grammar/compile.h"
 #include "text/tokenizer.h"
+#include "text/tool_format.h"
 
 namespace ferry::engine {
 
 grammar::ConstraintText constraint_text(const Constraint& constraint);
+
+// Calls of `tools` (OpenAI's) in the markup of `format`. nullopt: whether and how the model calls
+// is left to it, which is so where nothing is required, no tool is strict and the text is not
+// `held` by a constraint. Errors: a choice that can't be kept to, by field.
+Result<std::optional<grammar::ToolCallText>> call_constraint(std::optional<text::ToolFormat> format,
+                                                             const Json& tools,
+                                                             const ToolChoice& choice,
+                                                             bool parallel, bool held);
 
 // What a chat model thinks first is free: where the prompt `rendered` opened the thoughts already,
 // or where the model may open them by itself.

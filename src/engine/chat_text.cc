@@ -133,6 +133,10 @@ Result<std::string> ChatText::render(const ChatPrompt& chat) const {
   return text;
 }
 
+Result<Json> ChatText::tools(const ChatPrompt& chat) const {
+  return parse_field("tools", chat.tools_json, Json::array(), true);
+}
+
 std::unique_ptr<text::ToolCallParser> ChatText::call_parser(const ChatPrompt& chat,
                                                             bool parallel) const {
   if (!call_format_.has_value()) return nullptr;

@@ -26,6 +26,8 @@ class ChatText {
   // Errors: no chat format; JSON that is none, "messages: …", "tools: …"; what the template says.
   Result<std::string> render(const ChatPrompt& chat) const;
 
+  // An array, empty where the chat has none. Errors: "tools: …".
+  Result<Json> tools(const ChatPrompt& chat) const;
   // How the model writes down that it wants a tool called. nullopt: nobody knows.
   std::optional<text::ToolFormat> call_format() const { return call_format_; }
   // Takes the calls out of the answer to `chat`. nullptr: it has no tools, or call_format() is

@@ -158,6 +158,98 @@ TEST(Constraint, TextPromptsAreHeldFromTheFirstToken) {
   EXPECT_TRUE(completion.text == "936" || completion.text == "937") << completion.text;
 }
 
+constexpr const char* kTools = R"([
+    {"type": "function", "function": {"name": "get_weather", "description": "Weather",
+      "strict": true, "parameters":
+      {"type": "object", "properties": {"city": {"type": "string", "maxLength": 10},
+       "unit": {"enum": ["celsius", "kelvin"]}}, "required": ["city", "unit"],
+       "additionalProperties": false}}},
+    {"type": "function", "function": {"name": "add", "description": "Sum", "parameters":
+      {"type": "object", "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 99}},
+       "required": ["a"], "additionalProperties": false}}}])";
+
+Request tool_chat(const std::string& text, ToolChoice choice, bool thinking) {
+  Request request = chat(text, thinking, std::nullopt);
+  std::get<ChatPrompt>(request.prompt).tools_json = kTools;
+  request.tool_choice = std::move(choice);
+  return request;
+}
+
+void expect_calls_valid(const Completion& completion) {
+  const Result<Json> tools = parse_json(kTools);
+  for (const ToolCall& call : completion.tool_calls) {
+    bool found = false;
+    for (const Json& tool : *tools) {
+      if (tool["function"]["name"] != call.name) continue;
+      found = true;
+      expect_valid(call.arguments, tool["function"]["parameters"].dump());
+    }
+    EXPECT_TRUE(found) << call.name;
+  }
+}
+
+TEST(Constraint, RequiredAndNamedToolsAreCalledWithValidArguments) {
+  for (const bool thinking : {false, true}) {
+    for (uint64_t seed = 0; seed < 3; ++seed) {
+      for (const ToolChoice::Kind kind : {ToolChoice::kRequired, ToolChoice::kNamed}) {
+        Request request = tool_chat("Hello!", {.kind = kind, .name = "get_weather"}, thinking);
+        request.sampling.temperature = seed == 0 ? 0 : 1.0;
+        request.sampling.seed = seed;
+        const Completion completion = complete(shared_engine(), request);
+        if (completion.finish.reason == FinishReason::kLength) continue;  // never came to an end
+        EXPECT_EQ(completion.finish.reason, FinishReason::kToolCalls);
+        EXPECT_EQ(completion.text, "");
+        ASSERT_FALSE(completion.tool_calls.empty());
+        if (kind == ToolChoice::kNamed) {
+          EXPECT_EQ(completion.tool_calls.size(), 1u);
+          EXPECT_EQ(completion.tool_calls[0].name, "get_weather");
+        }
+        expect_calls_valid(completion);
+      }
+    }
+  }
+}
+
+TEST(Constraint, FreeToolsLeaveTextAsItIsAndHoldCalls) {
+  for (const char* text : {"Hello!", "What is 3 + 4?", "What is the weather in Paris?"}) {
+    Request request = tool_chat(text, {}, false);
+    const Completion held = complete(shared_engine(), request);
+    expect_calls_valid(held);
+    // Where it calls nothing, nothing has changed.
+    Json tools = *parse_json(kTools);
+    tools[0]["function"].erase("strict");
+    std::get<ChatPrompt>(request.prompt).tools_json = tools.dump();
+    const Completion free = complete(shared_engine(), request);
+    EXPECT_EQ(held.tool_calls.size(), free.tool_calls.size());
+    EXPECT_EQ(held.text, free.text);
+  }
+  Request request = tool_chat("Hello!", {}, false);
+  request.constraint = Constraint{Constraint::kChoice, {}, {"yes", "no"}};
+  const Completion choice = complete(shared_engine(), request);
+  EXPECT_TRUE(choice.text == "yes" || choice.text == "no" || !choice.tool_calls.empty());
+  expect_calls_valid(choice);
+}
+
+TEST(Constraint, ToolsThatCantBeHeldAreRefusedWhereTheyMust) {
+  Request request = tool_chat("Hello!", {.kind = ToolChoice::kNamed, .name = "other"}, false);
+  Result<TokenStream> stream = shared_engine().submit(request);
+  ASSERT_FALSE(stream.ok());
+  EXPECT_EQ(stream.error().message.rfind("tool_choice: ", 0), 0u) << stream.error().message;
+  for (const bool strict : {true, false}) {
+    Json tools = *parse_json(kTools);
+    tools[0]["function"]["strict"] = strict;
+    tools[0]["function"]["parameters"]["properties"]["city"] = {{"type", "integer"},
+                                                                {"multipleOf", 3}};
+    std::get<ChatPrompt>(request.prompt).tools_json = tools.dump();
+    request.tool_choice = {.kind = ToolChoice::kRequired, .name = {}};
+    stream = shared_engine().submit(request);
+    EXPECT_EQ(stream.ok(), !strict);
+    if (stream.ok()) continue;
+    const std::string& message = stream.error().message;
+    EXPECT_EQ(message.rfind("tools[0].function.parameters: \"multipleOf\"", 0), 0u) << message;
+  }
+}
+
 std::string refusal(Constraint constraint) {
   const Result<TokenStream> stream =
       shared_engine().submit(chat("Hello!", false, std::move(constraint)));

@@ -167,9 +167,17 @@ TextParts EngineCore::chat_parts(const Request& request, const ChatPrompt& chat,
 
 Result<grammar::GrammarRef> EngineCore::compile_constraint(const Request& request,
                                                            const std::string& rendered) const {
-  if (!request.constraint.has_value()) return grammar::GrammarRef();
-  grammar::ConstraintText constraint = constraint_text(*request.constraint);
-  if (const auto* chat = std::get_if<ChatPrompt>(&request.prompt)) {
+  const bool held = request.constraint.has_value();
+  grammar::ConstraintText constraint{.kind = grammar::ConstraintText::Kind::kText};
+  if (held) constraint = constraint_text(*request.constraint);
+  const auto* chat = std::get_if<ChatPrompt>(&request.prompt);
+  if (chat != nullptr && request.tool_choice.kind != ToolChoice::kNone) {
+    FERRY_TRY(const Json tools, chat_.tools(*chat));
+    FERRY_TRY(constraint.calls, call_constraint(chat_.call_format(), tools, request.tool_choice,
+                                                request.parallel_tool_calls, held));
+  }
+  if (!held && !constraint.calls.has_value()) return grammar::GrammarRef();
+  if (chat != nullptr) {
     allow_thoughts(opens_reasoning(*chat, rendered), rendered, tokenizer_, constraint);
   }
   return constraints_->compile(constraint);

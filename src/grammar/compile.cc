@@ -39,6 +39,7 @@ Result<ExprRef> add_constraint(RuleSet& rules, const ConstraintText& constraint)
       return parse_regex(constraint.text, RegexMatch::kWhole,
                          [](const CharSet& set) { return chars(set); });
     case ConstraintText::Kind::kChoice: return add_choices(constraint.choices);
+    case ConstraintText::Kind::kText: return ExprRef();
   }
   return bytes("");
 }
@@ -52,6 +53,20 @@ std::string key_of(const ConstraintText& constraint) {
   add(constraint.opening);
   add(constraint.text);
   for (const std::string& choice : constraint.choices) add(choice);
+  if (constraint.calls.has_value()) {
+    const ToolCallText& calls = *constraint.calls;
+    key += calls.required ? ":required" : ":allowed";
+    key += calls.parallel ? "*" : "1";
+    for (const std::string* part : {&calls.begin, &calls.before_name, &calls.before_arguments,
+                                    &calls.after_arguments, &calls.between, &calls.end}) {
+      add(*part);
+    }
+    for (const ToolCallText::Tool& tool : calls.tools) {
+      key += tool.strict ? ":strict" : ":loose";
+      add(tool.name);
+      add(tool.parameters);
+    }
+  }
   return key;
 }
 
@@ -64,12 +79,21 @@ Result<GrammarRef> compile(const ConstraintText& constraint, VocabularyRef vocab
   for (const std::string& choice : constraint.choices) {
     num_bytes += static_cast<int64_t>(choice.size());
   }
+  if (constraint.calls.has_value()) {
+    for (const ToolCallText::Tool& tool : constraint.calls->tools) {
+      num_bytes += static_cast<int64_t>(tool.parameters.size());
+    }
+  }
   if (num_bytes > limits.max_text_bytes) {
     return invalid_input("the constraint has {} bytes; at most {} are allowed", num_bytes,
                          limits.max_text_bytes);
   }
   RuleSet rules(budget);
   FERRY_TRY(ExprRef expr, add_constraint(rules, constraint));
+  if (constraint.calls.has_value()) {
+    FERRY_TRY(expr, add_tool_calls(rules, *constraint.calls, expr, *vocabulary));
+  }
+  if (expr == nullptr) return invalid_input("the constraint allows everything");
   if (!constraint.after.empty()) {
     ExprRef thoughts = sequence(
         {free_text_until({constraint.after}, *vocabulary), repeat(bytes("\n"), 0, kMaxLineEnds)});

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <list>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -13,12 +14,13 @@
 
 #include "grammar/grammar.h"
 #include "grammar/rule_set.h"
+#include "grammar/tool_calls.h"
 
 namespace ferry::grammar {
 
 // What a constraint is, as text. The same text gives the same grammar.
 struct ConstraintText {
-  enum class Kind { kJsonObject, kJsonSchema, kRegex, kChoice };
+  enum class Kind { kJsonObject, kJsonSchema, kRegex, kChoice, kText };  // kText: any
   Kind kind = Kind::kJsonObject;
   std::string text;                  // of the schema or regex
   std::vector<std::string> choices;  // at least one, each not empty
@@ -27,6 +29,7 @@ struct ConstraintText {
   std::string after;
   // With `after`: only a text that begins with this thinks first. Empty: every text does.
   std::string opening;
+  std::optional<ToolCallText> calls;  // of tools that the answer may or must have
 };
 
 // Errors name the keyword or construct and its place, or the limit that was met.
