@@ -100,10 +100,8 @@ void Connection::consume() {
       refuse({parser_->error_status(), parser_->error(), {}, {}});
       return;
     }
-    if (now == RequestParser::State::kHead) {
-      if (used == 0) return;
-      continue;
-    }
+    if (used == 0 && now != RequestParser::State::kDone) return;  // it needs more than there is
+    if (now == RequestParser::State::kHead) continue;
     deadline_ = Clock::now() + seconds(hub_.options.body_timeout_s);
     if (!head_checked_) {
       head_checked_ = true;

@@ -100,6 +100,10 @@ size_t RequestParser::put(std::string_view bytes) {
   auto& parser = beast_->parser;
   parser.eager(state_ == State::kBody);
   const size_t used = parser.put(boost::asio::const_buffer(bytes.data(), bytes.size()), error);
+  // Beast's limit is one for each piece of a head.
+  if (state_ == State::kHead && (head_bytes_ += used) > kMaxHeadBytes && !error) {
+    error = http::error::header_limit;
+  }
   if (error == http::error::need_more) error = {};
   if (error) {
     if (error == http::error::header_limit) {

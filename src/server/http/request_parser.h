@@ -56,6 +56,7 @@ class RequestParser {
   std::unique_ptr<Beast> beast_;
   State state_ = State::kHead;
   RequestHead head_;
+  size_t head_bytes_ = 0;
   int error_status_ = 0;
   std::string error_;
 };
