@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 from harness import FERRY, Server, chat, check, content, endless, events, finish, until
 
@@ -58,8 +59,12 @@ def well_formed(server):
         check(s.recv(1000).startswith(b"HTTP/1.1 100 Continue"), "100-continue")
         s.sendall(b'{"prompt":"a"}')
         check(b"200 OK" in s.recv(1000), "the body after it")
-    response = server.request("POST", "/v1/tokenize", iter([b'{"pro', b'mpt":"a"}']), {"Content-Type": "application/json", "Transfer-Encoding": "chunked"})
-    check(response.status == 200, "a chunked body: " + response.text)
+    with server.connect() as s:
+        for piece in (b"POST /v1/tokenize HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n5", b"\r",
+                      b'\n{"pro\r\n9;a=b\r\nmpt', b'":"a"}\r\n0\r\n', b"\r\n"):
+            s.sendall(piece)
+            time.sleep(0.02)
+        check(b"200 OK" in s.recv(1000), "a body in chunks")
     response = server.request("POST", "/v1/tokenize", b'{"prompt":"' + b"a" * (4 << 20) + b'"}', {"Content-Type": "application/json"})
     check(response.status == 200, "a body of 4 MiB: " + response.text[:200])
 

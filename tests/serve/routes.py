@@ -21,6 +21,10 @@ def answers(server):
     for prefix in ("/v1", ""):
         response = server.post(prefix + "/responses", {"input": "Hello!", "temperature": 0})
         check(response.json()["status"] == "completed", "responses: " + response.text)
+        response = server.post(prefix + "/embeddings", {"input": ["Hello!", "What is 1 + 2?"]})
+        vectors = [row["embedding"] for row in response.json()["data"]]
+        check(len(vectors) == 2 and all(0.999 < sum(x * x for x in v) < 1.001 for v in vectors), "embeddings: " + response.text[:300])
+        check(response.json()["usage"]["prompt_tokens"] > 4, "usage of embeddings")
         response = server.request("GET", prefix + "/models")
         check(response.json()["data"][0]["id"] == "demo", "models: " + response.text)
         response = server.request("GET", prefix + "/models/org%2Fname")
@@ -117,6 +121,7 @@ def stats(server):
     rows = server.request("GET", "/stats").json()["requests"]
     chats = [r for r in rows if r["route"] == "chat/completions" and r["state"] == "done"]
     check(chats and all(r["ttft_ms"] <= r["duration_ms"] and r["prompt_tokens"] > 0 for r in chats), json.dumps(rows)[:500])
+    check(server.metric("ferry_iteration_tokens_total_count") > 10 and server.metric("ferry_iteration_tokens_total_sum") > 100, "steps")
     for name in ("time_to_first_token_seconds", "inter_token_latency_seconds", "e2e_request_latency_seconds"):
         check(server.metric("ferry_%s_count" % name) > 10, name)
     check(server.metric("ferry_generation_tokens_total") > 100, "tokens")

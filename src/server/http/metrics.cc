@@ -36,6 +36,21 @@ void write_head(std::string& out, const std::string& name, std::string_view help
   out += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, help, name, type);
 }
 
+// The engine counts its steps itself: entry i are those of at most 2^i tokens.
+void write_steps(std::string& out, const std::string& name, const std::string& labels,
+                 const EngineStats& stats) {
+  write_head(out, name, "Tokens of a step of the engine.", "histogram");
+  int64_t sum = 0;
+  for (size_t i = 0; i < stats.steps_by_tokens.size(); ++i) {
+    sum += stats.steps_by_tokens[i];
+    const bool last = i + 1 == stats.steps_by_tokens.size();
+    const std::string limit = last ? "+Inf" : std::to_string(int64_t{1} << i);
+    out += fmt::format("{}_bucket{{{},le=\"{}\"}} {}\n", name, labels, limit, sum);
+  }
+  out += fmt::format("{}_sum{{{}}} {}\n{}_count{{{}}} {}\n", name, labels, stats.step_tokens_total,
+                     name, labels, stats.num_steps_total);
+}
+
 void write_value(std::string& out, const std::string& name, std::string_view help,
                  std::string_view type, const std::string& labels, double value) {
   write_head(out, name, help, type);
@@ -88,8 +103,6 @@ void Metrics::finished(const Finish& finish, double since_arrival_s) {
   queue_.add(finish.wait_seconds);
   prefill_.add(finish.prompt_seconds);
   decode_.add(finish.decode_seconds);
-  prefix_queries_ += finish.prompt_tokens;
-  prefix_hits_ += finish.cached_prompt_tokens;
 }
 
 void Metrics::write_requests(std::string& out) const {
@@ -116,10 +129,9 @@ void Metrics::write_requests(std::string& out) const {
 
 std::string Metrics::text(const Engine* engine, int64_t num_connections) const {
   const EngineStats stats = engine == nullptr ? EngineStats() : engine->stats();
-  const int64_t kv_tokens = engine == nullptr ? 0 : engine->info().memory.kv_tokens;
-  const double used = kv_tokens == 0 ? 0
-                                     : 1 - static_cast<double>(stats.kv_tokens_free) /
-                                               static_cast<double>(kv_tokens);
+  const double used = stats.kv_tokens == 0 ? 0
+                                           : 1 - static_cast<double>(stats.kv_tokens_free) /
+                                                     static_cast<double>(stats.kv_tokens);
   std::string out;
   const auto gauge = [&](const char* name, std::string_view help, double value) {
     write_value(out, prefix_ + name, help, "gauge", label_, value);
@@ -132,13 +144,14 @@ std::string Metrics::text(const Engine* engine, int64_t num_connections) const {
         static_cast<double>(stats.num_waiting));
   gauge("kv_cache_usage_perc", "Share of the cache that is in use; 1 is all of it.", used);
   counter("prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.",
-          prefix_queries_);
-  counter("prefix_cache_hits_total", "Of these, found there.", prefix_hits_);
+          stats.prefix_queries_total);
+  counter("prefix_cache_hits_total", "Of these, found there.", stats.prefix_hits_total);
   counter("prompt_tokens_total", "Prompt tokens of requests that got their first token.",
           prompt_tokens_);
   counter("generation_tokens_total", "Tokens generated.", generation_tokens_);
   counter("num_preemptions_total", "Requests that had to give their pages back for a while.",
           stats.num_preemptions);
+  write_steps(out, prefix_ + "iteration_tokens_total", label_, stats);
   write_requests(out);
   write_head(out, "ferry_http_responses_total", "Answers by route and status.", "counter");
   for (const auto& [key, count] : answers_) {

@@ -51,8 +51,6 @@ class Metrics {
   std::map<std::string, int64_t, std::less<>> finishes_;
   int64_t prompt_tokens_ = 0;
   int64_t generation_tokens_ = 0;
-  int64_t prefix_queries_ = 0;
-  int64_t prefix_hits_ = 0;
   Histogram ttft_, gap_, whole_, queue_, prefill_, decode_;
 };
 
