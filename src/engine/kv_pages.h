@@ -21,6 +21,11 @@ struct BlockKey {
   friend bool operator==(const BlockKey&, const BlockKey&) = default;
 };
 
+struct BlockKeyHash {
+  // The key is a hash already.
+  size_t operator()(const BlockKey& key) const { return static_cast<size_t>(key.low); }
+};
+
 class PagePool {
  public:
   explicit PagePool(int64_t num_pages);
@@ -43,10 +48,6 @@ class PagePool {
   void give_back(int32_t page);
 
  private:
-  struct KeyHash {
-    // The key is a hash already.
-    size_t operator()(const BlockKey& key) const { return static_cast<size_t>(key.low); }
-  };
   struct Page {
     int32_t holders = 0;
     bool published = false;
@@ -57,7 +58,7 @@ class PagePool {
   std::vector<Page> pages_;
   std::vector<int32_t> empty_;
   std::list<int32_t> remembered_;  // given back longest ago first
-  std::unordered_map<BlockKey, int32_t, KeyHash> by_key_;
+  std::unordered_map<BlockKey, int32_t, BlockKeyHash> by_key_;
 };
 
 }  // namespace ferry::engine

@@ -170,11 +170,11 @@ void Scheduler::admit(const Schedule& schedule) {
     sequence.pages = known_pages(sequence);
     for (const int32_t page : sequence.pages) pool_.hold(page);
     sequence.num_computed = static_cast<int64_t>(sequence.pages.size()) * limits_.block_size;
-    if (!sequence.admitted_before && !sequence.keys.empty()) {
+    sequence.fresh = true;
+    if (!sequence.preempted && !sequence.keys.empty()) {
       num_prefix_queries_ += sequence.prompt_tokens;
       num_prefix_hits_ += sequence.num_computed;
     }
-    sequence.admitted_before = true;
     const auto num_pages = static_cast<size_t>(pages_for(sequence.num_tokens));
     while (sequence.pages.size() < num_pages) sequence.pages.push_back(pool_.take());
     ++num_prompts;
@@ -182,17 +182,46 @@ void Scheduler::admit(const Schedule& schedule) {
   }
 }
 
+// What others have published of its prompt since it was admitted, in place of its own pages.
+void Scheduler::take_known(Sequence& sequence) {
+  const std::vector<int32_t> known = known_pages(sequence);
+  for (auto block = static_cast<size_t>(sequence.num_computed / limits_.block_size);
+       block < known.size(); ++block) {
+    pool_.hold(known[block]);
+    pool_.give_back(sequence.pages[block]);
+    sequence.pages[block] = known[block];
+    sequence.num_computed += limits_.block_size;
+    if (!sequence.preempted) num_prefix_hits_ += limits_.block_size;
+  }
+}
+
+// The block that holds the next token to compute; nullptr: nobody else can have use of it.
+const BlockKey* Scheduler::next_key(const Sequence& sequence) const {
+  const auto block = static_cast<size_t>(sequence.num_computed / limits_.block_size);
+  return block < sequence.keys.size() ? &sequence.keys[block] : nullptr;
+}
+
 void Scheduler::schedule_prompts(Schedule& schedule) {
   std::vector<Sequences::iterator> prompts;
   std::vector<int64_t> wants;
+  std::unordered_set<BlockKey, BlockKeyHash> coming;  // blocks that seniors are at
   for (auto it = running_.begin(); it != running_.end(); ++it) {
-    if (it->second.decoding()) continue;
+    Sequence& sequence = it->second;
+    if (sequence.decoding()) continue;
+    if (sequence.fresh) take_known(sequence);
+    const BlockKey* key = next_key(sequence);
+    const bool is_first = key == nullptr || coming.insert(*key).second;
+    const bool may_wait =
+        sequence.num_computed + limits_.block_size < sequence.prompt_tokens && sequence.fresh;
+    if (!is_first && may_wait) continue;
     prompts.push_back(it);
-    wants.push_back(it->second.prompt_tokens - it->second.num_computed);
+    wants.push_back(sequence.prompt_tokens - sequence.num_computed);
   }
   const auto shares = share(wants, limits_.max_batch_tokens - schedule.num_tokens);
   for (size_t i = 0; i < prompts.size(); ++i) {
-    if (shares[i] > 0) push_chunk(schedule, prompts[i]->first, prompts[i]->second, shares[i]);
+    if (shares[i] == 0) continue;
+    push_chunk(schedule, prompts[i]->first, prompts[i]->second, shares[i]);
+    prompts[i]->second.fresh = false;
   }
 }
 
@@ -218,6 +247,7 @@ void Scheduler::preempt(Sequences::iterator victim) {
   auto node = running_.extract(victim);
   release_pages(node.mapped());
   node.mapped().num_computed = 0;
+  node.mapped().preempted = true;
   waiting_.insert(std::move(node));
   ++num_preemptions_;
 }

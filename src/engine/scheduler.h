@@ -6,7 +6,8 @@
 //   - Seniority is one total order that never changes: who came earlier is senior; one level of
 //     priority is worth as much as having come kHeadStartSteps steps earlier. So urgent requests go
 //     first, and none waits for ever: whoever comes later ends up behind it.
-//   - Continuous batching: every step takes one chunk of each running sequence. Decoding sequences
+//   - Continuous batching: every step takes one chunk of each running sequence (but see below).
+//   Decoding sequences
 //     come first; what is left of the token budget is shared evenly between the prompts, and what
 //     short ones don't need goes to the longer ones. So a long prompt delays the tokens of others
 //     by one step's budget at most, and a short prompt beside it begins to answer at once.
@@ -18,8 +19,9 @@
 //     on in every step, so it always ends, and with it every other.
 //   - Full blocks of prompts are published under their keys once they are computed. A newcomer
 //     takes the longest beginning that is there; its last token is always computed, as the logits
-//     behind it are wanted. Pages that are still written on are never shared. Generated tokens are
-//     not published: their bits are those of the decode phase.
+//     behind it are wanted. One that finds a senior at work on its next block waits for that block,
+//     so that what arrives together is computed once, too. Pages that are still written on are
+//     never shared. Generated tokens are not published: their bits are those of the decode phase.
 //   - Tokens that a recomputed sequence had generated are computed in the decode phase again (see
 //     device/batch.h), so that preemption changes no bit of the result.
 #pragma once
@@ -28,6 +30,7 @@
 #include <map>
 #include <span>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "engine/kv_pages.h"
@@ -110,7 +113,8 @@ class Scheduler {
     int64_t num_computed = 0;  // keys of these are in the cache
     std::vector<BlockKey> keys;
     std::vector<int32_t> pages;
-    bool admitted_before = false;
+    bool fresh = false;      // nothing was computed since it was admitted
+    bool preempted = false;  // at least once
 
     bool decoding() const { return num_computed >= prompt_tokens; }
   };
@@ -124,6 +128,8 @@ class Scheduler {
   void yield_to_senior();
   void schedule_decodes(Schedule& schedule);
   void admit(const Schedule& schedule);
+  void take_known(Sequence& sequence);
+  const BlockKey* next_key(const Sequence& sequence) const;
   void schedule_prompts(Schedule& schedule);
   bool grow(const Rank& rank, int64_t tokens);
   void preempt(Sequences::iterator victim);
