@@ -1,8 +1,10 @@
 """Every route, with and without /v1: what it answers, and how it says no."""
 import gzip
 import json
+import os
+import re
 
-from harness import Server, chat, check, content, events, finish
+from harness import SOURCE, Server, chat, check, content, events, finish
 
 
 def is_error(response, status, code, what, param=None):
@@ -125,6 +127,10 @@ def stats(server):
     for name in ("time_to_first_token_seconds", "inter_token_latency_seconds", "e2e_request_latency_seconds"):
         check(server.metric("ferry_%s_count" % name) > 10, name)
     check(server.metric("ferry_generation_tokens_total") > 100, "tokens")
+    with open(os.path.join(SOURCE, "packaging", "grafana", "ferry.json"), encoding="utf-8") as f:
+        wanted = set(re.findall(r"\bferry_\w+", json.dumps(json.load(f))))
+    text = server.request("GET", "/metrics").text
+    check(len(wanted) > 10 and all(name in text for name in wanted), "the dashboard asks for %s" % sorted(n for n in wanted if n not in text))
     check(server.metric("ferry_request_success_total") == server.metric("ferry_e2e_request_latency_seconds_count"), "ends")
 
 
