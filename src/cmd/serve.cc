@@ -1,4 +1,4 @@
-// `ferry serve [MODEL]`: the HTTP server that OpenAI's, DeepSeek's and Anthropic's clients talk to.
+// `ferry serve [MODEL]`: the HTTP server that OpenAI's and DeepSeek's clients talk to.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
