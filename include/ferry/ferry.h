@@ -55,6 +55,10 @@ struct EngineOptions {
   int device = 0;   // index among the backend's devices
   int threads = 0;  // of a backend that computes with host threads; 0: one per physical core
 
+  // Multiply weights by activations in f32 also where rounding these to int8 would be faster (the
+  // quantised formats on the cpu).
+  bool f32_activations = false;
+
   // Longest sequence, prompt and output together. 0: what the model allows, but at most 8192, so
   // that a model with a huge context does not take all memory for it unasked.
   int64_t max_context = 0;

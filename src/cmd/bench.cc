@@ -13,6 +13,7 @@
 #include "cmd/bench_report.h"
 #include "cmd/bench_serve.h"
 #include "cmd/command.h"
+#include "cmd/engine_flags.h"
 #include "cmd/model_argument.h"
 #include "cmd/progress.h"
 #include "device/host_memory.h"
@@ -42,6 +43,7 @@ struct BenchFlags {
   std::string model;
   std::string backend = "cpu";
   std::string kv_dtype = "f32";
+  std::string activations = "int8";
   int device = 0;
   int threads = 0;
   int64_t prompt = 512;
@@ -257,7 +259,9 @@ Result<BenchResult> measure(const BenchFlags& flags) {
   FERRY_TRY_VOID(check_flags(flags));
   FERRY_TRY(const disk::ModelSource source, open_model_argument(flags.model));
   FERRY_TRY(const std::shared_ptr<Backend> backend,
-            open_backend(flags.backend, {.device = flags.device, .threads = flags.threads}));
+            open_backend(flags.backend, {.device = flags.device,
+                                         .threads = flags.threads,
+                                         .f32_activations = flags.activations == "f32"}));
   engine::LoadOptions load{
       .kv_dtype = dtype_named(flags.kv_dtype), .threads = flags.threads, .measure_only = true};
   FERRY_TRY(const engine::LoadedModel measured, engine::load_model(source, backend, load));
@@ -336,6 +340,7 @@ void add_bench_flags(CLI::App& command, BenchFlags& flags) {
   command.add_option("-t,--threads", flags.threads, "Compute threads; 0: one per physical core")
       ->type_name("N")
       ->check(CLI::Range(0, 1024));
+  add_activations_flag(command, flags.activations);
   command.add_option("--kv-dtype", flags.kv_dtype, "How the cache is stored: f32, f16 or bf16")
       ->type_name("TYPE")
       ->check(CLI::IsMember({"f32", "f16", "bf16"}));

@@ -36,6 +36,15 @@ double per_second(int64_t count, double seconds) {
 
 }  // namespace
 
+void add_activations_flag(CLI::App& command, std::string& value) {
+  command
+      .add_option("--activations", value,
+                  "What quantised weights are multiplied by: int8, as they are stored themselves, "
+                  "or f32, exact and slower")
+      ->type_name("TYPE")
+      ->check(CLI::IsMember({"int8", "f32"}));
+}
+
 void add_engine_flags(CLI::App& command, EngineFlags& flags) {
   command.add_option("--backend", flags.backend, "Chip to compute on (ferry doctor lists them)")
       ->type_name("NAME");
@@ -52,6 +61,7 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
   command.add_option("--kv-dtype", flags.kv_dtype, "How the cache is stored: f32, f16 or bf16")
       ->type_name("TYPE")
       ->check(CLI::IsMember({"f32", "f16", "bf16"}));
+  add_activations_flag(command, flags.activations);
   command.add_flag("-v,--verbose", flags.verbose,
                    "Say on stderr what is loaded and how fast it is");
 }
@@ -67,6 +77,7 @@ EngineOptions engine_options(const EngineFlags& flags) {
   options.backend = flags.backend;
   options.device = flags.device;
   options.threads = flags.threads;
+  options.f32_activations = flags.activations == "f32";
   options.max_context = flags.context;
   options.kv_dtype = kKvDtypes.at(flags.kv_dtype);
   return options;

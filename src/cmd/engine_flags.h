@@ -22,10 +22,13 @@ struct EngineFlags {
   int threads = 0;
   int64_t context = 0;
   std::string kv_dtype = "f32";
+  std::string activations = "int8";
   bool verbose = false;
 };
 
 void add_engine_flags(CLI::App& command, EngineFlags& flags);
+// --activations int8|f32; what `value` holds is the default.
+void add_activations_flag(CLI::App& command, std::string& value);
 
 // Loads what the flags say, with a progress bar on stderr, and the memory plan with --verbose. For
 // the built-in model one line on stderr says what it is.

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "cmd/command.h"
+#include "cmd/engine_flags.h"
 #include "cmd/model_argument.h"
 #include "cmd/progress.h"
 #include "cmd/read_input.h"
@@ -22,6 +23,7 @@ struct LogitsFlags {
   std::string out;
   std::string backend = "cpu";
   std::string kv_dtype = "f32";
+  std::string activations = "f32";  // the porter's tool shows the model, not a fast path
   int threads = 0;
   int64_t step = -1;
   int64_t chunk = 0;
@@ -75,7 +77,8 @@ Result<int> write_logits(const LogitsFlags& flags) {
   }
   FERRY_TRY(const disk::ModelSource source, open_model_argument(flags.model));
   FERRY_TRY(std::shared_ptr<Backend> backend,
-            open_backend(flags.backend, {.threads = flags.threads}));
+            open_backend(flags.backend, {.threads = flags.threads,
+                                         .f32_activations = flags.activations == "f32"}));
   const Dtype kv_dtype = parse_kv_dtype(flags.kv_dtype);
   Progress progress("loading " + source.name);
   FERRY_TRY(const engine::LoadedModel model,
@@ -115,7 +118,9 @@ void add_logits(CLI::App& app, Action& action) {
   command->footer(
       "The result is raw little-endian f32 [tokens, vocabulary]; row i holds the logits after\n"
       "token i. Nothing is put in front of the tokens. --step N computes the first N as a prompt\n"
-      "and the others one by one, as if they had been generated.\n\n"
+      "and the others one by one, as if they had been generated. Unless --activations int8 is\n"
+      "given, products are computed in f32, which `ferry run` does not do with quantised "
+      "weights.\n\n"
       "Example: ferry logits model.gguf --tokens ids.json --out logits.f32 --step 20");
   auto flags = std::make_shared<LogitsFlags>();
   command->add_option("model", flags->model, kModelHelp)->type_name("MODEL");
@@ -137,6 +142,7 @@ void add_logits(CLI::App& app, Action& action) {
   command->add_option("--kv-dtype", flags->kv_dtype, "Numbers of the KV cache: f32, bf16 or f16")
       ->type_name("TYPE")
       ->check(CLI::IsMember({"f32", "bf16", "f16"}));
+  add_activations_flag(*command, flags->activations);
   command->add_flag("--json", flags->json, "Print what was written as JSON");
   command->callback([&action, flags] {
     action = [flags] {

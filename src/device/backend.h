@@ -28,8 +28,9 @@ struct DeviceSpec {
   int compute_units = 0;          // threads, SMs, cube cores
   bool weights_in_place = false;  // weights are used where the file is mapped, without a copy
   bool batch_invariant = false;   // the bits of a row never depend on the other rows of a call
-  // What matmuls round their f32 operands to, relative to the largest of a block: 0 (f32), 2^-9
-  // (bf16), 1/254 (int8). The conformance suite allows as much error, no more.
+  // What matmuls round their f32 operands to, relative to the largest of a block of 32: 0 (f32),
+  // 2^-9 (bf16), 1/254 (int8); the most over all formats (see Backend::weight_rounding()). The
+  // conformance suite allows as much error, no more.
   double matmul_rounding = 0;
 };
 
@@ -104,11 +105,18 @@ class Backend : public std::enable_shared_from_this<Backend> {
   virtual int64_t import_bytes(const HostWeight& weight) const = 0;
 
   virtual bool supports(const OpQuery& query) const = 0;
+  // DeviceSpec::matmul_rounding of products with weights of one format.
+  virtual double weight_rounding(const quant::StorageFormat& format) const {
+    static_cast<void>(format);
+    return spec().matmul_rounding;
+  }
 };
 
 struct BackendOptions {
   int device = 0;   // index among the devices of this backend
   int threads = 0;  // of a backend that computes with host threads; 0: one per physical core
+  // Products in f32 also where rounding activations to int8 would be faster.
+  bool f32_activations = false;
 };
 
 // One row of the table of backends, generated from src/backends/*/backend.cc.

@@ -79,7 +79,8 @@ Result<std::unique_ptr<EngineCore>> EngineCore::load(const EngineOptions& option
   FERRY_TRY(auto tokenizer, read_tokenizer(source));
   FERRY_TRY(auto eos_token_ids, read_eos_token_ids(source, tokenizer));
   FERRY_TRY(auto default_sampling, read_default_sampling(source));
-  FERRY_TRY(auto backend, open_backend(options.backend, {options.device, options.threads}));
+  FERRY_TRY(auto backend, open_backend(options.backend,
+                                       {options.device, options.threads, options.f32_activations}));
 
   // First without weights: what will not fit is said before anything is read.
   FERRY_TRY(const LoadedModel measured, measure_weights(source, backend, options));

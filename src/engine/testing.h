@@ -206,8 +206,9 @@ inline disk::ModelSource open_source(const std::string& path) {
   return *std::move(source);
 }
 
-inline std::shared_ptr<Backend> backend_named(std::string_view name, int threads = 1) {
-  auto backend = open_backend(name, {.threads = threads});
+inline std::shared_ptr<Backend> backend_named(std::string_view name, int threads = 1,
+                                              bool f32_activations = false) {
+  auto backend = open_backend(name, {.threads = threads, .f32_activations = f32_activations});
   CHECK(backend.ok());
   return *std::move(backend);
 }

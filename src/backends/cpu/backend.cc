@@ -15,17 +15,21 @@ constexpr int kMaxThreads = 1024;
 
 class CpuBackend : public Backend {
  public:
-  CpuBackend(Level level, int threads, const CpuInfo& info)
-      : context_(std::make_shared<CpuContext>(level, threads)),
+  CpuBackend(Level level, int threads, bool f32_activations, const CpuInfo& info)
+      : context_(std::make_shared<CpuContext>(level, threads, f32_activations)),
         spec_{.backend = "cpu",
               .name = info.model_name.empty() ? "unnamed processor" : info.model_name,
               .detail = describe_level(level, info.features),
               .memory_bytes = host_memory_info().total_bytes,
               .compute_units = threads,
               .weights_in_place = true,
-              .batch_invariant = true} {}
+              .batch_invariant = true,
+              .matmul_rounding = context_->int_kernels() == nullptr ? 0 : 1.0 / 254} {}
 
   const DeviceSpec& spec() const override { return spec_; }
+  double weight_rounding(const quant::StorageFormat& format) const override {
+    return context_->is_integer(format) ? spec_.matmul_rounding : 0;
+  }
   Result<MemoryInfo> memory_info() const override { return host_memory_info(); }
   Result<Buffer> allocate(int64_t bytes) override {
     return allocate_host_memory(bytes, shared_from_this());
@@ -86,7 +90,8 @@ Result<std::shared_ptr<Backend>> open(const BackendOptions& options) {
   FERRY_TRY(const Level level, choose_level(std::getenv("FERRY_CPU"), info.features));
   const int threads =
       options.threads > 0 ? options.threads : std::min(info.usable_cores, kMaxThreads);
-  return std::shared_ptr<Backend>(std::make_shared<CpuBackend>(level, threads, info));
+  return std::shared_ptr<Backend>(
+      std::make_shared<CpuBackend>(level, threads, options.f32_activations, info));
 }
 
 }  // namespace

@@ -1,20 +1,34 @@
 #include "backends/cpu/context.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "base/check.h"
 
 namespace ferry::cpu {
 
-CpuContext::CpuContext(Level level, int threads) : kernels_(select_kernels(level)), team_(threads) {
+CpuContext::CpuContext(Level level, int threads, bool f32_activations)
+    : kernels_(select_kernels(level)),
+      int_kernels_(f32_activations ? nullptr : select_int_kernels(level, read_cpu_features())),
+      team_(threads) {
   for (const quant::StorageFormat* format : quant::all_formats()) {
     DecodeFn decode = format->decode;
     for (int i = 0; i < kernels_.num_decoders; ++i) {
       if (format->name == kernels_.decoders[i].format) decode = kernels_.decoders[i].decode;
     }
     if (format->name == "F32") decode = nullptr;  // used where it lies
-    decoders_.push_back({format, decode});
+    const IntFormat* integer = nullptr;
+    for (int i = 0; int_kernels_ != nullptr && i < int_kernels_->num_formats; ++i) {
+      if (format->name == int_kernels_->formats[i].format) integer = &int_kernels_->formats[i];
+    }
+    decoders_.push_back({format, decode, integer});
   }
+}
+
+bool CpuContext::is_integer(const quant::StorageFormat& format) const {
+  return std::any_of(decoders_.begin(), decoders_.end(), [&](const FormatDecoder& entry) {
+    return entry.format == &format && entry.integer != nullptr;
+  });
 }
 
 WeightRows CpuContext::weight_rows(const WeightView& w) const {
@@ -29,7 +43,9 @@ WeightRows CpuContext::weight_rows(const WeightView& w) const {
       .decode = w.format->decode,
   };
   for (const FormatDecoder& entry : decoders_) {
-    if (entry.format == w.format) rows.decode = entry.decode;
+    if (entry.format != w.format) continue;
+    rows.decode = entry.decode;
+    if (w.scale == nullptr) rows.integer = entry.integer;
   }
   if (rows.decode == nullptr) CHECK(w.row_bytes % static_cast<int64_t>(sizeof(float)) == 0);
   if (w.scale != nullptr) {

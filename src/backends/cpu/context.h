@@ -14,20 +14,25 @@ namespace ferry::cpu {
 
 class CpuContext {
  public:
-  CpuContext(Level level, int threads);
+  // With f32_activations there are no integer kernels.
+  CpuContext(Level level, int threads, bool f32_activations);
 
   const Kernels& kernels() const { return kernels_; }
+  const IntKernels* int_kernels() const { return int_kernels_; }  // nullptr: none at this level
   ThreadTeam& team() { return team_; }
 
+  bool is_integer(const quant::StorageFormat& format) const;
   // Ready for the kernels. REQUIRES: format->decode, whole blocks per row
   WeightRows weight_rows(const WeightView& w) const;
 
  private:
   const Kernels& kernels_;
+  const IntKernels* int_kernels_;
   ThreadTeam team_;
   struct FormatDecoder {
     const quant::StorageFormat* format;
     DecodeFn decode;
+    const IntFormat* integer;
   };
   std::vector<FormatDecoder> decoders_;
 };

@@ -32,6 +32,8 @@ struct MatmulPart {
   const float* bias = nullptr;
   float* out = nullptr;
   int64_t out_stride = 0;
+  int64_t x_rows = 0;                // rows of x that x_index may name; tokens without one
+  const uint8_t* quant_x = nullptr;  // the same rows after quantize_row(), if w.integer
 };
 
 // Decode attention of both kinds in one form. Keys and values of KV head h are the columns from
@@ -49,6 +51,13 @@ struct DecodeForm {
   int64_t value_size = 0;
   float scale = 0;
   TensorView out;  // [T, H, value_size]
+};
+
+// Rows of activations that some parts of a job share, and where they go as int8.
+struct QuantSource {
+  const float* x;
+  int64_t stride, cols, rows;
+  int64_t offset;  // in bytes
 };
 
 class CpuStream : public Stream {
@@ -106,7 +115,8 @@ class CpuStream : public Stream {
     team_.parallel_for(num_tasks, std::max<int64_t>({worthwhile, share, 1}), fn);
   }
 
-  void run_matmuls(std::span<const MatmulPart> parts);
+  void run_matmuls(std::span<MatmulPart> parts);
+  void quantize_inputs(std::span<MatmulPart> parts);
   void run_matmul_block(const MatmulPart& part, int64_t row_block, int64_t block_rows,
                         int64_t token_block, float* scratch);
   void add_expert_parts(const TensorView& x, const int32_t* x_index, const int32_t* offsets,
@@ -121,6 +131,8 @@ class CpuStream : public Stream {
   TeamScratch partials_{1};           // results of ranges of keys, until they are folded together
   std::vector<MatmulPart> parts_;     // of the op that is running
   std::vector<int64_t> part_starts_;  // first task of each part
+  std::vector<QuantSource> quant_sources_;
+  std::vector<uint8_t> quant_rows_;  // activations of the op as int8
 };
 
 // First element of x[i, ·] or x[i, j, ·].

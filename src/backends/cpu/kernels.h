@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "backends/cpu/int_kernels.h"
 #include "base/dtype.h"
 
 namespace ferry::cpu {
@@ -22,8 +23,9 @@ struct WeightRows {
   int64_t cols = 0;
   int64_t block_elements = 1;
   int64_t block_bytes = 4;
-  DecodeFn decode = nullptr;     // nullptr: the rows are f32 and used where they lie
-  const float* scale = nullptr;  // see device/weight.h
+  DecodeFn decode = nullptr;           // nullptr: the rows are f32 and used where they lie
+  const IntFormat* integer = nullptr;  // the integer matmul of the format, where there is one
+  const float* scale = nullptr;        // see device/weight.h
   int64_t scale_rows = 1;
   int64_t scale_cols = 1;
   int64_t scale_stride = 0;  // columns of the grid

@@ -10,6 +10,8 @@ extern const Kernels kernels_generic;
 #if defined(__x86_64__)
 extern const Kernels kernels_avx2;
 extern const Kernels kernels_avx512;
+extern const IntKernels int_kernels_avx2;
+extern const IntKernels int_kernels_avx512vnni;
 #elif defined(__aarch64__)
 extern const Kernels kernels_neon;
 #endif
@@ -89,6 +91,16 @@ const Kernels& select_kernels(Level level) {
 #endif
   CHECK(level == Level::kGeneric);
   return kernels_generic;
+}
+
+const IntKernels* select_int_kernels(Level level, const CpuFeatures& features) {
+#if defined(__x86_64__)
+  if (level >= Level::kAvx512 && features.avx512_vnni) return &int_kernels_avx512vnni;
+  if (level >= Level::kAvx2) return &int_kernels_avx2;
+#endif
+  static_cast<void>(level);
+  static_cast<void>(features);
+  return nullptr;
 }
 
 }  // namespace ferry::cpu

@@ -36,4 +36,8 @@ std::string describe_level(Level level, const CpuFeatures& features);
 // those of avx512.
 const Kernels& select_kernels(Level level);
 
+// The integer matmuls, nullptr where the level has none: from avx512 on they need VNNI as well, and
+// are those of avx2 without it. REQUIRES: missing_features(level) is empty
+const IntKernels* select_int_kernels(Level level, const CpuFeatures& features);
+
 }  // namespace ferry::cpu

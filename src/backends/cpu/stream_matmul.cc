@@ -20,22 +20,90 @@ int64_t choose_block_rows(std::span<const MatmulPart> parts, int team_size) {
     tokens = std::max(tokens, part.tokens);
   }
   int64_t block = tokens <= 4 ? 16 : kMaxBlockRows;
-  while (block > 8 && rows / block < int64_t{4} * team_size) block /= 2;
+  while (block > 16 && rows / block < int64_t{4} * team_size) block /= 2;
   return block;
 }
 
 }  // namespace
 
+// Rounds the rows that the integer kernels read to int8, once for all parts that share them.
+void CpuStream::quantize_inputs(std::span<MatmulPart> parts) {
+  quant_sources_.clear();
+  int64_t bytes = 0, rows = 0, cols = 0;
+  std::vector<int64_t>& of_part = part_starts_;  // free until the tasks are counted
+  of_part.clear();
+  for (const MatmulPart& part : parts) {
+    of_part.push_back(-1);
+    if (part.w.integer == nullptr) continue;
+    const int64_t needed = part.x_index == nullptr ? part.tokens : part.x_rows;
+    auto same = [&](const QuantSource& s) {
+      return s.x == part.x && s.stride == part.x_stride && s.cols == part.w.cols &&
+             s.rows >= needed;
+    };
+    // Neighbouring parts share; the gates and ups of experts all have the same x.
+    auto source = std::find_if(quant_sources_.rbegin(), quant_sources_.rend(), same);
+    if (source == quant_sources_.rend()) {
+      quant_sources_.push_back({part.x, part.x_stride, part.w.cols, needed, bytes});
+      bytes += needed * quant_row_bytes(part.w.cols);
+      rows += needed;
+      cols = std::max(cols, part.w.cols);
+      source = quant_sources_.rbegin();
+    }
+    of_part.back() = source->offset;
+  }
+  if (bytes == 0) return;
+  if (static_cast<int64_t>(quant_rows_.size()) < bytes + 64) {
+    quant_rows_.clear();  // never hold both
+    quant_rows_.resize(static_cast<size_t>(bytes) + 64);
+  }
+  const auto address = reinterpret_cast<uintptr_t>(quant_rows_.data());
+  uint8_t* const data = quant_rows_.data() + (64 - address % 64) % 64;
+  for (size_t p = 0; p < parts.size(); ++p) {
+    if (of_part[p] >= 0) parts[p].quant_x = data + of_part[p];
+  }
+  parallel(rows, cols / 2, [&](int64_t begin, int64_t end, int) {
+    int64_t first = 0;
+    for (const QuantSource& s : quant_sources_) {
+      for (int64_t r = std::max(begin, first); r < std::min(end, first + s.rows); ++r) {
+        const int64_t row = r - first;
+        context_->int_kernels()->quantize_row(s.x + row * s.stride, s.cols,
+                                              data + s.offset + row * quant_row_bytes(s.cols));
+      }
+      first += s.rows;
+    }
+  });
+}
+
 void CpuStream::run_matmul_block(const MatmulPart& part, int64_t row_block, int64_t block_rows,
                                  int64_t token_block, float* scratch) {
-  const float* x[kMaxBlockTokens];
   const int64_t first_token = token_block * kMaxBlockTokens;
   const int64_t tokens = std::min(kMaxBlockTokens, part.tokens - first_token);
-  for (int64_t t = 0; t < tokens; ++t) {
-    const int64_t row = part.x_index == nullptr ? first_token + t : part.x_index[first_token + t];
-    x[t] = part.x + row * part.x_stride;
-  }
   const int64_t begin = row_block * block_rows;
+  auto row_of_token = [&](int64_t t) {
+    return part.x_index == nullptr ? first_token + t : part.x_index[first_token + t];
+  };
+  if (part.w.integer != nullptr) {
+    QuantRow x[kMaxBlockTokens];
+    const int64_t bytes = quant_row_bytes(part.w.cols);
+    for (int64_t t = 0; t < tokens; ++t) {
+      x[t] = quant_row_at(part.quant_x + row_of_token(t) * bytes, part.w.cols);
+    }
+    part.w.integer->matmul_block({
+        .data = part.w.data + (part.first_row + begin) * part.w.row_bytes,
+        .row_bytes = part.w.row_bytes,
+        .cols = part.w.cols,
+        .rows = std::min(block_rows, part.rows - begin),
+        .x = x,
+        .tokens = tokens,
+        .bias = part.bias == nullptr ? nullptr : part.bias + begin,
+        .out = part.out + first_token * part.out_stride + begin,
+        .out_stride = part.out_stride,
+        .scratch = scratch,
+    });
+    return;
+  }
+  const float* x[kMaxBlockTokens];
+  for (int64_t t = 0; t < tokens; ++t) x[t] = part.x + row_of_token(t) * part.x_stride;
   kernels_.matmul_block({
       .w = part.w,
       .first_row = part.first_row + begin,
@@ -49,8 +117,9 @@ void CpuStream::run_matmul_block(const MatmulPart& part, int64_t row_block, int6
   });
 }
 
-void CpuStream::run_matmuls(std::span<const MatmulPart> parts) {
+void CpuStream::run_matmuls(std::span<MatmulPart> parts) {
   if (parts.empty()) return;
+  quantize_inputs(parts);
   const int64_t block_rows = choose_block_rows(parts, team_.size());
   part_starts_.assign(1, 0);
   int64_t scratch_floats = 0;
@@ -58,7 +127,9 @@ void CpuStream::run_matmuls(std::span<const MatmulPart> parts) {
   for (const MatmulPart& part : parts) {
     const int64_t blocks = ceil_div(part.rows, block_rows) * ceil_div(part.tokens, kMaxBlockTokens);
     part_starts_.push_back(part_starts_.back() + blocks);
-    scratch_floats = std::max(scratch_floats, kernels_.matmul_scratch_floats(part.w));
+    scratch_floats = std::max(scratch_floats, part.w.integer != nullptr
+                                                  ? kIntScratchFloats
+                                                  : kernels_.matmul_scratch_floats(part.w));
     // A multiply-add is a sixteenth of an element operation or so; decoding counts for a few.
     cost = std::max(cost, block_rows * part.w.cols * (block_tokens(part) + 4) / 8);
   }
@@ -102,7 +173,7 @@ void CpuStream::matmul(const MatmulArgs& args) {
     CHECK(args.bias.shape[0] == args.w.rows);
   }
   if (args.x.shape[0] == 0) return;
-  const MatmulPart part{
+  MatmulPart part{
       .w = context_->weight_rows(args.w),
       .rows = args.w.rows,
       .x = row_of(args.x, 0),
@@ -135,6 +206,7 @@ void CpuStream::add_expert_parts(const TensorView& x, const int32_t* x_index,
         .tokens = tokens,
         .out = row_of(out, first),
         .out_stride = out.stride[0],
+        .x_rows = x.shape[0],
     });
   }
 }

@@ -37,6 +37,19 @@ inline double absolute_dot(const float* a, const float* b, int64_t n) {
   return sum;
 }
 
+// Each number as large as the largest of its group of 32 in a row of `size`.
+inline std::vector<float> largest_neighbours(const std::vector<float>& x, int64_t size) {
+  std::vector<float> result(x.size());
+  const auto count = static_cast<int64_t>(x.size());
+  for (int64_t i = 0, end = 0; i < count; i = end) {
+    end = std::min({i + 32 - i % size % 32, (i / size + 1) * size, count});
+    float largest = 0;
+    for (int64_t k = i; k < end; ++k) largest = std::max(largest, std::fabs(x[k]));
+    std::fill(result.begin() + i, result.begin() + end, largest);
+  }
+  return result;
+}
+
 inline constexpr int64_t kTokenCounts[] = {1, 2, 3, 17, 64, 100};
 
 }  // namespace ferry

@@ -37,19 +37,24 @@ class MatmulExercise : public Exercise {
     rig.stream().matmul({.x = x, .w = w, .bias = bias, .out = out});
     return {.values = rig.read(out)};
   }
-  std::vector<double> magnitudes() const override {
+  std::vector<double> magnitudes() const override { return sums(x_); }
+  std::vector<double> rounding_magnitudes() const override {
+    return sums(largest_neighbours(x_, shape_.cols));
+  }
+
+ private:
+  std::vector<double> sums(const std::vector<float>& inputs) const {
     std::vector<double> result;
     for (int64_t t = 0; t < shape_.tokens; ++t) {
       for (int64_t n = 0; n < shape_.rows; ++n) {
         const double bias = shape_.bias ? std::fabs(static_cast<double>(bias_[n])) : 0.0;
-        const float* x = x_.data() + t * shape_.cols;
+        const float* x = inputs.data() + t * shape_.cols;
         result.push_back(bias + absolute_dot(weight_->row(n), x, shape_.cols));
       }
     }
     return result;
   }
 
- private:
   LinearShape shape_;
   std::shared_ptr<const WeightData> weight_;
   std::vector<float> x_, bias_;
@@ -121,19 +126,24 @@ class GroupedExercise : public Exercise {
         {.x = x, .expert_offsets = offsets_view, .experts = experts, .out = out});
     return {.values = rig.read(out)};
   }
-  std::vector<double> magnitudes() const override {
+  std::vector<double> magnitudes() const override { return sums(x_); }
+  std::vector<double> rounding_magnitudes() const override {
+    return sums(largest_neighbours(x_, cols_));
+  }
+
+ private:
+  std::vector<double> sums(const std::vector<float>& x) const {
     std::vector<double> result;
     for (size_t e = 0; e < experts_.size(); ++e) {
       for (int64_t r = offsets_[e]; r < offsets_[e + 1]; ++r) {
         for (int64_t n = 0; n < rows_; ++n) {
-          result.push_back(absolute_dot(experts_[e]->row(n), x_.data() + r * cols_, cols_));
+          result.push_back(absolute_dot(experts_[e]->row(n), x.data() + r * cols_, cols_));
         }
       }
     }
     return result;
   }
 
- private:
   int64_t rows_, cols_;
   std::vector<std::shared_ptr<const WeightData>> experts_;
   std::vector<int32_t> offsets_;
@@ -201,10 +211,16 @@ class PerHeadExercise : public Exercise {
         {.x = x, .u = u, .apply_transposed = shape_.apply_transposed, .out = out});
     return {.values = rig.read(out)};
   }
-  std::vector<double> magnitudes() const override {
+  std::vector<double> magnitudes() const override { return sums(x_); }
+  std::vector<double> rounding_magnitudes() const override {
+    return sums(largest_neighbours(x_, in()));
+  }
+
+ private:
+  std::vector<double> sums(const std::vector<float>& inputs) const {
     std::vector<double> result;
     for (int64_t i = 0; i < shape_.tokens * shape_.heads; ++i) {
-      const float* x = x_.data() + (shape_.shared_x ? i / shape_.heads : i) * in();
+      const float* x = inputs.data() + (shape_.shared_x ? i / shape_.heads : i) * in();
       const int64_t first = shape_.between + i % shape_.heads * (shape_.rows + shape_.between);
       for (int64_t o = 0; o < out_size(); ++o) {
         double sum = 0;
@@ -218,7 +234,6 @@ class PerHeadExercise : public Exercise {
     return result;
   }
 
- private:
   bool by_rows() const { return shape_.transposed == shape_.apply_transposed; }
   int64_t in() const { return by_rows() ? shape_.cols : shape_.rows; }
   int64_t out_size() const { return by_rows() ? shape_.rows : shape_.cols; }

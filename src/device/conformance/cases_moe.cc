@@ -239,18 +239,25 @@ class ExpertsExercise : public Exercise {
     return {.values = rig.read(args.out)};
   }
 
+  std::vector<double> magnitudes() const override { return sums(x_, false); }
+  std::vector<double> rounding_magnitudes() const override {
+    return sums(largest_neighbours(x_, shape_.size), true);
+  }
+
+ private:
   // An error of the gate's or up's sum moves their product by the other factor; |silu'| ≤ 1.1.
-  std::vector<double> magnitudes() const override {
+  std::vector<double> sums(const std::vector<float>& inputs, bool rounding) const {
     std::vector<double> result(static_cast<size_t>(shape_.tokens * shape_.size), 0.0);
     std::vector<float> inner(static_cast<size_t>(shape_.width));
     for (int64_t c = 0; c < static_cast<int64_t>(ids_.size()); ++c) {
-      const float* x = x_.data() + c / shape_.top_k * shape_.size;
+      const float* x = inputs.data() + c / shape_.top_k * shape_.size;
       const auto e = static_cast<size_t>(ids_[c]);
       for (int64_t i = 0; i < shape_.width; ++i) {
         const double g = absolute_dot(gate_[e]->row(i), x, shape_.size);
         const double u = absolute_dot(up_[e]->row(i), x, shape_.size);
         inner[i] = static_cast<float>(g * u);
       }
+      if (rounding) inner = largest_neighbours(inner, shape_.width);
       for (int64_t i = 0; i < shape_.size; ++i) {
         result[c / shape_.top_k * shape_.size + i] +=
             weights_[c] * absolute_dot(down_[e]->row(i), inner.data(), shape_.width);
@@ -259,7 +266,6 @@ class ExpertsExercise : public Exercise {
     return result;
   }
 
- private:
   ExpertsShape shape_;
   std::vector<std::shared_ptr<const WeightData>> gate_, up_, down_;
   std::vector<float> x_, weights_;

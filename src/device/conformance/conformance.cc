@@ -14,9 +14,24 @@ namespace {
 
 bool same_bits(float a, float b) { return std::memcmp(&a, &b, sizeof a) == 0; }
 
-// The largest error over the outputs; fills `detail` with the first output beyond the tolerance.
+// What the rounding of operands may add to each output; empty: nothing.
+std::vector<double> rounding_allowance(const ConformanceCase& test, const Exercise& exercise,
+                                       const Backend& subject) {
+  double rounding = 0;
+  for (const OpQuery& query : test.queries) {
+    rounding = std::max(rounding, query.format == nullptr ? subject.spec().matmul_rounding
+                                                          : subject.weight_rounding(*query.format));
+  }
+  if (!test.rounds || rounding == 0) return {};
+  std::vector<double> allowance = exercise.rounding_magnitudes();
+  for (double& value : allowance) value *= rounding;
+  return allowance;
+}
+
+// The largest error over the outputs, less what rounding is allowed; fills `detail` with the first
+// output beyond the tolerance.
 double compare(const CaseOutput& got, const CaseOutput& want, const std::vector<double>& magnitudes,
-               double tolerance, std::string* detail) {
+               const std::vector<double>& allowance, double tolerance, std::string* detail) {
   if (got.values.size() != want.values.size() || got.integers.size() != want.integers.size() ||
       (!magnitudes.empty() && magnitudes.size() != want.values.size())) {
     *detail = "outputs differ in size";
@@ -30,9 +45,10 @@ double compare(const CaseOutput& got, const CaseOutput& want, const std::vector<
   double largest = 0;
   for (size_t i = 0; i < want.values.size(); ++i) {
     if (same_bits(got.values[i], want.values[i])) continue;
-    const double difference = std::fabs(static_cast<double>(got.values[i]) - want.values[i]);
+    const double apart = std::fabs(static_cast<double>(got.values[i]) - want.values[i]);
+    const double difference = allowance.empty() ? apart : std::max(0.0, apart - allowance[i]);
     const double magnitude = magnitudes.empty() ? 0.0 : magnitudes[i];
-    double error = difference == 0 ? 0.0 : difference / magnitude;  // exact: infinite
+    double error = difference == 0.0 ? 0.0 : difference / magnitude;  // exact: infinite
     if (std::isnan(error)) error = INFINITY;
     if (magnitudes.empty()) error = INFINITY;
     largest = std::max(largest, error);
@@ -80,7 +96,7 @@ ConformanceResult run_case(const ConformanceCase& test, Rig& subject, Rig& refer
                            bool invariance) {
   const DeviceSpec& spec = subject.backend().spec();
   ConformanceResult result{.name = test.name, .op = test.op};
-  result.tolerance = test.tolerance + (test.rounds ? spec.matmul_rounding : 0.0);
+  result.tolerance = test.tolerance;
   for (const OpQuery& query : test.queries) {
     if (subject.backend().supports(query)) continue;
     result.skipped = true;
@@ -100,7 +116,9 @@ ConformanceResult run_case(const ConformanceCase& test, Rig& subject, Rig& refer
                     (of_reference ? reference_status : subject_status).error().message;
     return result;
   }
-  result.error = compare(got, want, exercise->magnitudes(), result.tolerance, &result.detail);
+  result.error = compare(got, want, exercise->magnitudes(),
+                         rounding_allowance(test, *exercise, subject.backend()), result.tolerance,
+                         &result.detail);
   if (result.detail.empty() && invariance && test.splits && spec.batch_invariant) {
     result.detail = check_invariance(test, *exercise, subject, got);
   }

@@ -37,6 +37,9 @@ class Exercise {
   virtual CaseOutput run(Rig& rig, int64_t first, int64_t count) const = 0;
   // One per float of the full output. Empty: floats must agree bit for bit.
   virtual std::vector<double> magnitudes() const { return {}; }
+  // The same where each factor of a product is as large as the largest of its 32 neighbours: an
+  // operand that is rounded together with an outlier is off by a part of the outlier.
+  virtual std::vector<double> rounding_magnitudes() const { return magnitudes(); }
 };
 
 struct ConformanceCase {
@@ -44,7 +47,7 @@ struct ConformanceCase {
   Op op = Op::kEmbed;
   std::vector<OpQuery> queries;  // skipped unless the subject supports all of them
   double tolerance = 0;
-  bool rounds = false;     // matmul_rounding of the subject is allowed on top
+  bool rounds = false;     // the subject's rounding of operands is allowed on top
   int64_t num_tokens = 1;  // of the whole case
   bool splits = true;      // tokens may be computed in parts
   std::function<std::unique_ptr<Exercise>()> prepare;

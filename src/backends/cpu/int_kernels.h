@@ -1,0 +1,73 @@
+// Integer matmuls: products with quantised weights where they lie in the file, against activations
+// rounded to int8. One table of kernels per instruction set, beside Kernels (kernels.h); formats
+// that are not listed are decoded to f32 and multiplied there.
+//
+// Activations: 32 neighbours of a row share a scale, s = max|x| / 127, and q = round(x / s).
+// Weights: g = 16 or 32 neighbours of a row share a scale d, and a minimum m or an offset o:
+//
+//   w = d (q_w − o)     or     w = d q_w − m        q_w unsigned, up to 8 bits
+//
+// An output element is one chain over the groups of its row, in ascending order, with the rounding
+// of f32 and fused multiply-adds:
+//
+//   i = Σ_g q_w q_x                                  exact in int32
+//   t = (i − o Σ_g q_x) d     or     t = i d + (−m) Σ_g q_x
+//   sum = s t + sum
+//
+// so that it has the same bits in every instruction set, and for one token or a thousand.
+#pragma once
+
+#include <cstdint>
+
+namespace ferry::cpu {
+
+// A row of activations after quantize_row(). Sums of q are whole numbers, kept as floats.
+struct QuantRow {
+  const int8_t* q = nullptr;        // [cols]
+  const float* scale = nullptr;     // [cols / 32]
+  const float* sum = nullptr;       // [cols / 32]
+  const float* half_sum = nullptr;  // [cols / 16]
+};
+inline constexpr int64_t kQuantGroup = 32;
+// Bytes of one row with all its parts, a multiple of 64. REQUIRES: cols % 32 == 0
+constexpr int64_t quant_row_bytes(int64_t cols) {
+  return (cols + cols / kQuantGroup * 16 + 63) / 64 * 64;
+}
+// The row that quantize_row() wrote to `data`.
+inline QuantRow quant_row_at(const void* data, int64_t cols) {
+  const auto* q = static_cast<const int8_t*>(data);
+  const auto* scale = static_cast<const float*>(static_cast<const void*>(q + cols));
+  const int64_t groups = cols / kQuantGroup;
+  return {q, scale, scale + groups, scale + 2 * groups};
+}
+
+// out[t][n] = bias[n] + x[t] · W[n] for n in [0, rows), t in [0, tokens).
+struct IntMatmulBlock {
+  const uint8_t* data = nullptr;  // of the first row
+  int64_t row_bytes = 0;
+  int64_t cols = 0;
+  int64_t rows = 0;             // at most kMaxBlockRows
+  const QuantRow* x = nullptr;  // [tokens]
+  int64_t tokens = 0;           // at most kMaxBlockTokens
+  const float* bias = nullptr;  // [rows] or nullptr
+  float* out = nullptr;
+  int64_t out_stride = 0;
+  float* scratch = nullptr;  // kIntScratchFloats, aligned to 64 bytes
+};
+// Accumulators of a block, then a panel of unpacked weights with its scales (int_matmul.h).
+inline constexpr int64_t kIntScratchFloats = 32 * 96 + 2048 + 2 * 512;
+
+struct IntFormat {
+  const char* format = nullptr;  // StorageFormat::name
+  void (*matmul_block)(const IntMatmulBlock& block) = nullptr;
+};
+
+struct IntKernels {
+  const char* name;
+  const IntFormat* formats;
+  int num_formats;
+  // Fills quant_row_bytes(cols) bytes. A group that holds a NaN or an infinity gets the scale NaN.
+  void (*quantize_row)(const float* x, int64_t cols, void* data);
+};
+
+}  // namespace ferry::cpu

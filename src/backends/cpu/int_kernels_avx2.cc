@@ -1,0 +1,18 @@
+// The integer matmuls of avx2; compiled with the flags of that instruction set
+// (cmake/Library.cmake).
+#if defined(__x86_64__)
+#include "backends/cpu/vec_avx2.h"
+//
+#include "backends/cpu/bytes_avx2.h"
+//
+#include "backends/cpu/int_matmul.h"
+
+namespace ferry::cpu {
+
+extern const IntKernels int_kernels_avx2;  // chosen in level.cc
+constinit const IntKernels int_kernels_avx2{"avx2", avx2::kIntFormats,
+                                            sizeof avx2::kIntFormats / sizeof avx2::kIntFormats[0],
+                                            avx2::quantize_row};
+
+}  // namespace ferry::cpu
+#endif
