@@ -69,8 +69,8 @@ TEST_P(TinyModels, BitsDoNotDependOnCompany) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Architectures, TinyModels, ::testing::ValuesIn(tiny_models()),
-                         [](const auto& info) {
-                           std::string name = info.param.name;
+                         [](const auto& test) {
+                           std::string name = test.param.name;
                            for (char& c : name)
                              c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
                            return name;
