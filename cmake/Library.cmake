@@ -85,3 +85,8 @@ set_source_files_properties(${PROJECT_SOURCE_DIR}/src/cmd/builtin_model.S PROPER
 file(GLOB FERRY_PAGE_FILES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/web/dist/*.gz)
 set_source_files_properties(${PROJECT_SOURCE_DIR}/src/server/page_files.S PROPERTIES
   COMPILE_OPTIONS "-Wa,-I${PROJECT_SOURCE_DIR}/web/dist" OBJECT_DEPENDS "${FERRY_PAGE_FILES}")
+
+# And what the planner knows of chips, models and measured speeds.
+file(GLOB FERRY_PLAN_FILES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/data/plan/*)
+set_source_files_properties(${PROJECT_SOURCE_DIR}/src/plan/data.S PROPERTIES
+  COMPILE_OPTIONS "-Wa,-I${PROJECT_SOURCE_DIR}/data/plan" OBJECT_DEPENDS "${FERRY_PLAN_FILES}")

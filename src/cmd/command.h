@@ -34,6 +34,7 @@ void add_doctor(CLI::App& app, Action& action);
 void add_logits(CLI::App& app, Action& action);
 void add_tokenize(CLI::App& app, Action& action);
 void add_synth(CLI::App& app, Action& action);
+void add_plan(CLI::App& app, Action& action);
 void add_completion(CLI::App& app, Action& action);
 
 // "ferry: <message>" on stderr, in one line, control characters escaped. Returns the exit code.

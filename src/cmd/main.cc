@@ -128,6 +128,7 @@ int main_impl(int argc, char** argv) {
   add_logits(app, action);
   add_tokenize(app, action);
   add_synth(app, action);
+  add_plan(app, action);
   add_completion(app, action);
   for (CLI::App* command : app.get_subcommands({})) {
     command->formatter(formatter);

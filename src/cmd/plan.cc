@@ -1,0 +1,204 @@
+// `ferry plan MODEL`: which chips, how many and how cut serve a model at a service level, what it
+// costs and why; `ferry plan compare` puts chips side by side on one workload.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+
+#include "cmd/plan_parts.h"
+#include "plan/rules.h"
+
+namespace ferry::cmd {
+namespace {
+
+Json range_json(const std::optional<plan::Range>& range) {
+  if (!range) return nullptr;
+  return {{"value", range->value}, {"low", range->low}, {"high", range->high}};
+}
+
+std::vector<std::string> cells(const plan::Option& o) {
+  return {o.deployment.chip->name,
+          std::to_string(o.chips()),
+          split_text(o.deployment) +
+              (o.replicas > 1 ? " ×" + std::to_string(o.replicas) : std::string()),
+          o.deployment.precision.name,
+          std::to_string(o.batch),
+          short_number(o.tokens_s_per_chip),
+          fmt::format("±{:.0f} %", o.error * 100),
+          duration_text(o.steady.tpot_s),
+          duration_text(o.ttft_s),
+          range_text(o.usd_per_million_output),
+          range_text(o.usd_per_million_input),
+          o.tokens_per_joule ? short_number(*o.tokens_per_joule) : "unknown",
+          o.binds};
+}
+
+const std::vector<std::string> kHeader = {"chip",       "chips", "split", "weights", "batch",
+                                          "tok/s/chip", "error", "TPOT",  "TTFT",    "$/M out",
+                                          "$/M in",     "tok/J", "binds"};
+
+void print_notes(const std::vector<plan::Option>& options,
+                 const std::vector<std::string>& rejected) {
+  if (!options.empty()) {
+    const plan::Option& best = options.front();
+    std::printf("\nFirst: %s binds. What would help: %s.\n", best.binds.c_str(),
+                best.helps.c_str());
+    std::printf(
+        "Memory of a chip: %s weights, %s scratch and reserve, %s free for %lld sequences.\n",
+        format_bytes(static_cast<int64_t>(best.memory.weights())).c_str(),
+        format_bytes(static_cast<int64_t>(best.memory.workspace + best.memory.reserve)).c_str(),
+        format_bytes(static_cast<int64_t>(best.memory.free_for_kv())).c_str(),
+        static_cast<long long>(best.max_sequences));
+  }
+  if (!rejected.empty()) std::printf("\nWithout an option\n");
+  for (const std::string& line : rejected) std::printf("  %s\n", line.c_str());
+  std::printf(
+      "\ntok/s are generated tokens; costs: value (range of prices and of the model's error).\n"
+      "Export rules are not considered here: see ferry plan rules. %s\n",
+      std::string(plan::kNoLegalAdvice).c_str());
+}
+
+Status write_text(const std::string& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary);
+  file << text;
+  file.close();
+  if (!file) return io_error("{}: can't be written", path);
+  return {};
+}
+
+// One option per chip: the best of its precisions.
+std::vector<plan::Option> one_per_chip(const std::vector<plan::Option>& options) {
+  std::vector<plan::Option> best;
+  for (const plan::Option& option : options) {
+    const bool seen = std::any_of(best.begin(), best.end(), [&option](const plan::Option& other) {
+      return other.deployment.chip == option.deployment.chip;
+    });
+    if (!seen) best.push_back(option);
+  }
+  return best;
+}
+
+Result<int> run_plan(const PlanFlags& flags, bool compare) {
+  FERRY_TRY(const plan::Catalogue catalogue, open_catalogue(flags));
+  FERRY_TRY(const plan::PlanModel model, open_plan_model(flags.model));
+  FERRY_TRY(plan::SearchOptions options, search_options(flags));
+  FERRY_TRY(options.chips, choose_chips(catalogue, flags.chips));
+  FERRY_TRY(plan::SearchResult result, plan::search(model, options));
+  if (compare) result.options = one_per_chip(result.options);
+  const auto top = static_cast<size_t>(flags.top);
+  if (result.options.size() > top) result.options.resize(top);
+  if (!flags.html.empty()) {
+    FERRY_TRY_VOID(write_text(flags.html, plan_html(model, options, result.options)));
+  }
+  if (flags.json) {
+    Json out = {{"model", model.name},
+                {"workload",
+                 {{"input", options.workload.input},
+                  {"output", options.workload.output},
+                  {"cached", options.workload.cached},
+                  {"rate", options.workload.rate}}},
+                {"options", Json::array()},
+                {"rejected", result.rejected},
+                {"note", plan::kNoLegalAdvice}};
+    for (const plan::Option& option : result.options) out["options"].push_back(option_json(option));
+    print_json(out);
+    return result.options.empty() ? 1 : 0;
+  }
+  if (!flags.csv) {
+    std::printf("%s: %.0f tokens in (%.0f %% cached), %.0f out%s\n\n", model.name.c_str(),
+                options.workload.input, options.workload.cached * 100, options.workload.output,
+                flags.rate > 0 ? fmt::format(", {} requests/s", flags.rate).c_str() : "");
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const plan::Option& option : result.options) rows.push_back(cells(option));
+  print_table(kHeader, rows, flags.csv);
+  if (!flags.csv) print_notes(result.options, result.rejected);
+  return result.options.empty() ? 1 : 0;
+}
+
+void add_command(CLI::App& command, Action& action, bool compare) {
+  auto flags = std::make_shared<PlanFlags>();
+  CLI::Option* model = command.add_option(
+      "model", flags->model, "A public model by name (deepseek-v3, qwen3-32b, …) or one on disk");
+  model->type_name("MODEL");
+  if (compare) model->required();
+  add_plan_flags(command, *flags);
+  add_output_flags(command, *flags);
+  command.add_option("--top", flags->top, "Rows to show")
+      ->check(CLI::Range(int64_t{1}, int64_t{10000}));
+  command.add_option("--html", flags->html, "Write a page with plots")->type_name("FILE");
+  command.callback([&command, &action, flags, compare] {
+    if (!command.get_subcommands().empty()) return;
+    action = [flags, compare] {
+      if (flags->model.empty()) {
+        return fail(invalid_input("plan: which model? For example: ferry plan deepseek-v3"));
+      }
+      const Result<int> code = run_plan(*flags, compare);
+      return code.ok() ? *code : fail(code.error());
+    };
+  });
+}
+
+}  // namespace
+
+Json option_json(const plan::Option& o) {
+  const plan::Deployment& d = o.deployment;
+  const plan::StepTime& step = o.steady.decode;
+  return {{"chip", d.chip->name},
+          {"chips", o.chips()},
+          {"replicas", o.replicas},
+          {"tp", d.tp},
+          {"dp", d.dp},
+          {"ep", d.ep},
+          {"pp", d.pp},
+          {"precision", d.precision.name},
+          {"batch", o.batch},
+          {"max_sequences", o.max_sequences},
+          {"tokens_s_per_chip", o.tokens_s_per_chip},
+          {"output_tokens_s", o.steady.output_tokens_s},
+          {"requests_s", o.steady.requests_s},
+          {"tpot_s", o.steady.tpot_s},
+          {"ttft_s", o.ttft_s},
+          {"error", o.error},
+          {"usd_per_million_output", range_json(o.usd_per_million_output)},
+          {"usd_per_million_input", range_json(o.usd_per_million_input)},
+          {"cost_basis", o.cost_basis},
+          {"tokens_per_joule", o.tokens_per_joule ? Json(*o.tokens_per_joule) : Json(nullptr)},
+          {"step_s",
+           {{"compute", step.compute},
+            {"memory", step.memory},
+            {"network", step.network},
+            {"overhead", step.overhead}}},
+          {"memory_bytes",
+           {{"total", o.memory.total},
+            {"expert_weights", o.memory.expert_weights},
+            {"other_weights", o.memory.other_weights},
+            {"embeddings", o.memory.embeddings},
+            {"workspace", o.memory.workspace},
+            {"reserve", o.memory.reserve},
+            {"free_for_kv", o.memory.free_for_kv()},
+            {"kv_per_token", o.memory.kv_per_token}}},
+          {"binds", o.binds},
+          {"helps", o.helps}};
+}
+
+void add_plan(CLI::App& app, Action& action) {
+  CLI::App* command = app.add_subcommand(
+      "plan", "Which chips serve a model, how fast, at what cost, under which export rule");
+  command->footer(
+      "Speeds are predictions; ferry plan calibrate shows their errors.\n\nExamples:\n"
+      "  ferry plan deepseek-v3 --slo tpot=50ms,ttft=2s --rate 20 --max-chips 256\n"
+      "  ferry plan compare deepseek-v3 --chips H20,H800,910C --html out.html\n"
+      "  ferry plan memory deepseek-v3 --chips H800 --count 32 --ep 32\n"
+      "  ferry plan rules H20 910C --as-of 2026-01-31");
+  command->require_subcommand(0, 1);
+  add_command(*command, action, false);
+  CLI::App* compare = command->add_subcommand("compare", "One row per chip on one workload");
+  add_command(*compare, action, true);
+  add_plan_memory(*command, action);
+  add_plan_chips(*command, action);
+  add_plan_rules(*command, action);
+  add_plan_calibrate(*command, action);
+}
+
+}  // namespace ferry::cmd

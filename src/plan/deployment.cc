@@ -1,0 +1,151 @@
+// See deployment.h.
+#include "plan/deployment.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "nn/memory_plan.h"
+#include "quant/storage_format.h"
+
+namespace ferry::plan {
+namespace {
+
+constexpr double kFp8Scale = 4.0 / (128 * 128);  // one f32 for 128 × 128 weights
+constexpr double kGb = 1e9;
+
+double bytes_of(std::string_view format) {
+  const quant::StorageFormat* found = quant::find_format(format);
+  return static_cast<double>(found->block_bytes) / static_cast<double>(found->block_elements);
+}
+
+Status fill_precision(std::string_view name, Precision& out) {
+  const double fp8 = bytes_of("F8_E4M3") + kFp8Scale;
+  const double bf16 = bytes_of("BF16");
+  if (same_name(name, "bf16")) {
+    out = {"bf16", bf16, bf16};
+  } else if (same_name(name, "fp8")) {
+    out = {"fp8", fp8, fp8, 2, Compute::kFp8, Compute::kFp8};
+  } else if (same_name(name, "int8")) {
+    out = {"int8", 1, 1, 2, Compute::kInt8, Compute::kInt8};
+  } else if (same_name(name, "fp4")) {
+    out = {"fp4", fp8, bytes_of("NVFP4"), 2, Compute::kFp8, Compute::kFp4};
+  } else if (same_name(name, "mxfp4")) {
+    out = {"mxfp4", fp8, bytes_of("MXFP4"), 2, Compute::kFp8, Compute::kFp4};
+  } else if (same_name(name, "int4")) {
+    out = {"int4", bf16, bytes_of("INT4"), 2, Compute::kBf16, Compute::kBf16};
+  } else {
+    const quant::StorageFormat* format = quant::find_format(name);
+    if (format == nullptr || format->decode == nullptr || format->block_bytes == 0) {
+      return not_found("precision \"{}\": not known{}", name.substr(0, 40),
+                       nearest_names(name, {"bf16", "fp8", "int8", "fp4", "mxfp4", "int4", "Q8_0",
+                                            "Q4_K", "Q6_K"}));
+    }
+    const double bytes = bytes_of(name);
+    out = {std::string(format->name), bytes, bytes};
+  }
+  return {};
+}
+
+// Bytes of the engine's own scratch for a step, from its dry run, where there is a forward to run.
+double workspace_bytes(const Deployment& deployment, const MemoryOptions& options) {
+  const PlanModel& model = *deployment.model;
+  const double tokens = static_cast<double>(options.step_tokens);
+  if (model.measured == nullptr) {
+    return tokens * static_cast<double>(model.hidden_size) * 4 * 16 /
+           static_cast<double>(deployment.tp);
+  }
+  const nn::PlanLimits limits{.batch = {.max_tokens = options.step_tokens,
+                                        .max_sequences = 1,
+                                        .max_context = std::max<int64_t>(options.step_tokens, 16),
+                                        .block_size = 16},
+                              .cache = {.dtype = Dtype::kBF16, .block_size = 16, .num_pages = 1}};
+  const nn::MemoryPlan plan = nn::plan_memory(*model.measured, 0, limits);
+  return static_cast<double>(plan.workspace_bytes + plan.logits_bytes + plan.index_bytes) /
+         static_cast<double>(deployment.tp);
+}
+
+}  // namespace
+
+Result<Precision> find_precision(std::string_view name, std::string_view kv) {
+  Precision precision;
+  FERRY_TRY_VOID(fill_precision(name, precision));
+  if (same_name(kv, "bf16") || same_name(kv, "f16")) {
+    precision.kv_bytes = 2;
+  } else if (same_name(kv, "fp8") || same_name(kv, "int8")) {
+    precision.kv_bytes = 1;
+  } else if (same_name(kv, "f32")) {
+    precision.kv_bytes = 4;
+  } else {
+    return invalid_input("KV dtype \"{}\": expected bf16, fp8 or f32", kv.substr(0, 40));
+  }
+  return precision;
+}
+
+Status check_deployment(const Deployment& d) {
+  const PlanModel& model = *d.model;
+  constexpr int64_t kMax = 1 << 20;
+  for (int64_t degree : {d.tp, d.ep, d.dp, d.pp}) {
+    if (degree < 1 || degree > kMax) {
+      return invalid_input("split tp={} ep={} dp={} pp={}: each must be 1 to {}", d.tp, d.ep, d.dp,
+                           d.pp, kMax);
+    }
+  }
+  if (d.tp > model.attention_heads || model.attention_heads % d.tp != 0) {
+    return invalid_input("tp={}: does not divide the {} attention heads of {}", d.tp,
+                         model.attention_heads, model.name);
+  }
+  if (d.ep > 1 && model.num_experts == 0) {
+    return invalid_input("ep={}: {} has no experts", d.ep, model.name);
+  }
+  if (d.ep > 1 && (d.tp * d.dp) % d.ep != 0) {
+    return invalid_input("ep={}: does not divide tp · dp = {}", d.ep, d.tp * d.dp);
+  }
+  if (d.pp > model.num_layers) {
+    return invalid_input("pp={}: {} has {} layers", d.pp, model.name, model.num_layers);
+  }
+  if (d.mtp < 0 || d.mtp > 16 || d.accepted < 0 || d.accepted > static_cast<double>(d.mtp)) {
+    return invalid_input("mtp={} with {} accepted: expected 0 to 16 drafted, no more accepted",
+                         d.mtp, d.accepted);
+  }
+  return {};
+}
+
+int64_t MemoryUse::max_sequences(double context, int64_t dp) const {
+  const double each = kv_per_token * context + kv_per_sequence;
+  if (free_for_kv() <= 0) return 0;
+  if (each <= 0) return int64_t{1} << 40;
+  return static_cast<int64_t>(std::min(free_for_kv() / each, 1e9)) * dp;
+}
+
+Result<MemoryUse> memory_of(const Deployment& d, const MemoryOptions& options) {
+  if (!d.chip->memory_gb) {
+    return unsupported("chip {}: its memory size is not known", d.chip->name);
+  }
+  const PlanModel& model = *d.model;
+  const auto stages = static_cast<double>(d.pp);
+  // The longest stage of uneven ones.
+  const double share = std::ceil(static_cast<double>(model.num_layers) / stages) /
+                       static_cast<double>(model.num_layers);
+  const auto tp = static_cast<double>(d.tp);
+  MemoryUse use;
+  use.total = d.chip->memory_gb->value * kGb;
+  use.reserve = use.total * options.reserve_fraction;
+  use.expert_weights = static_cast<double>(model.moe_layers * model.num_experts) *
+                       model.expert_parameters * d.precision.expert_bytes * share /
+                       static_cast<double>(d.tp * d.dp);
+  use.other_weights = model.other_parameters * d.precision.other_bytes * share / tp;
+  // The input table and the head lie on the first and the last stage.
+  const double tables = d.pp > 1 ? std::max(model.embedding_parameters, model.head_parameters)
+                                 : model.embedding_parameters + model.head_parameters;
+  use.embeddings = tables * std::max(d.precision.other_bytes, 2.0) / tp;
+  if (d.precision.other_compute == Compute::kBf16) {
+    use.embeddings = tables * d.precision.other_bytes / tp;
+  }
+  use.workspace = workspace_bytes(d, options);
+  const auto cut = static_cast<double>(std::min(d.tp, std::max<int64_t>(model.kv_heads, 1)));
+  use.kv_per_token = model.kv_elements_per_token() * d.precision.kv_bytes * share / cut;
+  use.kv_per_sequence = model.fixed_kv_bytes * share;
+  return use;
+}
+
+}  // namespace ferry::plan

@@ -1,0 +1,73 @@
+// Deployment: a model in a precision, cut over chips in one way; and what it takes of each chip's
+// memory.
+//
+//   chips = tp · dp · pp.  Attention and dense layers are cut over tp and repeated dp times (each
+//   copy has its own sequences); routed experts lie once over all tp · dp chips, whole (ep = tp ·
+//   dp) or cut further (ep smaller); pp cuts the layers.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "plan/catalogue.h"
+#include "plan/model.h"
+
+namespace ferry::plan {
+
+enum class Compute : uint8_t { kBf16, kFp8, kInt8, kFp4 };
+
+struct Precision {
+  std::string name;
+  double other_bytes = 2;  // per parameter, scales included
+  double expert_bytes = 2;
+  double kv_bytes = 2;  // per element of the cache
+  Compute other_compute = Compute::kBf16;
+  Compute expert_compute = Compute::kBf16;
+};
+
+// "bf16", "fp8", "int8", "fp4", "mxfp4", "int4" (experts, the rest in 8 or 16 bits), or any format
+// of quant/ for all weights ("Q4_K"). `kv` is "bf16", "fp8" or "f32".
+Result<Precision> find_precision(std::string_view name, std::string_view kv = "bf16");
+
+struct Deployment {
+  const Chip* chip = nullptr;
+  const PlanModel* model = nullptr;
+  Precision precision;
+  int64_t tp = 1, ep = 1, dp = 1, pp = 1;
+  int64_t mtp = 0;              // tokens drafted per step
+  double accepted = 0;          // of them, on average
+  std::string stack = "tuned";  // or "general": whose overheads apply
+
+  int64_t chips() const { return tp * dp * pp; }
+};
+
+// kInvalidInput for splits that can't be: heads, experts or layers that don't divide.
+Status check_deployment(const Deployment& deployment);
+
+struct MemoryOptions {
+  int64_t step_tokens = 2048;      // of the largest step, per copy
+  double reserve_fraction = 0.06;  // of the chip's memory, for its runtime and fragments
+};
+
+// Bytes per chip.
+struct MemoryUse {
+  double total = 0;
+  double expert_weights = 0;
+  double other_weights = 0;
+  double embeddings = 0;
+  double workspace = 0;
+  double reserve = 0;
+  double kv_per_token = 0;
+  double kv_per_sequence = 0;  // whatever its length
+  double free_for_kv() const {
+    return total - expert_weights - other_weights - embeddings - workspace - reserve;
+  }
+  double weights() const { return expert_weights + other_weights + embeddings; }
+  // Sequences of this length in the whole deployment of `dp` copies; 0 if the weights don't fit.
+  int64_t max_sequences(double context, int64_t dp) const;
+};
+
+// kUnsupported if the chip's memory is not known.
+Result<MemoryUse> memory_of(const Deployment& deployment, const MemoryOptions& options = {});
+
+}  // namespace ferry::plan

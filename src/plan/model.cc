@@ -1,0 +1,219 @@
+// See model.h.
+#include "plan/model.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "models/registry/select.h"
+#include "models/registry/shapes.h"
+#include "plan/catalogue.h"
+#include "plan/data.h"
+
+namespace ferry::plan {
+namespace {
+
+constexpr std::pair<std::string_view, std::string_view> kAliases[] = {
+    {"deepseek-r1", "deepseek-v3"},        {"deepseek-r1-0528", "deepseek-v3"},
+    {"deepseek-v3.1", "deepseek-v3"},      {"deepseek-v3-0324", "deepseek-v3"},
+    {"deepseek-v2.5", "deepseek-v2"},      {"kimi-k2-thinking", "kimi-k2"},
+    {"kimi-k2-instruct", "kimi-k2"},       {"deepseek-v3.2-exp", "deepseek-v3.2"},
+    {"qwen-1.5b", "r1-distill-qwen-1.5b"},
+};
+
+std::vector<AttentionGroup> groups_of(const nn::ModelSpec& spec) {
+  AttentionGroup group{.layers = static_cast<double>(spec.num_hidden_layers)};
+  const auto heads = static_cast<double>(spec.num_attention_heads);
+  if (spec.attention == nn::AttentionKind::kMla) {
+    const auto rank = static_cast<double>(spec.mla.kv_lora_rank);
+    const auto rope = static_cast<double>(spec.mla.qk_rope_head_dim);
+    const auto nope = static_cast<double>(spec.mla.qk_nope_head_dim);
+    const auto value = static_cast<double>(spec.mla.v_head_dim);
+    group.entry_elements = rank + rope;
+    group.prefill_flops_per_pair = 2 * heads * (nope + rope + value);
+    group.decode_flops_per_pair = 2 * heads * (2 * rank + rope);
+  } else {
+    const auto dim = static_cast<double>(spec.head_dim);
+    group.entry_elements = 2 * static_cast<double>(spec.num_key_value_heads) * dim;
+    group.prefill_flops_per_pair = group.decode_flops_per_pair = 4 * heads * dim;
+  }
+  return {group};
+}
+
+void count_tensors(const std::vector<weights::TensorRecord>& records, PlanModel& model) {
+  for (const weights::TensorRecord& record : records) {
+    const auto elements = static_cast<double>(record.num_elements());
+    if (record.role == weights::TensorRole::kExpert) {
+      model.expert_parameters += elements;
+    } else if (record.role != weights::TensorRole::kEmbedding) {
+      model.other_parameters += elements;
+    } else if (record.name.find("embed_tokens") != std::string::npos) {
+      model.embedding_parameters += elements;
+    } else {
+      model.head_parameters += elements;
+    }
+  }
+  if (model.head_parameters == 0) std::swap(model.head_parameters, model.embedding_parameters);
+  if (model.moe_layers > 0) {
+    model.expert_parameters /= static_cast<double>(model.moe_layers * model.num_experts);
+  }
+}
+
+Status read_group(const Json& json, AttentionGroup& group) {
+  if (!json.is_object()) return invalid_input("attention: expected objects");
+  const std::pair<const char*, double AttentionGroup::*> fields[] = {
+      {"layers", &AttentionGroup::layers},
+      {"entry_elements", &AttentionGroup::entry_elements},
+      {"index_elements", &AttentionGroup::index_elements},
+      {"tokens_per_entry", &AttentionGroup::tokens_per_entry},
+      {"topk", &AttentionGroup::topk},
+      {"window", &AttentionGroup::window},
+      {"window_elements", &AttentionGroup::window_elements},
+      {"prefill_flops_per_pair", &AttentionGroup::prefill_flops_per_pair},
+      {"decode_flops_per_pair", &AttentionGroup::decode_flops_per_pair},
+      {"index_flops_per_pair", &AttentionGroup::index_flops_per_pair},
+  };
+  for (const auto& [key, field] : fields) {
+    FERRY_TRY(group.*field, json_number_or(json, key, group.*field));
+    if (group.*field < 0) return invalid_input("{}: expected no negative number", key);
+  }
+  return {};
+}
+
+Result<PlanModel> read_model(const Json& json) {
+  PlanModel model;
+  model.kv_heads = 1;
+  model.attention_heads = 64;
+  FERRY_TRY(model.name, json_string(json, "name"));
+  FERRY_TRY(model.source, json_string_or(json, "source", "user"));
+  const std::pair<const char*, int64_t PlanModel::*> integers[] = {
+      {"hidden_size", &PlanModel::hidden_size},
+      {"num_hidden_layers", &PlanModel::num_layers},
+      {"vocab_size", &PlanModel::vocab_size},
+      {"max_position_embeddings", &PlanModel::max_context},
+      {"num_experts", &PlanModel::num_experts},
+      {"num_experts_per_tok", &PlanModel::experts_per_token},
+      {"moe_layers", &PlanModel::moe_layers},
+      {"num_nextn_predict_layers", &PlanModel::mtp_modules},
+  };
+  for (const auto& [key, field] : integers) {
+    FERRY_TRY(model.*field, json_int(json, key));
+  }
+  const std::pair<const char*, double PlanModel::*> numbers[] = {
+      {"expert_parameters", &PlanModel::expert_parameters},
+      {"other_parameters", &PlanModel::other_parameters},
+      {"embedding_parameters", &PlanModel::embedding_parameters},
+      {"head_parameters", &PlanModel::head_parameters},
+      {"fixed_kv_bytes_per_sequence", &PlanModel::fixed_kv_bytes},
+  };
+  for (const auto& [key, field] : numbers) {
+    FERRY_TRY(model.*field, json_number(json, key));
+  }
+  const Json* groups = json_find(json, "attention");
+  if (groups == nullptr || !groups->is_array())
+    return invalid_input("attention: expected an array");
+  for (const Json& entry : *groups) {
+    FERRY_TRY_VOID(read_group(entry, model.attention.emplace_back()));
+  }
+  return model;
+}
+
+Result<std::vector<PlanModel>> data_models() {
+  FERRY_TRY(const Json json, parse_json(models_json()));
+  std::vector<PlanModel> models;
+  for (const Json& entry : json["models"]) {
+    FERRY_TRY(PlanModel model, read_model(entry));
+    models.push_back(std::move(model));
+  }
+  return models;
+}
+
+}  // namespace
+
+double PlanModel::kv_elements_per_token() const {
+  double sum = 0;
+  for (const AttentionGroup& group : attention) {
+    sum += group.layers * (group.entry_elements + group.index_elements) / group.tokens_per_entry;
+  }
+  return sum;
+}
+
+double PlanModel::kv_elements_read(double context) const {
+  double sum = 0;
+  for (const AttentionGroup& group : attention) {
+    const double entries = context / group.tokens_per_entry;
+    const double read = group.topk > 0 ? std::min(entries, group.topk) : entries;
+    const double recent = group.window_elements > 0 ? group.window_elements : group.entry_elements;
+    sum += group.layers * (read * group.entry_elements + entries * group.index_elements +
+                           std::min(context, group.window) * recent);
+  }
+  return sum;
+}
+
+double PlanModel::attention_flops(double context, bool decode) const {
+  double sum = 0;
+  for (const AttentionGroup& group : attention) {
+    const double entries = context / group.tokens_per_entry;
+    const double read = (group.topk > 0 ? std::min(entries, group.topk) : entries) +
+                        std::min(context, group.window);
+    sum += group.layers *
+           (read * (decode ? group.decode_flops_per_pair : group.prefill_flops_per_pair) +
+            entries * group.index_flops_per_pair);
+  }
+  return sum;
+}
+
+Result<PlanModel> model_from_config(const Json& config, std::string name) {
+  FERRY_TRY(const nn::Architecture* architecture, models::select_architecture(config));
+  FERRY_TRY(nn::ModelSpec spec, architecture->read_spec(config));
+  PlanModel model;
+  model.name = std::move(name);
+  model.source = "config.json, by architecture " + spec.architecture;
+  model.hidden_size = spec.hidden_size;
+  model.num_layers = spec.num_hidden_layers;
+  model.vocab_size = spec.vocab_size;
+  model.max_context = spec.max_position_embeddings;
+  model.num_experts = spec.moe.num_experts;
+  model.experts_per_token = spec.moe.num_experts_per_tok;
+  model.moe_layers = std::count(spec.layer_is_moe.begin(), spec.layer_is_moe.end(), true);
+  model.attention_heads = spec.num_attention_heads;
+  model.kv_heads = spec.attention == nn::AttentionKind::kMla ? 1 : spec.num_key_value_heads;
+  model.mtp_modules = spec.num_nextn_predict_layers;
+  model.attention = groups_of(spec);
+  spec.num_nextn_predict_layers = 0;
+  weights::ShapeRecorder recorder;
+  model.measured = architecture->build(spec, recorder, {.max_context = 1});
+  count_tensors(recorder.records(), model);
+  return model;
+}
+
+std::vector<std::string> model_names() {
+  std::vector<std::string> names;
+  for (const models::PublicShape& shape : models::public_shapes()) names.emplace_back(shape.name);
+  if (const auto extra = data_models(); extra.ok()) {
+    for (const PlanModel& model : *extra) names.push_back(model.name);
+  }
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  return names;
+}
+
+Result<PlanModel> find_model(std::string_view name) {
+  std::string wanted(name.substr(0, 200));
+  for (const auto& [alias, target] : kAliases) {
+    if (same_name(alias, wanted)) wanted = target;
+  }
+  FERRY_TRY(std::vector<PlanModel> extra, data_models());
+  for (PlanModel& model : extra) {
+    if (same_name(model.name, wanted)) return std::move(model);
+  }
+  if (models::find_public_shape(wanted) == nullptr) {
+    std::vector<std::string> names = model_names();
+    for (const auto& [alias, target] : kAliases) names.emplace_back(alias);
+    return not_found("model \"{}\": not known to the planner{}", wanted,
+                     nearest_names(wanted, names));
+  }
+  FERRY_TRY(const Json config, models::public_shape_config(wanted));
+  return model_from_config(config, wanted);
+}
+
+}  // namespace ferry::plan

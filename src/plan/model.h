@@ -1,0 +1,78 @@
+// PlanModel: what the planner must know of a model — parameters by kind, what its attention reads
+// and computes, what its cache holds. Read from an architecture's own spec, tensor list and KV
+// layout (the same that the engine allocates from), or from data/plan/models.json for models whose
+// forward ferry does not have yet.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/json.h"
+#include "nn/model.h"
+
+namespace ferry::plan {
+
+// Layers that attend alike. A context of n tokens has n / tokens_per_entry entries.
+struct AttentionGroup {
+  double layers = 0;
+  double entry_elements = 0;  // of the cache, per entry and layer
+  double index_elements = 0;  // of an indexer's key, per entry and layer
+  double tokens_per_entry = 1;
+  double topk = 0;                    // entries that one query reads at most; 0: all
+  double window = 0;                  // recent tokens that are read besides
+  double window_elements = 0;         // of each of those; 0: entry_elements
+  double prefill_flops_per_pair = 0;  // per query and entry, all heads
+  double decode_flops_per_pair = 0;
+  double index_flops_per_pair = 0;
+};
+
+struct PlanModel {
+  std::string name;
+  std::string source;
+  int64_t hidden_size = 0;
+  int64_t num_layers = 0;
+  int64_t vocab_size = 0;
+  int64_t max_context = 0;
+  int64_t num_experts = 0;  // 0: dense
+  int64_t experts_per_token = 0;
+  int64_t moe_layers = 0;
+  int64_t kv_heads = 0;  // over which tensor parallelism can cut the cache; 1: MLA
+  int64_t attention_heads = 0;
+  int64_t mtp_modules = 0;
+  double expert_parameters = 0;     // of one expert
+  double other_parameters = 0;      // attention, dense and shared MLPs, routers, norms
+  double embedding_parameters = 0;  // input table; 0 if it is the head's
+  double head_parameters = 0;
+  double fixed_kv_bytes = 0;  // per sequence, whatever its length
+  std::vector<AttentionGroup> attention;
+
+  // Of models with an architecture: measured without weights, for memory plans by nn/memory_plan.h.
+  std::shared_ptr<const nn::Model> measured;
+
+  double total_parameters() const {
+    return static_cast<double>(moe_layers * num_experts) * expert_parameters + other_parameters +
+           embedding_parameters + head_parameters;
+  }
+  double active_parameters() const {
+    return static_cast<double>(moe_layers * experts_per_token) * expert_parameters +
+           other_parameters + head_parameters;
+  }
+  // Elements in the cache per token of context.
+  double kv_elements_per_token() const;
+  // Cache elements that one query of a sequence of `context` tokens reads, all layers.
+  double kv_elements_read(double context) const;
+  // Operations of attention for one query over `context` tokens, all layers.
+  double attention_flops(double context, bool decode) const;
+};
+
+// A public shape (data/shapes/), an alias such as "deepseek-r1", or a model of models.json. Error:
+// kNotFound with the nearest names.
+Result<PlanModel> find_model(std::string_view name);
+std::vector<std::string> model_names();
+
+// From a config.json that ferry has an architecture for.
+Result<PlanModel> model_from_config(const Json& config, std::string name);
+
+}  // namespace ferry::plan

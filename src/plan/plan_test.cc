@@ -1,0 +1,151 @@
+// The planner on its shipped data: anchors derived by hand in docs/PLANNER.md, properties that must
+// hold whatever the numbers are, and bad input.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "plan/calibrate.h"
+#include "plan/data.h"
+#include "plan/rules.h"
+#include "plan/search.h"
+#include "plan/workload.h"
+
+namespace ferry::plan {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class PlanTest : public testing::Test {
+ protected:
+  PlanTest()
+      : catalogue_(builtin_catalogue().value()),
+        v3_(find_model("deepseek-v3").value()),
+        efficiency_(builtin_efficiency().value()) {}
+
+  const Chip& chip(std::string_view name) { return *catalogue_.find(name).value(); }
+  Deployment deploy(std::string_view name, int64_t tp, int64_t dp, int64_t ep) {
+    return {.chip = &chip(name),
+            .model = &v3_,
+            .precision = find_precision("fp8").value(),
+            .tp = tp,
+            .ep = ep,
+            .dp = dp};
+  }
+
+  Catalogue catalogue_;
+  PlanModel v3_;
+  EfficiencyTable efficiency_;
+};
+
+TEST_F(PlanTest, ParametersAndCacheOfKnownModels) {
+  EXPECT_EQ(v3_.total_parameters(), 671026419200.0);
+  EXPECT_EQ(v3_.kv_elements_per_token() * 2, 70272);
+  EXPECT_EQ(find_model("deepseek-v3.2")->kv_elements_per_token() * 2, 85888);
+  EXPECT_EQ(find_model("deepseek-v4-flash")->kv_elements_per_token() * 2, 6880);
+  EXPECT_EQ(find_model("deepseek-v4-pro")->kv_elements_per_token() * 2, 9848);
+  EXPECT_EQ(find_model("qwen3-32b")->kv_elements_per_token() * 2, 262144);
+  EXPECT_NEAR(find_model("deepseek-v4-flash")->total_parameters(), 284332240471.0, 1);
+}
+
+TEST_F(PlanTest, MemoryAddsUp) {
+  const MemoryUse one = memory_of(deploy("H800", 1, 1, 1)).value();
+  const MemoryUse ep32 = memory_of(deploy("H800", 1, 32, 32)).value();
+  EXPECT_DOUBLE_EQ(ep32.expert_weights * 32, one.expert_weights);
+  EXPECT_DOUBLE_EQ(ep32.other_weights, one.other_weights);
+  EXPECT_EQ(one.max_sequences(1000, 1), 0);
+  EXPECT_GT(ep32.max_sequences(4096, 32), 0);
+  EXPECT_DOUBLE_EQ(ep32.weights() + ep32.workspace + ep32.reserve + ep32.free_for_kv(), 80e9);
+}
+
+TEST_F(PlanTest, MoreBandwidthNeverSlowsAndLargerBatchesNeverYieldLess) {
+  for (const Chip& known : catalogue_.chips) {
+    if (!known.memory_gbs || !peak_ops(known, Compute::kFp8).ok()) continue;
+    const Efficiency& e = efficiency_.of(known, "tuned");
+    Chip faster = known;
+    faster.memory_gbs->value *= 1.5;
+    Deployment d = deploy(known.name, 1, 32, 32);
+    Deployment f = d;
+    f.chip = &faster;
+    double before = 0;
+    for (double batch = 1; batch <= 65536; batch *= 4) {
+      const double step = decode_step(d, e, batch, 4096)->total();
+      EXPECT_LE(decode_step(f, e, batch, 4096)->total(), step) << known.name;
+      EXPECT_GE(batch / step, before * (1 - 1e-9)) << known.name;
+      before = batch / step;
+    }
+  }
+}
+
+TEST_F(PlanTest, ParagraphsByArithmetic) {
+  EXPECT_THAT(position_of(chip("H20"), kFactsEnd).paragraphs, ElementsAre("none"));
+  EXPECT_THAT(position_of(chip("H800"), kFactsEnd).paragraphs, ElementsAre("3A090.a.1"));
+  EXPECT_THAT(position_of(chip("Ascend 910B4"), kFactsEnd).paragraphs, ElementsAre("3A090.a.2"));
+  EXPECT_THAT(position_of(chip("C550"), kFactsEnd).paragraphs,
+              ElementsAre("3A090.a.2", "3A090.b.1", "none"));
+  EXPECT_THAT(position_of(chip("RTX 4090"), kFactsEnd).paragraphs,
+              ElementsAre("3A090.a (NAC/ACA)"));
+  EXPECT_TRUE(position_of(chip("Ascend 910C"), "2025-05-13").named_in_gp10);
+  EXPECT_FALSE(position_of(chip("Ascend 910C"), "2025-05-12").named_in_gp10);
+  EXPECT_EQ(position_of(chip("H200"), "2026-01-15").case_by_case_figures, true);
+  EXPECT_EQ(position_of(chip("B200"), "2026-01-15").case_by_case_figures, false);
+  EXPECT_EQ(position_of(chip("H200"), "2026-01-14").case_by_case_figures, std::nullopt);
+  EXPECT_THAT(position_of(chip("H800"), "2022-12-01").paragraphs, ElementsAre("none"));
+  EXPECT_THAT(position_of(chip("H100"), "2022-12-01").paragraphs, ElementsAre("3A090"));
+  EXPECT_FALSE(check_date("2025-02-29").ok());
+  EXPECT_TRUE(check_date("2024-02-29").ok());
+}
+
+TEST_F(PlanTest, ShippedParametersAreThoseOfTheShippedMeasurements) {
+  const auto rows = read_published(published_csv(), catalogue_).value();
+  const Calibration shipped = evaluate(rows, efficiency_);
+  ASSERT_GT(shipped.residuals.size(), 60u);
+  EXPECT_LE(shipped.summary.front().median, 0.15);
+  const EfficiencyTable again = fit(rows);
+  for (const Efficiency& e : again.classes) {
+    const auto same = std::find_if(efficiency_.classes.begin(), efficiency_.classes.end(),
+                                   [&e](const Efficiency& other) { return other.name == e.name; });
+    ASSERT_NE(same, efficiency_.classes.end()) << e.name;
+    EXPECT_NEAR(same->memory, e.memory, 0.02) << e.name;
+  }
+}
+
+TEST_F(PlanTest, SearchKeepsToTheLevels) {
+  SearchOptions options{
+      .workload = {.rate = 5}, .slo = {.tpot_s = 0.05, .ttft_s = 2}, .max_chips = 64};
+  options.chips = {&chip("H800"), &chip("Ascend 910C"), &chip("Ascend 910D")};
+  const SearchResult result = search(v3_, options).value();
+  ASSERT_FALSE(result.options.empty());
+  for (const Option& option : result.options) {
+    EXPECT_LE(option.steady.tpot_s, 0.05);
+    EXPECT_LE(option.ttft_s, 2);
+    EXPECT_LE(option.chips(), 64);
+    EXPECT_GE(option.steady.requests_s * static_cast<double>(option.replicas), 5);
+    EXPECT_LE(option.batch, option.max_sequences);
+  }
+  EXPECT_THAT(result.rejected, ElementsAre(HasSubstr("910D")));
+}
+
+TEST_F(PlanTest, BadInputIsNamed) {
+  EXPECT_THAT(catalogue_.find("H2O").error().message, HasSubstr("H20"));
+  EXPECT_THAT(find_model("deepsek-v3").error().message, HasSubstr("deepseek-v3"));
+  EXPECT_FALSE(check_deployment(deploy("H20", 3, 1, 1)).ok());
+  EXPECT_FALSE(check_deployment(deploy("H20", 1, 8, 7)).ok());
+  EXPECT_FALSE(check_deployment(deploy("H20", -1, 8, 1)).ok());
+  for (const char* text :
+       {"", "[]", "{\"chips\": 3}", "{\"chips\": [{}]}",
+        "{\"chips\": [{\"name\": \"x\", \"kind\": \"toaster\"}]}",
+        "{\"chips\": [{\"name\": \"x\", \"kind\": \"gpu\", \"memory_gb\": -1}]}",
+        "{\"chips\": [{\"name\": \"x\", \"kind\": \"gpu\", \"memory_gb\": \"80\"}]}",
+        "{\"chips\": [{\"name\": \"x\", \"kind\": \"gpu\"}, {\"name\": \"X\", \"kind\": "
+        "\"gpu\"}]}"}) {
+    EXPECT_FALSE(read_catalogue(text).ok()) << text;
+  }
+  EXPECT_FALSE(read_published("id\n1\n", catalogue_).ok());
+  EXPECT_FALSE(read_published("id,group,model,chip,stage,metric,measured\n\"a", catalogue_).ok());
+  EXPECT_FALSE(find_workload("chatt").ok());
+}
+
+}  // namespace
+}  // namespace ferry::plan
