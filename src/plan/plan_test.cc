@@ -56,7 +56,7 @@ TEST_F(PlanTest, MemoryAddsUp) {
   EXPECT_DOUBLE_EQ(ep32.other_weights, one.other_weights);
   EXPECT_EQ(one.max_sequences(1000, 1), 0);
   EXPECT_GT(ep32.max_sequences(4096, 32), 0);
-  EXPECT_DOUBLE_EQ(ep32.weights() + ep32.workspace + ep32.reserve + ep32.free_for_kv(), 80e9);
+  EXPECT_NEAR(ep32.weights() + ep32.workspace + ep32.reserve + ep32.free_for_kv(), 80e9, 1);
 }
 
 TEST_F(PlanTest, MoreBandwidthNeverSlowsAndLargerBatchesNeverYieldLess) {
@@ -90,7 +90,7 @@ TEST_F(PlanTest, ParagraphsByArithmetic) {
   EXPECT_FALSE(position_of(chip("Ascend 910C"), "2025-05-12").named_in_gp10);
   EXPECT_EQ(position_of(chip("H200"), "2026-01-15").case_by_case_figures, true);
   EXPECT_EQ(position_of(chip("B200"), "2026-01-15").case_by_case_figures, false);
-  EXPECT_EQ(position_of(chip("H200"), "2026-01-14").case_by_case_figures, std::nullopt);
+  EXPECT_FALSE(position_of(chip("H200"), "2026-01-14").case_by_case_figures.has_value());
   EXPECT_THAT(position_of(chip("H800"), "2022-12-01").paragraphs, ElementsAre("none"));
   EXPECT_THAT(position_of(chip("H100"), "2022-12-01").paragraphs, ElementsAre("3A090"));
   EXPECT_FALSE(check_date("2025-02-29").ok());
