@@ -70,6 +70,12 @@ void print_csv_row(const std::vector<std::string>& cells) {
   std::printf("%s\n", line.c_str());
 }
 
+// "20/s" → "20"
+std::string without_per_second(std::string text) {
+  if (text.size() > 2 && text.substr(text.size() - 2) == "/s") text.resize(text.size() - 2);
+  return text;
+}
+
 }  // namespace
 
 Result<double> parse_duration(const std::string& text) {
@@ -104,7 +110,9 @@ void add_plan_flags(CLI::App& command, PlanFlags& flags) {
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 16));
   command.add_option("--slo", flags.slo, "Service levels: tpot=50ms,ttft=2s")->type_name("LEVELS");
   command
-      .add_option("--rate", flags.rate, "Requests per second to serve; 0: one deployment's most")
+      .add_option("--rate", flags.rate,
+                  "Requests per second to serve (20 or 20/s); 0: one deployment's most")
+      ->transform(without_per_second)
       ->check(positive);
   command
       .add_option("--workload", flags.workload, "Lengths: chat, code, long-chat, agent, reasoning")
