@@ -64,6 +64,7 @@ class Stream {
 
   virtual void embed(const EmbedArgs& args) = 0;
   virtual void rms_norm(const RmsNormArgs& args) = 0;
+  virtual void layer_norm(const LayerNormArgs& args) = 0;
   virtual void matmul(const MatmulArgs& args) = 0;
   virtual void rope(const RopeArgs& args) = 0;
   virtual void kv_write(const KvWriteArgs& args) = 0;
@@ -71,6 +72,9 @@ class Stream {
   virtual void per_head_matmul(const PerHeadMatmulArgs& args) = 0;
   virtual void mla_prefill_attention(const MlaPrefillAttentionArgs& args) = 0;
   virtual void mla_decode_attention(const MlaDecodeAttentionArgs& args) = 0;
+  virtual void index_scores(const IndexScoresArgs& args) = 0;
+  virtual void index_top_k(const IndexTopKArgs& args) = 0;
+  virtual void mla_sparse_attention(const MlaSparseAttentionArgs& args) = 0;
   virtual void swiglu(const SwigluArgs& args) = 0;
   virtual void moe_gate(const MoeGateArgs& args) = 0;
   virtual void moe_permute(const MoePermuteArgs& args) = 0;

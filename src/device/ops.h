@@ -25,6 +25,7 @@ enum class Op {
   kEmbed,
   kRmsNorm,
   kAddRmsNorm,
+  kLayerNorm,
   kMatmul,
   kRope,
   kKvWrite,
@@ -32,6 +33,9 @@ enum class Op {
   kPerHeadMatmul,
   kMlaPrefillAttention,
   kMlaDecodeAttention,
+  kIndexScores,
+  kIndexTopK,
+  kMlaSparseAttention,
   kSwiglu,
   kMoeGate,
   kMoePermute,
@@ -68,6 +72,16 @@ struct AddRmsNormArgs {
   TensorView weight;    // [D]
   float epsilon = 0;
   TensorView out;  // [T, D]
+};
+
+// out = weight ∘ (x − mean x) · (var x + epsilon)^(-1/2) + bias over the last dimension (Ba et al.
+// 2016); the variance is that of the population.
+struct LayerNormArgs {
+  TensorView x;       // [T, D]
+  TensorView weight;  // [D]
+  TensorView bias;    // [D]
+  float epsilon = 0;
+  TensorView out;  // [T, D]; may be x
 };
 
 // out = x Wᵀ + bias
@@ -116,6 +130,8 @@ struct PerHeadMatmulArgs {
   TensorView out;  // [T, H, out]
 };
 
+inline constexpr int64_t kAllKeys = INT64_MAX;
+
 // Multi-head latent attention (DeepSeek-V2 paper §2.1), expanded form: keys and values of every
 // head are made from the cached latents, k_h(s) = [U^K_h c_s ; k^r_s], v_h(s) = U^V_h c_s. Works on
 // sequences [first_sequence, first_sequence + num_sequences) of the batch; rows of q and out are
@@ -129,7 +145,8 @@ struct MlaPrefillAttentionArgs {
   const BatchView* batch = nullptr;
   int64_t first_sequence = 0;
   int64_t num_sequences = 0;
-  TensorView out;  // [T, H, value]
+  int64_t max_keys = kAllKeys;  // tokens that see more keys are another op's: left as they are
+  TensorView out;               // [T, H, value]
 };
 
 // The absorbed form: score = scale · (q_latent · c_s + q_rope · k^r_s), out = Σ p_s c_s.
@@ -141,7 +158,42 @@ struct MlaDecodeAttentionArgs {
   const BatchView* batch = nullptr;
   int64_t first_sequence = 0;
   int64_t num_sequences = 0;
-  TensorView out;  // [T, H, rank]
+  int64_t max_keys = kAllKeys;  // as in MlaPrefillAttentionArgs
+  TensorView out;               // [T, H, rank]
+};
+
+// The lightning indexer of DeepSeek-V3.2 (arXiv 2512.02556, eq. 1): how much each cached position
+// matters to a token, out[i, s] = Σ_h weights[i, h] · max(0, q[i, h] · k_s). −∞ where s is not
+// before or at the token. Rows are tokens [first_token, first_token + n) of the batch.
+struct IndexScoresArgs {
+  TensorView q;        // [n, H, d]
+  TensorView weights;  // [n, H]
+  TensorView pages;    // [num_pages, block_size, d]: k_s
+  const BatchView* batch = nullptr;
+  int64_t first_token = 0;
+  TensorView out;  // [n, S], S >= the longest context of these tokens
+};
+
+// out[i] = the K columns of the largest scores[i, ·], ascending; ties go to the lower column. −∞
+// and NaN are never chosen; where less than K are left, −1 fills the row.
+struct IndexTopKArgs {
+  TensorView scores;  // [n, S]
+  TensorView out;     // i32 [n, K]
+};
+
+// mla_decode_attention over the chosen positions alone (same paper, eq. 2), for tokens of either
+// phase: rows are tokens [first_token, first_token + n) of the batch. Tokens that see at most K
+// keys are left as they are. With positions 0 … K − 1 the result is that of K keys. REQUIRES: the K
+// positions of every other token are distinct, ascending, and seen by it
+struct MlaSparseAttentionArgs {
+  TensorView q_latent;   // [n, H, rank]
+  TensorView q_rope;     // [n, H, rope], rope applied
+  TensorView pages;      // [num_pages, block_size, rank + rope]
+  TensorView positions;  // i32 [n, K]
+  float scale = 0;
+  const BatchView* batch = nullptr;
+  int64_t first_token = 0;
+  TensorView out;  // [n, H, rank]
 };
 
 // out = silu(gate) ∘ up

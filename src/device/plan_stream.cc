@@ -27,13 +27,19 @@ struct AttentionWork {
   int64_t pairs = 0;  // (token, key) pairs under the causal mask
 };
 
-AttentionWork attention_work(const BatchView& batch, int64_t first, int64_t count) {
+AttentionWork attention_work(const BatchView& batch, int64_t first, int64_t count,
+                             int64_t max_keys = kAllKeys) {
   AttentionWork work;
   for (int64_t i = first; i < first + count; ++i) {
     const bool known = !batch.context_lengths.host.empty();
-    const int64_t context = known ? batch.context_lengths.host[i] : batch.max_context_length;
-    const int64_t tokens = known ? batch.query_start.host[i + 1] - batch.query_start.host[i]
-                                 : std::min(batch.max_query_length, batch.max_context_length);
+    int64_t context = known ? batch.context_lengths.host[i] : batch.max_context_length;
+    int64_t tokens = known ? batch.query_start.host[i + 1] - batch.query_start.host[i]
+                           : std::min(batch.max_query_length, batch.max_context_length);
+    // The last tokens are left out, as far as they see too much.
+    const int64_t left_out = std::max<int64_t>(0, context - max_keys);
+    if (left_out >= tokens) continue;
+    context -= left_out;
+    tokens -= left_out;
     work.keys += context;
     work.pairs += tokens * context - tokens * (tokens - 1) / 2;
   }
@@ -101,6 +107,12 @@ void PlanStream::rms_norm(const RmsNormArgs& args) {
                         .activation_bytes = bytes_of(args.x) + bytes_of(args.out)});
 }
 
+void PlanStream::layer_norm(const LayerNormArgs& args) {
+  ask({.op = Op::kLayerNorm, .cols = args.weight.shape[0]});
+  charge(Op::kLayerNorm, {.flops = 6.0 * static_cast<double>(args.x.num_elements()),
+                          .activation_bytes = bytes_of(args.x) + bytes_of(args.out)});
+}
+
 void PlanStream::matmul(const MatmulArgs& args) {
   ask_weight(Op::kMatmul, args.w);
   charge(Op::kMatmul, {.flops = multiply_flops(args.x.shape[0], args.w.rows, args.w.cols),
@@ -162,7 +174,8 @@ void PlanStream::mla_prefill_attention(const MlaPrefillAttentionArgs& args) {
          .rows = heads,
          .cols = args.q.shape[2]});
   }
-  const AttentionWork work = attention_work(*args.batch, args.first_sequence, args.num_sequences);
+  const AttentionWork work =
+      attention_work(*args.batch, args.first_sequence, args.num_sequences, args.max_keys);
   const double expand = multiply_flops(work.keys * heads, args.up_k.rows, args.up_k.cols) +
                         multiply_flops(work.keys * heads, args.up_v.rows, args.up_v.cols);
   charge(Op::kMlaPrefillAttention,
@@ -178,11 +191,42 @@ void PlanStream::mla_decode_attention(const MlaDecodeAttentionArgs& args) {
   const int64_t rank = args.q_latent.shape[2];
   const int64_t width = args.pages.shape[2];
   ask({.op = Op::kMlaDecodeAttention, .dtype = args.pages.dtype, .rows = heads, .cols = rank});
-  const AttentionWork work = attention_work(*args.batch, args.first_sequence, args.num_sequences);
+  const AttentionWork work =
+      attention_work(*args.batch, args.first_sequence, args.num_sequences, args.max_keys);
   charge(Op::kMlaDecodeAttention,
          {.flops = multiply_flops(work.pairs, heads, width + rank),
           .activation_bytes = bytes_of(args.q_latent) + bytes_of(args.q_rope) + bytes_of(args.out),
           .cache_bytes = work.keys * width * dtype_bytes(args.pages.dtype)});
+}
+
+void PlanStream::index_scores(const IndexScoresArgs& args) {
+  const int64_t heads = args.q.shape[1];
+  const int64_t size = args.q.shape[2];
+  ask({.op = Op::kIndexScores, .dtype = args.pages.dtype, .rows = heads, .cols = size});
+  const int64_t tokens = args.q.shape[0];
+  const int64_t context = args.batch->max_context_length;
+  charge(Op::kIndexScores,
+         {.flops = multiply_flops(tokens * context, heads, size + 1),
+          .activation_bytes = bytes_of(args.q) + bytes_of(args.out),
+          .cache_bytes = tokens * context * size * dtype_bytes(args.pages.dtype)});
+}
+
+void PlanStream::index_top_k(const IndexTopKArgs& args) {
+  ask({.op = Op::kIndexTopK, .cols = args.out.shape[1]});
+  charge(Op::kIndexTopK, {.flops = static_cast<double>(args.scores.num_elements()),
+                          .activation_bytes = bytes_of(args.scores) + bytes_of(args.out)});
+}
+
+void PlanStream::mla_sparse_attention(const MlaSparseAttentionArgs& args) {
+  const int64_t heads = args.q_latent.shape[1];
+  const int64_t rank = args.q_latent.shape[2];
+  const int64_t width = args.pages.shape[2];
+  ask({.op = Op::kMlaSparseAttention, .dtype = args.pages.dtype, .rows = heads, .cols = rank});
+  const int64_t pairs = args.positions.num_elements();
+  charge(Op::kMlaSparseAttention,
+         {.flops = multiply_flops(pairs, heads, width + rank),
+          .activation_bytes = bytes_of(args.q_latent) + bytes_of(args.q_rope) + bytes_of(args.out),
+          .cache_bytes = pairs * width * dtype_bytes(args.pages.dtype)});
 }
 
 void PlanStream::swiglu(const SwigluArgs& args) {

@@ -59,6 +59,9 @@ void ProfileStream::embed(const EmbedArgs& args) { pass_on(Op::kEmbed, &Stream::
 void ProfileStream::rms_norm(const RmsNormArgs& args) {
   pass_on(Op::kRmsNorm, &Stream::rms_norm, args);
 }
+void ProfileStream::layer_norm(const LayerNormArgs& args) {
+  pass_on(Op::kLayerNorm, &Stream::layer_norm, args);
+}
 void ProfileStream::matmul(const MatmulArgs& args) { pass_on(Op::kMatmul, &Stream::matmul, args); }
 void ProfileStream::rope(const RopeArgs& args) { pass_on(Op::kRope, &Stream::rope, args); }
 void ProfileStream::kv_write(const KvWriteArgs& args) {
@@ -75,6 +78,15 @@ void ProfileStream::mla_prefill_attention(const MlaPrefillAttentionArgs& args) {
 }
 void ProfileStream::mla_decode_attention(const MlaDecodeAttentionArgs& args) {
   pass_on(Op::kMlaDecodeAttention, &Stream::mla_decode_attention, args);
+}
+void ProfileStream::index_scores(const IndexScoresArgs& args) {
+  pass_on(Op::kIndexScores, &Stream::index_scores, args);
+}
+void ProfileStream::index_top_k(const IndexTopKArgs& args) {
+  pass_on(Op::kIndexTopK, &Stream::index_top_k, args);
+}
+void ProfileStream::mla_sparse_attention(const MlaSparseAttentionArgs& args) {
+  pass_on(Op::kMlaSparseAttention, &Stream::mla_sparse_attention, args);
 }
 void ProfileStream::swiglu(const SwigluArgs& args) { pass_on(Op::kSwiglu, &Stream::swiglu, args); }
 void ProfileStream::moe_gate(const MoeGateArgs& args) {

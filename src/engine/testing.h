@@ -79,6 +79,10 @@ inline std::vector<TinyModel> tiny_models() {
         "n_shared_experts": 1, "topk_method": "noaux_tc", "scoring_func": "sigmoid", "n_group": 4,
         "topk_group": 2, "norm_topk_prob": true, "routed_scaling_factor": 2.5,
         "num_nextn_predict_layers": 1)")},
+      {"deepseek_v32", config("deepseek_v32", kTinyMla, R"(, "q_lora_rank": 40,
+        "n_shared_experts": 1, "n_group": 4, "topk_group": 2, "routed_scaling_factor": 2.5,
+        "num_nextn_predict_layers": 1, "index_n_heads": 3, "index_head_dim": 20,
+        "index_topk": 12)")},
       {"kimi_k2", config("kimi_k2", kTinyMla, R"(, "q_lora_rank": 40, "n_shared_experts": 1,
         "topk_method": "noaux_tc", "scoring_func": "sigmoid", "norm_topk_prob": true)")},
   };

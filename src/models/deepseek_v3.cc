@@ -18,26 +18,8 @@ Result<nn::ModelSpec> read_spec(const Json& config) {
   nn::read_common(reader, spec);
   nn::read_mla(reader, spec);
   nn::read_deepseek_moe(reader, spec);
+  nn::read_noaux_gate(reader, spec);
   spec.num_nextn_predict_layers = reader.integer_or("num_nextn_predict_layers", 0, 0, 8);
-
-  GateSpec& gate = spec.moe.gate;
-  gate.score = GateScore::kSigmoid;
-  gate.group_score = GroupScore::kSumOfTopTwo;
-  gate.renormalize = reader.boolean_or("norm_topk_prob", true);
-  const int64_t group_size = spec.moe.num_experts / gate.num_groups;
-  if (reader.ok() && gate.num_groups > 1 && group_size < 2) {
-    reader.fail("n_group",
-                fmt::format("found {}, expected groups of at least 2 experts", gate.num_groups));
-  }
-  spec.moe.has_bias = spec.moe.num_experts > 0;
-  const std::string method = reader.string_or("topk_method", "noaux_tc");
-  if (method != "noaux_tc") {
-    reader.fail(unsupported("topk_method: found {}, expected \"noaux_tc\"", nn::quoted(method)));
-  }
-  const std::string scoring = reader.string_or("scoring_func", "sigmoid");
-  if (scoring != "sigmoid") {
-    reader.fail(unsupported("scoring_func: found {}, expected \"sigmoid\"", nn::quoted(scoring)));
-  }
   return nn::finish_spec(reader, std::move(spec));
 }
 

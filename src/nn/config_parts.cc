@@ -189,6 +189,41 @@ void read_deepseek_moe(ConfigReader& reader, ModelSpec& spec) {
   }
 }
 
+void read_noaux_gate(ConfigReader& reader, ModelSpec& spec) {
+  GateSpec& gate = spec.moe.gate;
+  gate.score = GateScore::kSigmoid;
+  gate.group_score = GroupScore::kSumOfTopTwo;
+  gate.renormalize = reader.boolean_or("norm_topk_prob", true);
+  const int64_t group_size = spec.moe.num_experts / gate.num_groups;
+  if (reader.ok() && gate.num_groups > 1 && group_size < 2) {
+    reader.fail("n_group",
+                fmt::format("found {}, expected groups of at least 2 experts", gate.num_groups));
+  }
+  spec.moe.has_bias = spec.moe.num_experts > 0;
+  const std::string method = reader.string_or("topk_method", "noaux_tc");
+  if (method != "noaux_tc") {
+    reader.fail(unsupported("topk_method: found {}, expected \"noaux_tc\"", quoted(method)));
+  }
+  const std::string scoring = reader.string_or("scoring_func", "sigmoid");
+  if (scoring != "sigmoid") {
+    reader.fail(unsupported("scoring_func: found {}, expected \"sigmoid\"", quoted(scoring)));
+  }
+}
+
+void read_indexer(ConfigReader& reader, ModelSpec& spec) {
+  IndexerSpec& indexer = spec.indexer;
+  indexer.num_heads = reader.integer("index_n_heads", 1, kMaxHeads);
+  indexer.head_dim = reader.integer("index_head_dim", 1, kMaxHeadDim);
+  indexer.top_k = reader.integer("index_topk", 1, kMaxPositions);
+  if (reader.ok() && indexer.head_dim < spec.mla.qk_rope_head_dim) {
+    reader.fail("index_head_dim", fmt::format("found {}, expected at least qk_rope_head_dim {}",
+                                              indexer.head_dim, spec.mla.qk_rope_head_dim));
+  }
+  if (reader.ok() && spec.mla.q_lora_rank == 0) {
+    reader.fail("q_lora_rank", "found nothing; the indexer reads the query of low rank");
+  }
+}
+
 Result<ModelSpec> finish_spec(const ConfigReader& reader, ModelSpec spec) {
   if (!reader.ok()) return reader.status().error();
   return spec;

@@ -29,6 +29,13 @@ double read_rope(ConfigReader& reader, ModelSpec& spec);
 // which layers have it. Leaves score, group score and the weighting to the architecture.
 void read_deepseek_moe(ConfigReader& reader, ModelSpec& spec);
 
+// The gate of V3 and its followers: sigmoid scores, groups by their two best, a bias for the
+// choice. After read_deepseek_moe().
+void read_noaux_gate(ConfigReader& reader, ModelSpec& spec);
+
+// index_n_heads, index_head_dim, index_topk of the sparse attention. After read_mla().
+void read_indexer(ConfigReader& reader, ModelSpec& spec);
+
 // read_spec's last line: the spec, or the reader's error.
 Result<ModelSpec> finish_spec(const ConfigReader& reader, ModelSpec spec);
 

@@ -1,17 +1,18 @@
 // See mla.h.
 #include "nn/mla.h"
 
+#include <algorithm>
+
 namespace ferry::nn {
 namespace {
 
-// q = W_q x, or W_qb norm(W_qa x); [T, H · (nope + rope)].
-void project_query(const Step& step, const Mla& mla, const TensorView& x, const TensorView& q) {
+// q = W_q x, or W_qb norm(W_qa x), [T, H · (nope + rope)]; `low` [T, q_lora] is the latter's norm.
+void project_query(const Step& step, const Mla& mla, const TensorView& x, const TensorView& low,
+                   const TensorView& q) {
   if (!mla.q.empty()) {
     step.stream.matmul({.x = x, .w = mla.q.view, .out = q});
     return;
   }
-  auto scope = step.workspace.scope();
-  TensorView low = step.workspace.tensor(Dtype::kF32, {x.shape[0], mla.q_a.view.rows});
   step.stream.matmul({.x = x, .w = mla.q_a.view, .out = low});
   step.stream.rms_norm(
       {.x = low, .weight = mla.q_norm.view, .epsilon = step.spec.mla.norm_epsilon, .out = low});
@@ -36,32 +37,64 @@ void write_latents(const Step& step, const Mla& mla, const TensorView& x) {
       {.rows = latent, .slots = step.batch.slots.device, .pages = step.cache.plane(mla.plane)});
 }
 
-// Tokens of the decode phase, which come first: q̃ = U^Kᵀ q^n, attention over latents, U^V õ.
-void attend_absorbed(const Step& step, const Mla& mla, const TensorView& q, const TensorView& out) {
+// Prompt tokens that attend to chosen positions: few at a time, for their queries are wide.
+constexpr int64_t kTokensAtOnce = 64;
+
+// Tokens that see more keys belong to the sparse op.
+int64_t max_dense_keys(const Step& step, const Mla& mla) {
+  return mla.indexer ? step.spec.indexer.top_k : kAllKeys;
+}
+
+// Tokens [first, first + count): q̃ = U^Kᵀ q^n, attention over latents, U^V õ. `dense`: those that
+// see all keys are computed too; otherwise their rows of `out` are undefined.
+void attend_absorbed(const Step& step, const Mla& mla, const TensorView& q,
+                     const TensorView& positions, int64_t first, int64_t count, bool dense,
+                     const TensorView& out) {
   auto scope = step.workspace.scope();
   const MlaSpec& spec = step.spec.mla;
-  const int64_t tokens = step.batch.num_decode_tokens;
   const int64_t heads = step.spec.num_attention_heads;
-  TensorView q_latent = step.workspace.tensor(Dtype::kF32, {tokens, heads, spec.kv_lora_rank});
-  TensorView mixed = step.workspace.tensor(Dtype::kF32, {tokens, heads, spec.kv_lora_rank});
-  const TensorView own = q.slice(0, 0, tokens);
+  TensorView q_latent = step.workspace.tensor(Dtype::kF32, {count, heads, spec.kv_lora_rank});
+  TensorView mixed = step.workspace.tensor(Dtype::kF32, {count, heads, spec.kv_lora_rank});
+  const TensorView own = q.slice(0, first, count);
+  const TensorView q_rope = own.slice(2, spec.qk_nope_head_dim, spec.qk_rope_head_dim);
   step.stream.per_head_matmul({.x = own.slice(2, 0, spec.qk_nope_head_dim),
                                .u = mla.up_k.view,
                                .apply_transposed = true,
                                .out = q_latent});
-  step.stream.mla_decode_attention(
-      {.q_latent = q_latent,
-       .q_rope = own.slice(2, spec.qk_nope_head_dim, spec.qk_rope_head_dim),
-       .pages = step.cache.plane(mla.plane),
-       .scale = step.spec.attention_scale,
-       .batch = &step.batch,
-       .first_sequence = 0,
-       .num_sequences = step.batch.num_decode_sequences,
-       .out = mixed});
-  step.stream.per_head_matmul({.x = mixed, .u = mla.up_v.view, .out = out.slice(0, 0, tokens)});
+  if (dense) {
+    step.stream.mla_decode_attention({.q_latent = q_latent,
+                                      .q_rope = q_rope,
+                                      .pages = step.cache.plane(mla.plane),
+                                      .scale = step.spec.attention_scale,
+                                      .batch = &step.batch,
+                                      .first_sequence = 0,
+                                      .num_sequences = step.batch.num_decode_sequences,
+                                      .max_keys = max_dense_keys(step, mla),
+                                      .out = mixed});
+  }
+  if (mla.indexer && needs_choice(step, first, count)) {
+    step.stream.mla_sparse_attention({.q_latent = q_latent,
+                                      .q_rope = q_rope,
+                                      .pages = step.cache.plane(mla.plane),
+                                      .positions = positions.slice(0, first, count),
+                                      .scale = step.spec.attention_scale,
+                                      .batch = &step.batch,
+                                      .first_token = first,
+                                      .out = mixed});
+  }
+  step.stream.per_head_matmul({.x = mixed, .u = mla.up_v.view, .out = out.slice(0, first, count)});
 }
 
-void attend_expanded(const Step& step, const Mla& mla, const TensorView& q, const TensorView& out) {
+// Prompt tokens. The sparse ones go first: the blocks that they come in may hold others, whose rows
+// the expanded form then writes.
+void attend_prompts(const Step& step, const Mla& mla, const TensorView& q,
+                    const TensorView& positions, const TensorView& out) {
+  const int64_t end = step.batch.num_tokens;
+  for (int64_t t = step.batch.num_decode_tokens; mla.indexer && t < end; t += kTokensAtOnce) {
+    const int64_t count = std::min(kTokensAtOnce, end - t);
+    if (!needs_choice(step, t, count)) continue;
+    attend_absorbed(step, mla, q, positions, t, count, /*dense=*/false, out);
+  }
   const int64_t first = step.batch.num_decode_sequences;
   step.stream.mla_prefill_attention({.q = q,
                                      .pages = step.cache.plane(mla.plane),
@@ -71,6 +104,7 @@ void attend_expanded(const Step& step, const Mla& mla, const TensorView& q, cons
                                      .batch = &step.batch,
                                      .first_sequence = first,
                                      .num_sequences = step.batch.num_sequences - first,
+                                     .max_keys = max_dense_keys(step, mla),
                                      .out = out});
 }
 
@@ -100,6 +134,7 @@ Mla load_mla(weights::WeightLoader& loader, const std::string& prefix, const Mod
   mla.o = loader.matrix(prefix + ".o_proj", hidden, heads * dims.v_head_dim);
   mla.plane = static_cast<int64_t>(layout.plane_widths.size());
   layout.plane_widths.push_back(latent);
+  if (spec.indexer.top_k > 0) mla.indexer = load_indexer(loader, prefix + ".indexer", spec, layout);
   return mla;
 }
 
@@ -111,17 +146,26 @@ void run_mla(const Step& step, const Mla& mla, const TensorView& x, const Tensor
   const int64_t q_dim = dims.qk_nope_head_dim + dims.qk_rope_head_dim;
   TensorView q = step.workspace.tensor(Dtype::kF32, {tokens, heads * q_dim});
   TensorView heads_out = step.workspace.tensor(Dtype::kF32, {tokens, heads * dims.v_head_dim});
-  project_query(step, mla, x, q);
+  TensorView low = step.workspace.tensor(Dtype::kF32, {tokens, dims.q_lora_rank});
+  project_query(step, mla, x, low, q);
   const TensorView q_heads = q.split_last(heads, q_dim);
   step.stream.rope({.x = q_heads.slice(2, dims.qk_nope_head_dim, dims.qk_rope_head_dim),
                     .positions = step.batch.positions.device,
                     .cos_sin = step.rope_table,
                     .layout = step.spec.rope.layout});
   write_latents(step, mla, x);
+  TensorView positions;
+  if (mla.indexer) {
+    positions = step.workspace.tensor(Dtype::kI32, {tokens, step.spec.indexer.top_k});
+    run_indexer(step, *mla.indexer, x, low, positions);
+  }
 
   const TensorView out_heads = heads_out.split_last(heads, dims.v_head_dim);
-  if (step.batch.num_decode_tokens > 0) attend_absorbed(step, mla, q_heads, out_heads);
-  if (step.batch.num_decode_tokens < tokens) attend_expanded(step, mla, q_heads, out_heads);
+  const int64_t decoding = step.batch.num_decode_tokens;
+  if (decoding > 0) {
+    attend_absorbed(step, mla, q_heads, positions, 0, decoding, /*dense=*/true, out_heads);
+  }
+  if (decoding < tokens) attend_prompts(step, mla, q_heads, positions, out_heads);
   step.stream.matmul({.x = heads_out, .w = mla.o.view, .out = out});
 }
 

@@ -6,12 +6,17 @@
 // space instead: one 576-wide key for all heads). Which form a token gets depends on its phase
 // alone, never on the batch around it.
 //
+// With an indexer (DeepSeek-V3.2) tokens that see more than its top_k positions attend to the
+// chosen ones, in the absorbed form whatever their phase.
+//
 // Cache: one plane per layer, [kv_lora_rank + qk_rope_head_dim] per token: c after its norm, k^r
-// after rope.
+// after rope. The indexer has its own.
 #pragma once
 
+#include <optional>
 #include <string>
 
+#include "nn/indexer.h"
 #include "nn/step.h"
 #include "weights/weight_loader.h"
 
@@ -25,6 +30,7 @@ struct Mla {
   weights::Vector kv_norm;  // [rank]
   weights::HeadMatrix up_k, up_v;
   Weight o;  // [hidden, H · value]
+  std::optional<Indexer> indexer;
   int64_t plane = 0;
 };
 

@@ -45,6 +45,14 @@ struct MlaSpec {
   float norm_epsilon = 1e-6f;  // of the inner norms (q_a, kv_a)
 };
 
+// The lightning indexer of DeepSeek-V3.2 (MODELS §5.2).
+struct IndexerSpec {
+  int64_t top_k = 0;  // positions that a token attends to; 0: there is no indexer
+  int64_t num_heads = 0;
+  int64_t head_dim = 0;  // the first qk_rope_head_dim entries are rotated
+  float norm_epsilon = 1e-6f;
+};
+
 enum class AttentionKind : uint8_t { kGqa, kMla };
 
 struct ModelSpec {
@@ -65,6 +73,7 @@ struct ModelSpec {
   bool attention_output_bias = false;
   bool qk_norm = false;
   MlaSpec mla;
+  IndexerSpec indexer;
   float attention_scale = 0;  // of the logits before softmax
   RopeSpec rope;
 

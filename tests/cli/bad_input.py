@@ -27,7 +27,6 @@ def configs(work, tokens):
         ("an absurd size", changed(vocab_size=2**62), ["vocab_size"]),
         ("heads that do not divide", changed(num_attention_heads=3), ["q_proj", "[8, 8]"]),
         ("an unknown architecture", changed(model_type="wizard", architectures=["WizardForCausalLM"]), ["wizard"]),
-        ("V3.2", changed(model_type="deepseek_v32", architectures=["DeepseekV32ForCausalLM"]), ["not yet"]),
         ("V4", changed(model_type="deepseek_v4", architectures=["DeepseekV4ForCausalLM"]), ["not yet"]),
         ("a multimodal wrapper", changed(model_type="kimi_k25", architectures=["KimiK25ForConditionalGeneration"]), ["kimi_k25"]),
         ("an array for a number", changed(rms_norm_eps=[1]), ["rms_norm_eps"]),

@@ -177,6 +177,10 @@ void FarStream::embed(const EmbedArgs& a) {
 void FarStream::rms_norm(const RmsNormArgs& a) {
   submit_op(Op::kRmsNorm, {a.x, a.weight, a.out}, {}, [a](Stream& s) { s.rms_norm(a); });
 }
+void FarStream::layer_norm(const LayerNormArgs& a) {
+  submit_op(Op::kLayerNorm, {a.x, a.weight, a.bias, a.out}, {},
+            [a](Stream& s) { s.layer_norm(a); });
+}
 void FarStream::matmul(const MatmulArgs& a) {
   submit_op(Op::kMatmul, {a.x, a.bias.empty() ? a.x : a.bias, a.out}, {a.w},
             [a](Stream& s) { s.matmul(a); });
@@ -202,6 +206,17 @@ void FarStream::mla_prefill_attention(const MlaPrefillAttentionArgs& a) {
 void FarStream::mla_decode_attention(const MlaDecodeAttentionArgs& a) {
   submit_attention(Op::kMlaDecodeAttention, a, {a.q_latent, a.q_rope, a.pages, a.out}, {},
                    &Stream::mla_decode_attention);
+}
+void FarStream::index_scores(const IndexScoresArgs& a) {
+  submit_attention(Op::kIndexScores, a, {a.q, a.weights, a.pages, a.out}, {},
+                   &Stream::index_scores);
+}
+void FarStream::index_top_k(const IndexTopKArgs& a) {
+  submit_op(Op::kIndexTopK, {a.scores, a.out}, {}, [a](Stream& s) { s.index_top_k(a); });
+}
+void FarStream::mla_sparse_attention(const MlaSparseAttentionArgs& a) {
+  submit_attention(Op::kMlaSparseAttention, a, {a.q_latent, a.q_rope, a.pages, a.positions, a.out},
+                   {}, &Stream::mla_sparse_attention);
 }
 void FarStream::swiglu(const SwigluArgs& a) {
   submit_op(Op::kSwiglu, {a.gate, a.up, a.out}, {}, [a](Stream& s) { s.swiglu(a); });

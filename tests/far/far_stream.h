@@ -50,6 +50,7 @@ class FarStream : public Stream {
 
   void embed(const EmbedArgs& args) override;
   void rms_norm(const RmsNormArgs& args) override;
+  void layer_norm(const LayerNormArgs& args) override;
   void matmul(const MatmulArgs& args) override;
   void rope(const RopeArgs& args) override;
   void kv_write(const KvWriteArgs& args) override;
@@ -57,6 +58,9 @@ class FarStream : public Stream {
   void per_head_matmul(const PerHeadMatmulArgs& args) override;
   void mla_prefill_attention(const MlaPrefillAttentionArgs& args) override;
   void mla_decode_attention(const MlaDecodeAttentionArgs& args) override;
+  void index_scores(const IndexScoresArgs& args) override;
+  void index_top_k(const IndexTopKArgs& args) override;
+  void mla_sparse_attention(const MlaSparseAttentionArgs& args) override;
   void swiglu(const SwigluArgs& args) override;
   void moe_gate(const MoeGateArgs& args) override;
   void moe_permute(const MoePermuteArgs& args) override;

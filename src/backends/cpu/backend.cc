@@ -58,6 +58,8 @@ class CpuBackend : public Backend {
       case Op::kKvWrite:
       case Op::kGqaAttention:
       case Op::kMlaDecodeAttention:
+      case Op::kIndexScores:
+      case Op::kMlaSparseAttention:
       case Op::kCopy: return query.dtype == Dtype::kF32 || half;
       case Op::kMlaPrefillAttention:
         return (query.dtype == Dtype::kF32 || half) &&

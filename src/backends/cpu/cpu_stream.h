@@ -6,7 +6,8 @@
 //   stream_matmul.cc     matmul, grouped and per-head matmul, embed
 //   stream_moe.cc        gate, permute, combine, the fused experts
 //   stream_attention.cc  attention of prompts over the paged cache
-//   stream_decode.cc     attention of generated tokens
+//   stream_decode.cc     attention of generated tokens, and over chosen positions
+//   stream_index.cc      the indexer that chooses them
 #pragma once
 
 #include <algorithm>
@@ -50,6 +51,11 @@ struct DecodeForm {
   int64_t key_size = 0;
   int64_t value_size = 0;
   float scale = 0;
+  int64_t max_keys = kAllKeys;  // tokens that see more are left out
+  // Sparse attention: i32 [T, K], the keys of each token that sees more than K; the others are left
+  // out. Rows of q, positions and out are then those of `first_token` and the tokens behind it.
+  const TensorView* positions = nullptr;
+  int64_t first_token = 0;
   TensorView out;  // [T, H, value_size]
 };
 
@@ -81,6 +87,7 @@ class CpuStream : public Stream {
 
   void embed(const EmbedArgs& args) override;
   void rms_norm(const RmsNormArgs& args) override;
+  void layer_norm(const LayerNormArgs& args) override;
   void matmul(const MatmulArgs& args) override;
   void rope(const RopeArgs& args) override;
   void kv_write(const KvWriteArgs& args) override;
@@ -88,6 +95,9 @@ class CpuStream : public Stream {
   void per_head_matmul(const PerHeadMatmulArgs& args) override;
   void mla_prefill_attention(const MlaPrefillAttentionArgs& args) override;
   void mla_decode_attention(const MlaDecodeAttentionArgs& args) override;
+  void index_scores(const IndexScoresArgs& args) override;
+  void index_top_k(const IndexTopKArgs& args) override;
+  void mla_sparse_attention(const MlaSparseAttentionArgs& args) override;
   void swiglu(const SwigluArgs& args) override;
   void moe_gate(const MoeGateArgs& args) override;
   void moe_permute(const MoePermuteArgs& args) override;

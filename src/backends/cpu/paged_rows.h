@@ -60,19 +60,27 @@ class PagedRows {
     }
   }
 
+  // Where the rows of these positions lie, count <= kKeyTile.
+  void locate(const int32_t* positions, int64_t count, TileBytes& rows) const {
+    const int64_t block_size = pages_.shape[1];
+    for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
+      const int64_t page = table_[static_cast<size_t>(positions[i] / block_size)];
+      CHECK(page >= 0 && page < pages_.shape[0]);
+      const int64_t row = page * pages_.stride[0] + positions[i] % block_size * pages_.stride[1];
+      rows[i] = static_cast<const uint8_t*>(pages_.data) + (row + column_) * element_bytes_;
+    }
+  }
+
   // The rows as f32: where they lie, or converted to `scratch` [kKeyTile, width].
   void load(int64_t first, int64_t count, float* scratch, TileRows& rows) const {
     TileBytes stored;
     locate(first, count, stored);
-    for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
-      if (pages_.dtype == Dtype::kF32) {
-        rows[i] = reinterpret_cast<const float*>(stored[i]);
-        continue;
-      }
-      float* dst = scratch + static_cast<int64_t>(i) * width_;
-      kernels_.to_f32(reinterpret_cast<const uint16_t*>(stored[i]), pages_.dtype, dst, width_);
-      rows[i] = dst;
-    }
+    convert(stored, count, scratch, rows);
+  }
+  void load(const int32_t* positions, int64_t count, float* scratch, TileRows& rows) const {
+    TileBytes stored;
+    locate(positions, count, stored);
+    convert(stored, count, scratch, rows);
   }
 
   // The rows as f32 one behind the other, at dst [count, width].
@@ -86,6 +94,18 @@ class PagedRows {
   }
 
  private:
+  void convert(const TileBytes& stored, int64_t count, float* scratch, TileRows& rows) const {
+    for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
+      if (pages_.dtype == Dtype::kF32) {
+        rows[i] = reinterpret_cast<const float*>(stored[i]);
+        continue;
+      }
+      float* dst = scratch + static_cast<int64_t>(i) * width_;
+      kernels_.to_f32(reinterpret_cast<const uint16_t*>(stored[i]), pages_.dtype, dst, width_);
+      rows[i] = dst;
+    }
+  }
+
   const Kernels& kernels_;
   const TensorView& pages_;
   std::span<const int32_t> table_;

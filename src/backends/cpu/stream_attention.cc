@@ -184,12 +184,16 @@ void run_mla_prefill_task(const Kernels& kernels, const MlaPrefillAttentionArgs&
                           const MlaWeights& weights, const MlaShape& shape, int64_t sequence,
                           int64_t head, const MlaPrefillScratch& s) {
   const Tokens tokens(*args.batch, sequence);
-  const int64_t num_rows = tokens.last - tokens.first;
+  // The last rows see most; what is beyond the limit is not this op's.
+  const int64_t left_out = std::max<int64_t>(0, tokens.context_length - args.max_keys);
+  const int64_t num_rows = std::max<int64_t>(0, tokens.last - tokens.first - left_out);
+  if (num_rows == 0) return;
+  const int64_t context_length = tokens.num_keys(tokens.first + num_rows - 1);
   const PagedRows cache(kernels, args.pages, *args.batch, sequence, 0, shape.width);
   decode_head(kernels, weights.up_k, args.up_k, head, args.up_k.transposed, s.stage, s.up_k);
   decode_head(kernels, weights.up_v, args.up_v, head, !args.up_v.transposed, s.stage, s.up_v);
-  for (int64_t key = 0; key < tokens.context_length; key += kKeyTile) {
-    const int64_t count = std::min(kKeyTile, tokens.context_length - key);
+  for (int64_t key = 0; key < context_length; key += kKeyTile) {
+    const int64_t count = std::min(kKeyTile, context_length - key);
     cache.copy(key, count, s.latents);
     kernels.transpose(s.latents, shape.width, count, shape.width, s.latents_transposed, kKeyTile);
     kernels.gemm(shape.nope, count, shape.rank, s.up_k, shape.rank, s.latents_transposed, kKeyTile,

@@ -35,6 +35,7 @@ int64_t range_end(int64_t begin, int64_t num_keys) {
 // Query heads of one token that share their keys and values.
 struct Group {
   int64_t sequence, token, kv_head, first_head, num_heads, num_keys;
+  const int32_t* positions;  // of the keys; nullptr: all from 0 on
 };
 
 struct RangeTask {
@@ -83,9 +84,13 @@ void gather_queries(const DecodeForm& form, const Group& group, float* queries) 
 // Where the tile behind this one lies, for the prefetch.
 struct NextTile {
   TileBytes rows;
-  NextRows of(const PagedRows& pages, int64_t first, int64_t end) {
+  NextRows of(const PagedRows& pages, const int32_t* positions, int64_t first, int64_t end) {
     const int64_t count = std::clamp<int64_t>(end - first, 0, kKeyTile);
-    if (count > 0) pages.locate(first, count, rows);
+    if (count > 0 && positions != nullptr) {
+      pages.locate(positions + first, count, rows);
+    } else if (count > 0) {
+      pages.locate(first, count, rows);
+    }
     return {rows.data(), count, pages.bytes()};
   }
 };
@@ -102,7 +107,11 @@ void attend_range(const Kernels& kernels, const DecodeForm& form, const Group& g
   NextTile next;
   for (int64_t key = begin; key < end; key += kKeyTile) {
     const int64_t count = std::min(kKeyTile, end - key);
-    keys.load(key, count, s.keys, rows);
+    if (group.positions != nullptr) {
+      keys.load(group.positions + key, count, s.keys, rows);
+    } else {
+      keys.load(key, count, s.keys, rows);
+    }
     kernels.key_scores({.rows = group.num_heads,
                         .num_keys = count,
                         .size = form.key_size,
@@ -110,7 +119,7 @@ void attend_range(const Kernels& kernels, const DecodeForm& form, const Group& g
                         .q_stride = form.key_size,
                         .keys = rows.data(),
                         .scores = s.scores,
-                        .next = next.of(keys, key + kKeyTile, end)});
+                        .next = next.of(keys, group.positions, key + kKeyTile, end)});
     for (int64_t r = 0; r < group.num_heads; ++r) {
       kernels.softmax_row({.scores = s.scores + r * kKeyTile,
                            .num_keys = count,
@@ -122,14 +131,15 @@ void attend_range(const Kernels& kernels, const DecodeForm& form, const Group& g
                            .size = form.value_size});
     }
     if (apart) values.load(key, count, s.values, rows);
-    kernels.add_values({.rows = group.num_heads,
-                        .num_keys = count,
-                        .size = form.value_size,
-                        .p = s.scores,
-                        .values = rows.data(),
-                        .out = into.out,
-                        .out_stride = form.value_size,
-                        .next = apart ? next.of(values, key + kKeyTile, end) : NextRows{}});
+    kernels.add_values(
+        {.rows = group.num_heads,
+         .num_keys = count,
+         .size = form.value_size,
+         .p = s.scores,
+         .values = rows.data(),
+         .out = into.out,
+         .out_stride = form.value_size,
+         .next = apart ? next.of(values, nullptr, key + kKeyTile, end) : NextRows{}});
   }
 }
 
@@ -169,11 +179,23 @@ std::vector<Group> make_groups(const DecodeForm& form, int64_t most) {
   std::vector<Group> groups;
   for (int64_t s = form.first_sequence; s < form.first_sequence + form.num_sequences; ++s) {
     const Tokens tokens(*form.batch, s);
-    for (int64_t t = tokens.first; t < tokens.last; ++t) {
+    const int64_t first = std::max(tokens.first, form.first_token);
+    const int64_t last = std::min(tokens.last, form.first_token + form.out.shape[0]);
+    for (int64_t t = first; t < last; ++t) {
+      const int64_t row = t - form.first_token;
+      int64_t num_keys = tokens.num_keys(t);
+      const int32_t* positions = nullptr;
+      if (num_keys > form.max_keys) break;
+      if (form.positions != nullptr) {
+        if (num_keys <= form.positions->shape[1]) continue;
+        positions = row_of<int32_t>(*form.positions, row);
+        CHECK(positions[0] >= 0 && positions[form.positions->shape[1] - 1] < num_keys);
+        num_keys = form.positions->shape[1];
+      }
       for (int64_t kv = 0; kv < form.num_kv_heads; ++kv) {
         for (int64_t h = 0; h < heads; h += most) {
           groups.push_back(
-              {s, t, kv, kv * heads + h, std::min(most, heads - h), tokens.num_keys(t)});
+              {s, row, kv, kv * heads + h, std::min(most, heads - h), num_keys, positions});
         }
       }
     }
@@ -281,6 +303,35 @@ void CpuStream::mla_decode_attention(const MlaDecodeAttentionArgs& args) {
                  .key_size = args.pages.shape[2],
                  .value_size = args.q_latent.shape[2],
                  .scale = args.scale,
+                 .max_keys = args.max_keys,
+                 .out = args.out});
+}
+
+// The chosen keys take the places 0 … K − 1: the same chain as over a context of K tokens.
+void CpuStream::mla_sparse_attention(const MlaSparseAttentionArgs& args) {
+  check_view(args.q_latent, Dtype::kF32, 3);
+  check_view(args.q_rope, Dtype::kF32, 3);
+  check_view(args.out, Dtype::kF32, 3);
+  check_view(args.pages, args.pages.dtype, 3);
+  check_view(args.positions, Dtype::kI32, 2);
+  CHECK(is_cache_dtype(args.pages.dtype) && same_shape(args.q_latent, args.out));
+  CHECK(args.q_rope.shape[1] == args.q_latent.shape[1] && args.positions.shape[1] > 0);
+  CHECK(args.positions.shape[0] == args.q_latent.shape[0]);
+  CHECK(args.pages.shape[2] == args.q_latent.shape[2] + args.q_rope.shape[2]);
+  CHECK(args.first_token >= 0 &&
+        args.first_token + args.q_latent.shape[0] <= args.batch->num_tokens);
+  attend_decode({.batch = args.batch,
+                 .first_sequence = 0,
+                 .num_sequences = args.batch->num_sequences,
+                 .q = args.q_latent,
+                 .q_tail = args.q_rope,
+                 .k_pages = &args.pages,
+                 .num_kv_heads = 1,
+                 .key_size = args.pages.shape[2],
+                 .value_size = args.q_latent.shape[2],
+                 .scale = args.scale,
+                 .positions = &args.positions,
+                 .first_token = args.first_token,
                  .out = args.out});
 }
 

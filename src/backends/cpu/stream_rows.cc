@@ -1,4 +1,6 @@
 // Ops that treat rows or elements one by one.
+#include <cmath>
+
 #include "backends/cpu/cpu_stream.h"
 #include "base/half.h"
 
@@ -68,6 +70,35 @@ void CpuStream::rms_norm(const RmsNormArgs& args) {
   parallel(x.count, 2 * x.size, [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; ++r) {
       kernels_.rms_norm(x[r], weight, args.epsilon, out[r], x.size);
+    }
+  });
+}
+
+void CpuStream::layer_norm(const LayerNormArgs& args) {
+  const RowView x(args.x), out(args.out);
+  check_view(args.weight, Dtype::kF32, 1);
+  check_view(args.bias, Dtype::kF32, 1);
+  CHECK(same_shape(args.x, args.out) && args.weight.shape[0] == x.size);
+  CHECK(args.bias.shape[0] == x.size);
+  const float* weight = row_of(args.weight, 0);
+  const float* bias = row_of(args.bias, 0);
+  parallel(x.count, 8 * x.size, [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r) {
+      const float* row = x[r];
+      const double size = static_cast<double>(x.size);
+      double sum = 0, squares = 0;
+      for (int64_t i = 0; i < x.size; ++i) sum += static_cast<double>(row[i]);
+      const double mean = sum / size;
+      for (int64_t i = 0; i < x.size; ++i) {
+        const double difference = static_cast<double>(row[i]) - mean;
+        squares += difference * difference;
+      }
+      const double factor = 1.0 / std::sqrt(squares / size + static_cast<double>(args.epsilon));
+      float* to = out[r];
+      for (int64_t i = 0; i < x.size; ++i) {
+        to[i] =
+            weight[i] * static_cast<float>((static_cast<double>(row[i]) - mean) * factor) + bias[i];
+      }
     }
   });
 }

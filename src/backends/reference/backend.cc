@@ -27,6 +27,7 @@ class ReferenceStream : public Stream {
 
   void embed(const EmbedArgs& a) override { reference::embed(a); }
   void rms_norm(const RmsNormArgs& a) override { reference::rms_norm(a); }
+  void layer_norm(const LayerNormArgs& a) override { reference::layer_norm(a); }
   void matmul(const MatmulArgs& a) override { reference::matmul(a); }
   void rope(const RopeArgs& a) override { reference::rope(a); }
   void kv_write(const KvWriteArgs& a) override { reference::kv_write(a); }
@@ -37,6 +38,11 @@ class ReferenceStream : public Stream {
   }
   void mla_decode_attention(const MlaDecodeAttentionArgs& a) override {
     reference::mla_decode_attention(a);
+  }
+  void index_scores(const IndexScoresArgs& a) override { reference::index_scores(a); }
+  void index_top_k(const IndexTopKArgs& a) override { reference::index_top_k(a); }
+  void mla_sparse_attention(const MlaSparseAttentionArgs& a) override {
+    reference::mla_sparse_attention(a);
   }
   void swiglu(const SwigluArgs& a) override { reference::swiglu(a); }
   void moe_gate(const MoeGateArgs& a) override { reference::moe_gate(a); }

@@ -12,6 +12,7 @@ namespace ferry::reference {
 
 void embed(const EmbedArgs& args);
 void rms_norm(const RmsNormArgs& args);
+void layer_norm(const LayerNormArgs& args);
 void matmul(const MatmulArgs& args);
 void rope(const RopeArgs& args);
 void kv_write(const KvWriteArgs& args);
@@ -19,6 +20,9 @@ void gqa_attention(const GqaAttentionArgs& args);
 void per_head_matmul(const PerHeadMatmulArgs& args);
 void mla_prefill_attention(const MlaPrefillAttentionArgs& args);
 void mla_decode_attention(const MlaDecodeAttentionArgs& args);
+void index_scores(const IndexScoresArgs& args);
+void index_top_k(const IndexTopKArgs& args);
+void mla_sparse_attention(const MlaSparseAttentionArgs& args);
 void swiglu(const SwigluArgs& args);
 void moe_gate(const MoeGateArgs& args);
 void moe_permute(const MoePermuteArgs& args);

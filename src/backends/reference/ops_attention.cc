@@ -1,10 +1,12 @@
-// The paged cache and attention over it: kv_write, grouped-query attention, and both forms of
-// multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, §2.1).
+// The paged cache and attention over it: kv_write, grouped-query attention, both forms of
+// multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, §2.1), and the sparse one with its
+// indexer.
 //
 // A token sees the keys of its own sequence up to itself. The cached rows of a sequence are copied
 // out of their pages into one f32 matrix first; what follows is the formula.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "backends/reference/access.h"
 #include "backends/reference/ops.h"
@@ -148,6 +150,7 @@ void mla_prefill_attention(const MlaPrefillAttentionArgs& args) {
       const std::vector<float> keys = expand(args.up_k, h, cache.data(), width, length);
       const std::vector<float> values = expand(args.up_v, h, cache.data(), width, length);
       for (int64_t t = tokens.first; t < tokens.last; ++t) {
+        if (tokens.num_keys(t) > args.max_keys) break;
         const float* q = row(args.q, t, h);
         for (int64_t s = 0; s < tokens.num_keys(t); ++s) {
           const float* rope_key = cache.data() + s * width + rank;
@@ -174,6 +177,7 @@ void mla_decode_attention(const MlaDecodeAttentionArgs& args) {
     const std::vector<float> cache = cached_rows(args.pages, batch, args.first_sequence + i);
     std::vector<float> scores(static_cast<size_t>(tokens.context_length));
     for (int64_t t = tokens.first; t < tokens.last; ++t) {
+      if (tokens.num_keys(t) > args.max_keys) break;
       for (int64_t h = 0; h < args.q_latent.shape[1]; ++h) {
         for (int64_t s = 0; s < tokens.num_keys(t); ++s) {
           const float* key = cache.data() + s * width;
@@ -181,6 +185,92 @@ void mla_decode_attention(const MlaDecodeAttentionArgs& args) {
                                     dot(row(args.q_rope, t, h), key + rank, rope_size));
         }
         attend(scores.data(), tokens.num_keys(t), cache.data(), width, rank, row(args.out, t, h));
+      }
+    }
+  }
+}
+
+// DeepSeek-V3.2, arXiv 2512.02556, eq. 1. The ReLU stands inside the sum; a weight may be negative.
+void index_scores(const IndexScoresArgs& args) {
+  const BatchView& batch = *args.batch;
+  const int64_t size = args.q.shape[2];
+  const int64_t end = args.first_token + args.q.shape[0];
+  CHECK(args.pages.shape[2] == size && end <= batch.num_tokens);
+  CHECK(args.weights.shape[1] == args.q.shape[1] && args.out.shape[0] == args.q.shape[0]);
+  for (int64_t sequence = 0; sequence < batch.num_sequences; ++sequence) {
+    const Tokens tokens(batch, sequence);
+    const int64_t first = std::max(tokens.first, args.first_token);
+    if (first >= std::min(tokens.last, end)) continue;
+    const std::vector<float> keys = cached_rows(args.pages, batch, sequence);
+    for (int64_t t = first; t < std::min(tokens.last, end); ++t) {
+      const int64_t i = t - args.first_token;
+      const float* weights = row(args.weights, i);
+      float* out = row(args.out, i);
+      CHECK(tokens.num_keys(t) <= args.out.shape[1]);
+      std::fill(out, out + args.out.shape[1], -std::numeric_limits<float>::infinity());
+      for (int64_t s = 0; s < tokens.num_keys(t); ++s) {
+        float sum = 0;
+        for (int64_t h = 0; h < args.q.shape[1]; ++h) {
+          sum += weights[h] * std::max(0.0f, dot(row(args.q, i, h), keys.data() + s * size, size));
+        }
+        out[s] = sum;
+      }
+    }
+  }
+}
+
+// The set S_t of the same paper, eq. 2.
+void index_top_k(const IndexTopKArgs& args) {
+  CHECK(args.scores.shape[0] == args.out.shape[0]);
+  const int64_t top_k = args.out.shape[1];
+  for (int64_t i = 0; i < args.scores.shape[0]; ++i) {
+    const float* scores = row(args.scores, i);
+    std::vector<int32_t> columns;
+    for (int64_t s = 0; s < args.scores.shape[1]; ++s) {
+      if (scores[s] > -std::numeric_limits<float>::infinity()) {
+        columns.push_back(static_cast<int32_t>(s));
+      }
+    }
+    std::stable_sort(columns.begin(), columns.end(),
+                     [scores](int32_t a, int32_t b) { return scores[a] > scores[b]; });
+    if (static_cast<int64_t>(columns.size()) > top_k) columns.resize(static_cast<size_t>(top_k));
+    std::sort(columns.begin(), columns.end());
+    columns.resize(static_cast<size_t>(top_k), -1);
+    std::copy(columns.begin(), columns.end(), row<int32_t>(args.out, i));
+  }
+}
+
+// The same paper, eq. 2: absorbed attention over the keys of S_t.
+void mla_sparse_attention(const MlaSparseAttentionArgs& args) {
+  const BatchView& batch = *args.batch;
+  const int64_t rank = args.q_latent.shape[2];
+  const int64_t rope_size = args.q_rope.shape[2];
+  const int64_t width = args.pages.shape[2];
+  const int64_t top_k = args.positions.shape[1];
+  const int64_t end = args.first_token + args.q_latent.shape[0];
+  CHECK(width == rank + rope_size && same_shape(args.q_latent, args.out) && top_k > 0);
+  CHECK(end <= batch.num_tokens);
+  std::vector<float> scores(static_cast<size_t>(top_k)), chosen(static_cast<size_t>(top_k * width));
+  for (int64_t sequence = 0; sequence < batch.num_sequences; ++sequence) {
+    const Tokens tokens(batch, sequence);
+    const int64_t first = std::max(tokens.first, args.first_token);
+    if (first >= std::min(tokens.last, end)) continue;
+    const std::vector<float> cache = cached_rows(args.pages, batch, sequence);
+    for (int64_t t = first; t < std::min(tokens.last, end); ++t) {
+      if (tokens.num_keys(t) <= top_k) continue;
+      const int64_t i = t - args.first_token;
+      const int32_t* positions = row<int32_t>(args.positions, i);
+      for (int64_t k = 0; k < top_k; ++k) {
+        CHECK(positions[k] >= 0 && positions[k] < tokens.num_keys(t));
+        std::copy_n(cache.data() + positions[k] * width, width, chosen.data() + k * width);
+      }
+      for (int64_t h = 0; h < args.q_latent.shape[1]; ++h) {
+        for (int64_t k = 0; k < top_k; ++k) {
+          const float* key = chosen.data() + k * width;
+          scores[k] = args.scale * (dot(row(args.q_latent, i, h), key, rank) +
+                                    dot(row(args.q_rope, i, h), key + rank, rope_size));
+        }
+        attend(scores.data(), top_k, chosen.data(), width, rank, row(args.out, i, h));
       }
     }
   }

@@ -30,6 +30,28 @@ void rms_norm(const RmsNormArgs& args) {
   }
 }
 
+// Ba et al. 2016, "Layer Normalization", eq. 3, with ε inside the root.
+void layer_norm(const LayerNormArgs& args) {
+  CHECK(same_shape(args.x, args.out));
+  const int64_t size = args.x.shape[1];
+  CHECK(args.weight.shape[0] == size && args.bias.shape[0] == size);
+  const float* weight = vector(args.weight);
+  const float* bias = vector(args.bias);
+  for (int64_t t = 0; t < args.x.shape[0]; ++t) {
+    const float* x = row(args.x, t);
+    float* out = row(args.out, t);
+    float sum = 0;
+    for (int64_t i = 0; i < size; ++i) sum += x[i];
+    const float mean = sum / static_cast<float>(size);
+    float square_sum = 0;
+    for (int64_t i = 0; i < size; ++i) square_sum += (x[i] - mean) * (x[i] - mean);
+    const float variance = square_sum / static_cast<float>(size);
+    const float inverse_root = 1.0f / std::sqrt(variance + args.epsilon);
+    for (int64_t i = 0; i < size; ++i)
+      out[i] = weight[i] * ((x[i] - mean) * inverse_root) + bias[i];
+  }
+}
+
 // Su et al. 2021, "RoFormer", eq. 34: each pair (a, b) turns by the angle of its frequency.
 void rope(const RopeArgs& args) {
   const TensorView& x = args.x;

@@ -15,6 +15,7 @@ void add_linear_cases(std::vector<ConformanceCase>& cases);       // matmul, gro
 void add_row_cases(std::vector<ConformanceCase>& cases);          // embed, gather, argmax, kv_write
 void add_attention_cases(std::vector<ConformanceCase>& cases);
 void add_mla_cases(std::vector<ConformanceCase>& cases);
+void add_sparse_cases(std::vector<ConformanceCase>& cases);  // the indexer and what it chooses
 void add_moe_cases(std::vector<ConformanceCase>& cases);
 
 // Rows [first, first + count) of a [n, width] array.

@@ -135,6 +135,7 @@ std::vector<ConformanceCase> conformance_cases() {
   add_row_cases(cases);
   add_attention_cases(cases);
   add_mla_cases(cases);
+  add_sparse_cases(cases);
   add_moe_cases(cases);
   return cases;
 }

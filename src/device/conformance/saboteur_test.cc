@@ -30,6 +30,11 @@ enum class Mistake {
   kWritesBetweenRows,
   kDependsOnBatch,
   kWrongSlot,
+  kForgetsNormBias,
+  kForgetsIndexWeights,
+  kIndexSeesTheFuture,
+  kTakesTheNext,
+  kOtherSparseScale,
 };
 
 // Forwards everything to the reference, changing the arguments of one op on the way.
@@ -50,6 +55,32 @@ class Saboteur : public Stream {
     PerHeadMatmulArgs a = args;
     if (is(Mistake::kForgetsFirstRow)) a.u.first_row = 0;
     s_->per_head_matmul(a);
+  }
+  void layer_norm(const LayerNormArgs& args) override {
+    LayerNormArgs a = args;
+    if (is(Mistake::kForgetsNormBias)) a.bias = a.weight;
+    s_->layer_norm(a);
+  }
+  void index_scores(const IndexScoresArgs& args) override {
+    IndexScoresArgs a = args;
+    BatchView batch = *a.batch;
+    std::vector<int32_t> lengths(batch.context_lengths.host.begin(),
+                                 batch.context_lengths.host.end());
+    if (is(Mistake::kIndexSeesTheFuture) && batch.max_query_length > 1) ++lengths.back();
+    batch.context_lengths.host = lengths;
+    a.batch = &batch;
+    if (is(Mistake::kForgetsIndexWeights)) a.weights.stride[0] = 0;
+    s_->index_scores(a);
+  }
+  void index_top_k(const IndexTopKArgs& args) override {
+    s_->index_top_k(args);
+    int32_t* out = static_cast<int32_t*>(args.out.data);
+    if (is(Mistake::kTakesTheNext) && out[0] > 0) --out[0];
+  }
+  void mla_sparse_attention(const MlaSparseAttentionArgs& args) override {
+    MlaSparseAttentionArgs a = args;
+    if (is(Mistake::kOtherSparseScale)) a.scale *= 1.001f;
+    s_->mla_sparse_attention(a);
   }
   void swiglu(const SwigluArgs& a) override { s_->swiglu(a); }
   void moe_permute(const MoePermuteArgs& a) override { s_->moe_permute(a); }
@@ -191,6 +222,11 @@ TEST(Saboteur, EveryMistakeIsFound) {
       {Mistake::kDependsOnBatch, "matmul F32 T="},
       {Mistake::kForgetsFirstRow, "per_head_matmul"},
       {Mistake::kWrongSlot, "kv_write bf16"},
+      {Mistake::kForgetsNormBias, "layer_norm"},
+      {Mistake::kForgetsIndexWeights, "index_scores f32"},
+      {Mistake::kIndexSeesTheFuture, "index_scores f32"},
+      {Mistake::kTakesTheNext, "index_top_k"},
+      {Mistake::kOtherSparseScale, "mla_sparse_attention f32"},
   };
   for (const auto& [mistake, filter] : mistakes) {
     EXPECT_GT(failures(mistake, filter), 0) << filter << ", mistake " << static_cast<int>(mistake);

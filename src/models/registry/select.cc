@@ -16,10 +16,6 @@ struct Refusal {
 };
 
 constexpr Refusal kRefusals[] = {
-    {"deepseek_v32",
-     "DeepSeek-V3.2 (V3 with sparse attention chosen by an indexer) is not yet supported; ferry "
-     "will "
-     "support it"},
     {"deepseek_v4",
      "DeepSeek-V4 (compressed sparse attention, hyper-connections) is not yet supported; ferry "
      "will "
