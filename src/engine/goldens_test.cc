@@ -127,7 +127,7 @@ double median_error(const std::vector<float>& logits, const std::vector<float>& 
 // Activations rounded to int8 cost no more than they do in llama.cpp, whose own logits of each
 // quantised file stand beside the exact ones. Where both round alike (Q8_0, Q4_0) chance decides
 // over so few positions: 0.9 to 1.1 times in qwen2, 1.3 in V3.2, whose choices of experts and
-// positions turn on small differences. In the K formats ours is a half to a tenth.
+// positions turn on small differences. In the K formats ours is smaller everywhere.
 TEST(SharedGoldens, RoundedActivationsAreNoWorseThanUpstreams) {
   const std::string shared = disk::testing::shared_folder();
   if (shared.empty()) GTEST_SKIP() << "no shared reference files here";

@@ -136,12 +136,20 @@ inline void store_rows(const float* acc, int64_t rows, const float* bias, float*
   for (int64_t r = 0; r < rows; ++r) out[r] = bias == nullptr ? acc[r] : acc[r] + bias[r];
 }
 
+// `next` is where the following kLanes rows begin. They are asked for line by line, as many bytes
+// with each block as the block has: all at once would fill the few buffers for lines on their way,
+// and the loads of this block would have to queue behind them.
 template <typename Format>
-inline void unpack_panel(Rows rows, int64_t first_block, int64_t blocks, const Panel& panel) {
+inline void unpack_panel(Rows rows, int64_t first_block, int64_t blocks, const uint8_t* next,
+                         const Panel& panel) {
   constexpr int kGroups = Format::kElements / Format::kGroup;
   constexpr int kBytes = Format::kElements * kLanes;
   for (int64_t b = 0; b < blocks; ++b) {
     const int64_t offset = (first_block + b) * Format::kBytes;
+    const int64_t end = (offset + Format::kBytes) * kLanes;
+    for (int64_t i = offset * kLanes / 64 * 64; i < end; i += 64) {
+      __builtin_prefetch(next + i, 0, 2);
+    }
     Format::unpack(rows, offset,
                    {panel.q + b * kBytes, panel.scale + b * kGroups * kLanes,
                     panel.low + b * kGroups * kLanes});
@@ -151,7 +159,6 @@ inline void unpack_panel(Rows rows, int64_t first_block, int64_t blocks, const P
 template <typename Format>
 void int_matmul_block(const IntMatmulBlock& block) {
   constexpr int64_t kPanelBlocks = kPanel / Format::kElements;
-  constexpr int64_t kPanelBytes = kPanelBlocks * Format::kBytes;
   float* acc = block.scratch;
   float* weights = acc + kMaxBlockRows * kMaxBlockTokens;
   const Panel panel{static_cast<uint8_t*>(static_cast<void*>(weights)), weights + 2048,
@@ -160,19 +167,13 @@ void int_matmul_block(const IntMatmulBlock& block) {
   for (int64_t row = 0; row < block.rows; row += kLanes) {
     const int64_t count = block.rows - row < kLanes ? block.rows - row : kLanes;
     const uint8_t* rows[kLanes];
+    const uint8_t* const next = block.data + (row + kLanes) * block.row_bytes;
     for (int64_t r = 0; r < kLanes; ++r) {  // ragged: the last row again
       rows[r] = block.data + (row + (r < count ? r : count - 1)) * block.row_bytes;
     }
     for (int64_t b = 0; b < blocks; b += kPanelBlocks) {
       const int64_t here = blocks - b < kPanelBlocks ? blocks - b : kPanelBlocks;
-      // What comes next of each row: no stride predictor follows so many streams. The last panel
-      // of a row is followed by the first of another, further down.
-      const int64_t ahead = b + kPanelBlocks < blocks ? (b + kPanelBlocks) * Format::kBytes
-                                                      : kLanes * block.row_bytes;
-      for (int64_t r = 0; r < count; ++r) {
-        for (int64_t i = 0; i < kPanelBytes; i += 64) __builtin_prefetch(rows[r] + ahead + i, 0, 2);
-      }
-      unpack_panel<Format>(rows, b, here, panel);
+      unpack_panel<Format>(rows, b, here, next, panel);
       int_tiles<Format>(panel, b * Format::kElements / kQuantGroup,
                         here * Format::kElements / kQuantGroup, block.x, block.tokens, acc);
     }
