@@ -41,6 +41,34 @@ def answers(server):
         check(head.status == 200 and head.body == b"" and int(head.headers["Content-Length"]) > 0, "HEAD " + path)
 
 
+CALCULATOR = {"name": "calculator", "description": "Evaluate an arithmetic expression.", "input_schema": {
+    "type": "object", "properties": {"expression": {"type": "string"}}, "required": ["expression"]}}
+
+
+def messages(server):
+    """Anthropic's dialect: a tool round trip, streamed as it is whole."""
+    ask = {"max_tokens": 100, "temperature": 0, "tools": [CALCULATOR],
+           "messages": [{"role": "user", "content": "What is 7905 plus 3619?"}]}
+    for prefix in ("/v1", "", "/anthropic/v1"):
+        got = server.post(prefix + "/messages", ask).json()
+        check(got["type"] == "message" and got["stop_reason"] == "tool_use", "messages: %s" % got)
+        (call,) = got["content"]
+        check(call["type"] == "tool_use" and call["input"] == {"expression": "7905+3619"}, "tool_use: %s" % call)
+        counted = server.post(prefix + "/messages/count_tokens", {**ask, "max_tokens": None}).json()
+        used = got["usage"]["input_tokens"] + got["usage"]["cache_read_input_tokens"]
+        check(counted == {"input_tokens": used}, "count_tokens: %s, %s" % (counted, got["usage"]))
+    stream = events(server.post("/v1/messages", {**ask, "stream": True}).text)
+    pieces = "".join(e["delta"].get("partial_json", "") for e in stream if e["type"] == "content_block_delta")
+    check(json.loads(pieces) == call["input"], "pieces of the arguments: " + pieces)
+    check(stream[0]["type"] == "message_start" and stream[-1]["type"] == "message_stop", "ends of a stream")
+    ask["messages"] += [{"role": "assistant", "content": [call]}, {"role": "user", "content": [
+        {"type": "tool_result", "tool_use_id": call["id"], "content": "11524"}]}]
+    got = server.post("/v1/messages", ask).json()
+    check(got["content"] == [{"type": "text", "text": "The answer is 11524."}], "tool_result: %s" % got)
+    wrong = server.post("/v1/messages", {"messages": []})
+    check(wrong.status == 400 and wrong.json()["type"] == "error", "its errors: " + wrong.text)
+
+
 def streams(server):
     body = chat("What is 20 + 30?", thinking={"type": "enabled"}, stream=True, stream_options={"include_usage": True})
     response = server.post("/v1/chat/completions", body)
@@ -135,7 +163,7 @@ def stats(server):
 
 
 with Server() as ferry:
-    for part in (answers, streams, refusals, headers, page, stats):
+    for part in (answers, messages, streams, refusals, headers, page, stats):
         part(ferry)
 flags()
 finish()

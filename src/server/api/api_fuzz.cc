@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "server/api/anthropic_messages.h"
 #include "server/api/chat_completions.h"
 #include "server/api/completions.h"
 #include "server/api/embeddings.h"
@@ -15,13 +16,15 @@ namespace ferry::server::api {
 namespace {
 
 ApiResult<Reply> answer(const ServedModel& model, uint8_t route, std::string_view body) {
-  switch (route % 6) {
+  switch (route % 8) {
     case 0: return chat_completions(model, body);
     case 1: return completions(model, body);
     case 2: return responses(model, body);
     case 3: return embeddings(model, body);
     case 4: return tokenize_text(model, body);
-    default: return detokenize_ids(model, body);
+    case 5: return detokenize_ids(model, body);
+    case 6: return anthropic_messages(model, body);
+    default: return anthropic_count_tokens(model, body);
   }
 }
 

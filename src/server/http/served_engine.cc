@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "server/api/anthropic_messages.h"
 #include "server/api/chat_completions.h"
 #include "server/api/completions.h"
 #include "server/api/embeddings.h"
@@ -32,6 +33,8 @@ api::ApiResult<api::Reply> ServedEngine::reply(const Route& route, std::string_v
     case RouteId::kChat: return api::chat_completions(model_, body);
     case RouteId::kCompletions: return api::completions(model_, body);
     case RouteId::kResponses: return api::responses(model_, body);
+    case RouteId::kMessages: return api::anthropic_messages(model_, body);
+    case RouteId::kCountTokens: return api::anthropic_count_tokens(model_, body);
     case RouteId::kEmbeddings: return api::embeddings(model_, body);
     case RouteId::kTokenize: return api::tokenize_text(model_, body);
     case RouteId::kDetokenize: return api::detokenize_ids(model_, body);
