@@ -124,11 +124,19 @@ double median_error(const std::vector<float>& logits, const std::vector<float>& 
   return errors[static_cast<size_t>(n / 2)];
 }
 
-// Activations rounded to int8 cost no more than they do in llama.cpp, whose own logits of each
-// quantised file stand beside the exact ones. Where both round alike (Q8_0, Q4_0) chance decides
-// over so few positions: 0.9 to 1.1 times in qwen2, 1.3 in V3.2, whose choices of experts and
-// positions turn on small differences. In the K formats ours is smaller everywhere.
-TEST(SharedGoldens, RoundedActivationsAreNoWorseThanUpstreams) {
+// What activations rounded to int8 may cost, in parts of what they cost llama.cpp. The goal is 1.
+// Two variants miss it, and why is not known: both programs round Q8_0 and Q4_0 alike, and 40
+// positions are few, but nobody has shown that it is chance. Their limits hold what is, so that it
+// can't get worse unseen.
+double limit_of(const Variant& variant) {
+  const std::string_view model = variant.model, logits = variant.logits;
+  if (model == "qwen2" && logits == "Q8_0-dq") return 1.1;
+  if (model == "deepseek-v3.2" && logits == "Q4_0-dq") return 1.45;
+  return 1.0;
+}
+
+// llama.cpp's own logits of each quantised file stand beside the exact ones.
+TEST(SharedGoldens, RoundedActivationsAgainstUpstreams) {
   const std::string shared = disk::testing::shared_folder();
   if (shared.empty()) GTEST_SKIP() << "no shared reference files here";
   const std::shared_ptr<Backend> backend = backend_named("cpu", 2);
@@ -146,7 +154,8 @@ TEST(SharedGoldens, RoundedActivationsAreNoWorseThanUpstreams) {
     const auto tokens = read_tokens(fmt::format("{}tokens-{}.json", folder, kTokens));
     const std::vector<float> ours = logits_of(load(folder + variant.file, backend), tokens);
     const double error = median_error(ours, exact, kTokens);
-    EXPECT_LE(error, 1.5 * median_error(upstream, exact, kTokens)) << variant.model << variant.file;
+    EXPECT_LE(error, limit_of(variant) * median_error(upstream, exact, kTokens))
+        << variant.model << variant.file;
   }
 }
 
