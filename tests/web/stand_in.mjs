@@ -14,7 +14,8 @@ const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class StandIn {
   requests = []; // bodies of /v1/chat/completions
-  // (body) → { status?, error?, pieces: [delta], pause, cut, event }
+  // (body) → { status?, error?, pieces: [delta | () => Promise], pause, cut, event }: a function
+  // holds the stream until what it promises has come, so that a test can look at what is half said.
   script = () => ({ pieces: [{ content: 'Hello.' }] });
   tick = 0;
   key = '';
@@ -101,6 +102,10 @@ export class StandIn {
     choice({ role: 'assistant', content: '' });
     for (const piece of plan.pieces) {
       if (response.destroyed) return undefined;
+      if (typeof piece === 'function') {
+        await piece();
+        continue;
+      }
       choice(piece);
       await sleep(plan.pause);
     }
