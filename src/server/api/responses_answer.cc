@@ -132,8 +132,7 @@ class ResponsesAnswer : public Answer {
   void add_call_piece(const ToolCallPiece& piece) {
     if (item_.kind != ItemKind::kCall || item_.call_index != piece.index) {
       OpenItem item{.kind = ItemKind::kCall, .call_index = piece.index};
-      const auto origin = origins_.find(piece.name);
-      item.tool = origin != origins_.end() ? origin->second : ToolOrigin{.name = piece.name};
+      item.tool = origin_of(piece.name);
       item.id = model_->new_id(item.tool.custom ? "ctc_" : "fc_");
       item.call_id = piece.id.empty() ? model_->new_id("call_") : piece.id;
       open(std::move(item));
@@ -143,6 +142,19 @@ class ResponsesAnswer : public Answer {
     if (!item_.tool.custom) {
       emit_in_item("response.function_call_arguments.delta", false, {{"delta", piece.arguments}});
     }
+  }
+
+  // Models leave the namespace out now and then: where only one tool is called so, it is that.
+  ToolOrigin origin_of(const std::string& name) const {
+    const auto shown = origins_.find(name);
+    if (shown != origins_.end()) return shown->second;
+    const ToolOrigin* found = nullptr;
+    for (const auto& [_, origin] : origins_) {
+      if (origin.name != name) continue;
+      if (found != nullptr) return {.name = name};
+      found = &origin;
+    }
+    return found != nullptr ? *found : ToolOrigin{.name = name};
   }
 
   void open(OpenItem item) {
