@@ -136,10 +136,12 @@ Result<std::string> ChatFormat::render(const ChatRequest& request,
   FERRY_TRY(const Json messages, normalized(request.messages, template_ && object_arguments_));
   if (!request.extra.is_object()) return invalid_input("extra: expected an object");
   if (template_) return render_template(messages, request, limits);
+  const Json* effort = json_find(request.extra, "reasoning_effort");
   return encode_deepseek(deepseek_, messages,
                          {.tools = request.tools,
                           .thinking = request.thinking.value_or(false),
                           .thinking_given = request.thinking.has_value(),
+                          .most_effort = effort != nullptr && *effort == "max",
                           .add_generation_prompt = request.add_generation_prompt,
                           .bos = bos_,
                           .eos = eos_});

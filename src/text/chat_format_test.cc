@@ -136,6 +136,145 @@ TEST(DeepSeekEncoding, V31AsTheTemplateOfTheBuiltInModel) {
   }
 }
 
+Json call_with_id(const char* id, const char* name, const Json& arguments) {
+  return {
+      {"id", id}, {"type", "function"}, {"function", {{"name", name}, {"arguments", arguments}}}};
+}
+
+Json thoughtful(const char* reasoning, const char* content, Json calls) {
+  Json out = message("assistant", content);
+  out["reasoning_content"] = reasoning;
+  if (!calls.empty()) out["tool_calls"] = std::move(calls);
+  return out;
+}
+
+const Json kOneTool = Json::array(
+    {{{"type", "function"},
+      {"function", {{"name", "f"}, {"description", "D"}, {"parameters", {{"type", "object"}}}}}}});
+
+// The model is told of its tools, in the words of the calls it makes itself.
+TEST(DeepSeekEncoding, V3AndR1DescribeTools) {
+  const Json messages = Json::array({message("system", "S"), message("user", "Q")});
+  for (const DeepSeekFormat format : {DeepSeekFormat::kV3, DeepSeekFormat::kR1}) {
+    const std::string text = encode(format, messages, {.tools = kOneTool});
+    EXPECT_EQ(text.rfind("BS\n\n## Tools\n", 0), 0u) << text;
+    EXPECT_NE(
+        text.find("<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>TOOL_NAME\n"),
+        std::string::npos);
+    EXPECT_NE(text.find("### f\nDescription: D\nParameters: {\"type\": \"object\"}\n<｜User｜>Q"),
+              std::string::npos)
+        << text;
+  }
+  EXPECT_EQ(encode(DeepSeekFormat::kV3, Json::array({message("user", "Q")}), {.tools = kOneTool})
+                .rfind("B## Tools", 0),
+            0u);
+}
+
+TEST(DeepSeekEncoding, V31KeepsThoughtsWhileToolsAreCalled) {
+  const Json calls = Json::array({call_with_id("c", "f", "{}")});
+  const Json loop =
+      Json::array({message("user", "Q"), thoughtful("old", "A", Json::array()),
+                   message("user", "R"), thoughtful("new", "", calls), message("tool", "5")});
+  const std::string called =
+      "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>f<｜tool▁sep｜>{}<｜tool▁call▁end｜><"
+      "｜tool▁calls▁end｜>E"
+      "<｜tool▁output▁begin｜>5<｜tool▁output▁end｜>";
+  const std::string before = "B<｜User｜>Q<｜Assistant｜></think>AE<｜User｜>R<｜Assistant｜>";
+  EXPECT_EQ(encode(DeepSeekFormat::kV31, loop, {.thinking = true}),
+            before + "<think>new</think>" + called);
+  EXPECT_EQ(encode(DeepSeekFormat::kV31, loop), before + "</think>" + called);
+}
+
+TEST(DeepSeekEncoding, V32) {
+  const Json calls =
+      Json::array({call_with_id("c1", "f", R"({"s": "a<b", "n": [1, 2], "ü": null})"),
+                   call_with_id("c2", "g", Json::object())});
+  Json messages =
+      Json::array({message("system", "S"), message("user", "Q"),
+                   thoughtful("old", "A", Json::array()), message("user", "R"),
+                   thoughtful("new", "Look:", calls), message("tool", "5"), message("tool", "6")});
+  const std::string called =
+      "Look:\n\n<｜DSML｜function_calls>\n<｜DSML｜invoke name=\"f\">\n"
+      "<｜DSML｜parameter name=\"s\" string=\"true\">a<b</｜DSML｜parameter>\n"
+      "<｜DSML｜parameter name=\"n\" string=\"false\">[1, 2]</｜DSML｜parameter>\n"
+      "<｜DSML｜parameter name=\"ü\" string=\"false\">null</｜DSML｜parameter>\n"
+      "</｜DSML｜invoke>\n<｜DSML｜invoke name=\"g\">\n\n</｜DSML｜invoke>\n"
+      "</｜DSML｜function_calls>E\n\n<function_results>\n<result>5</result>\n<result>6</result>\n"
+      "</function_results>";
+  EXPECT_EQ(encode(DeepSeekFormat::kV32, messages, {.thinking = true}),
+            "BS<｜User｜>Q<｜Assistant｜></think>AE<｜User｜>R<｜Assistant｜><think>new</think>" +
+                called + "\n\n<think>");
+  EXPECT_EQ(encode(DeepSeekFormat::kV32, messages),
+            "BS<｜User｜>Q<｜Assistant｜></think>AE<｜User｜>R<｜Assistant｜></think>" + called +
+                "\n\n</think>");
+  messages.push_back(message("tool", "7"));
+  EXPECT_NE(encode(DeepSeekFormat::kV32, messages).find("messages[7]: the result of a call"),
+            std::string::npos);
+  const std::string tools = encode(DeepSeekFormat::kV32, kUserAsks, {.tools = kOneTool});
+  EXPECT_EQ(tools.rfind("B## Tools\nYou have access to a set of tools", 0), 0u);
+  EXPECT_NE(
+      tools.find("<functions>\n{\"name\": \"f\", \"description\": \"D\", \"parameters\": "
+                 "{\"type\": \"object\"}}\n</functions>\n<｜User｜>Hi<｜Assistant｜></think>"),
+      std::string::npos);
+}
+
+TEST(DeepSeekEncoding, V4) {
+  const Json calls =
+      Json::array({call_with_id("c1", "f", R"({"s": "a"})"), call_with_id("c2", "g", "no object")});
+  Json second = message("tool", "6"), first = message("tool", "5");
+  first["tool_call_id"] = "c1";
+  second["tool_call_id"] = "c2";
+  const Json messages = Json::array({message("user", "Q"), thoughtful("old", "A", Json::array()),
+                                     message("user", "R"), thoughtful("new", "", calls), second,
+                                     first, message("user", "Well?")});
+  const std::string called =
+      "\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"f\">\n"
+      "<｜DSML｜parameter name=\"s\" string=\"true\">a</｜DSML｜parameter>\n</｜DSML｜invoke>\n"
+      "<｜DSML｜invoke name=\"g\">\n"
+      "<｜DSML｜parameter name=\"arguments\" string=\"true\">no object</｜DSML｜parameter>\n"
+      "</｜DSML｜invoke>\n</｜DSML｜tool_calls>E<｜User｜><tool_result>5</tool_result>\n\n"
+      "<tool_result>6</tool_result>\n\nWell?<｜Assistant｜>";
+  // Without tools to call, thoughts go when the user speaks again; with some they all stay.
+  EXPECT_EQ(encode(DeepSeekFormat::kV4, messages, {.thinking = true}),
+            "B<｜User｜>Q<｜Assistant｜></think>AE<｜User｜>R<｜Assistant｜></think>" + called +
+                "<think>");
+  const std::string with_tools =
+      encode(DeepSeekFormat::kV4, messages, {.tools = kOneTool, .thinking = true});
+  EXPECT_NE(
+      with_tools.find("<｜User｜>Q<｜Assistant｜><think>old</think>AE<｜User｜>R<｜Assistant｜>"
+                      "<think>new</think>" +
+                      called + "<think>"),
+      std::string::npos)
+      << with_tools;
+  const std::string hard =
+      encode(DeepSeekFormat::kV4, kUserAsks, {.thinking = true, .most_effort = true});
+  EXPECT_EQ(hard.rfind("BReasoning Effort: Absolute maximum", 0), 0u);
+  EXPECT_TRUE(hard.ends_with("unchecked.\n\n<｜User｜>Hi<｜Assistant｜><think>")) << hard;
+}
+
+// The template that was published for V4 writes what its encoder does.
+TEST(DeepSeekEncoding, V4AsItsTemplate) {
+  const char* shared = std::getenv("FERRY_SHARED");
+  std::ifstream lines(std::string(shared != nullptr ? shared : "") + "/templates/expected.jsonl");
+  if (shared == nullptr || !lines) GTEST_SKIP() << "no shared templates";
+  int compared = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const auto golden = parse_json(line);
+    ASSERT_TRUE(golden.ok());
+    if ((*golden)["template"] != "deepseek-ai-DeepSeek-V4.jinja") continue;
+    const Json& context = (*golden)["context"];
+    DeepSeekOptions options{.tools = context.value("tools", Json()),
+                            .thinking = context.value("thinking", false),
+                            .add_generation_prompt = context["add_generation_prompt"].get<bool>(),
+                            .bos = "<BOS>"};
+    EXPECT_EQ(encode_deepseek(DeepSeekFormat::kV4, context["messages"], options).value(),
+              (*golden)["rendered"].get<std::string>())
+        << (*golden)["case"];
+    ++compared;
+  }
+  EXPECT_EQ(compared, 15);
+}
+
 TEST(DeepSeekEncoding, WhatAFormatCannotSayIsAnError) {
   EXPECT_NE(encode(DeepSeekFormat::kV2, Json::array({message("tool", "5")})).find("no tool calls"),
             std::string::npos);
@@ -157,6 +296,11 @@ TEST(DeepSeekEncoding, ChosenByTypeAndVocabulary) {
   EXPECT_EQ(deepseek_format_for("deepseek_v3", with({"<｜User｜>"})), DeepSeekFormat::kV3);
   EXPECT_EQ(deepseek_format_for("deepseek_v3", with({"<｜User｜>", "<think>"})),
             DeepSeekFormat::kV31);
+  EXPECT_EQ(deepseek_format_for("deepseek_v32", with({"<｜User｜>", "<think>"})),
+            DeepSeekFormat::kV31);
+  EXPECT_EQ(deepseek_format_for("deepseek_v32", with({"<｜User｜>", "<think>", "｜DSML｜"})),
+            DeepSeekFormat::kV32);
+  EXPECT_EQ(deepseek_format_for("deepseek_v4", with({"<｜User｜>"})), DeepSeekFormat::kV4);
   EXPECT_EQ(deepseek_format_for("qwen2", with({"<｜User｜>", "<think>"})), DeepSeekFormat::kR1);
   EXPECT_EQ(deepseek_format_for("qwen2", with({})), std::nullopt);
 }

@@ -28,6 +28,8 @@ std::optional<ToolFormat> tool_format_of(DeepSeekFormat format) {
     case DeepSeekFormat::kV3:
     case DeepSeekFormat::kR1: return ToolFormat::kDeepSeekV3;
     case DeepSeekFormat::kV31: return ToolFormat::kDeepSeekV31;
+    case DeepSeekFormat::kV32: return ToolFormat::kDeepSeekV32;
+    case DeepSeekFormat::kV4: return ToolFormat::kDeepSeekV4;
   }
   return std::nullopt;
 }
