@@ -14,7 +14,7 @@
 // their engine: they then end with FinishReason::kCancelled.
 //
 // Bits. On the cpu backend the tokens of a request depend on the model, the request and the seed
-// alone: not on other requests, threads, or how long it waited.
+// alone: not on other requests, threads, speculation, or how long it waited.
 #pragma once
 
 #include <array>
@@ -40,6 +40,14 @@ struct ModelFile {
 };
 
 enum class KvDtype : uint8_t { kF32, kF16, kBF16 };
+
+// Tokens are guessed ahead and several positions checked in one step. No answer changes: a guess
+// stands only where the model, asked as ever, chooses that token. It pays where a step costs little
+// more for some tokens than for one, so only steps of few tokens are filled up with guesses.
+enum class Speculation : uint8_t {
+  kOff,
+  kPromptLookup,  // what followed where prompt and answer last had the same ending
+};
 
 struct LoadProgress {
   int64_t bytes_done = 0;
@@ -73,6 +81,10 @@ struct EngineOptions {
   // Prompts that begin alike are computed once, as long as there is room to keep what came out.
   // No bit of an answer depends on it.
   bool prefix_cache = true;
+
+  Speculation speculation = Speculation::kOff;
+  int64_t draft_tokens = 8;  // guessed per step and sequence at most; [1, 15]
+  int64_t min_match = 2;     // kPromptLookup: tokens an ending must have in common; [1, 16]
 
   // Called from load(), on its thread.
   std::function<void(const LoadProgress&)> progress;
@@ -171,6 +183,8 @@ struct Finish {
   int64_t cached_prompt_tokens = 0;  // of these, taken from the prefix cache
   int64_t completion_tokens = 0;     // the end-of-text token included
   int64_t reasoning_tokens = 0;      // of these, chosen before the reasoning ended
+  int64_t draft_tokens = 0;          // guesses that were checked, see Speculation
+  int64_t accepted_tokens = 0;       // of these, right: tokens of the answer
   uint64_t seed = 0;                 // that the draws came from
   double wait_seconds = 0;           // submitted → first computed
   double prompt_seconds = 0;         // → first token
@@ -275,6 +289,8 @@ struct EngineStats {
   int64_t step_tokens_total = 0;  // computed by them
   // Entry i: steps of at most 2^i tokens that did not fit an earlier entry; the last one: the rest.
   std::array<int64_t, 16> steps_by_tokens{};
+  int64_t draft_tokens_total = 0;     // guesses that were checked
+  int64_t accepted_tokens_total = 0;  // of these, right
 };
 
 class Engine {

@@ -17,6 +17,9 @@ namespace {
 const std::map<std::string, KvDtype> kKvDtypes = {
     {"f32", KvDtype::kF32}, {"f16", KvDtype::kF16}, {"bf16", KvDtype::kBF16}};
 
+const std::map<std::string, Speculation> kSpeculations = {{"off", Speculation::kOff},
+                                                          {"lookup", Speculation::kPromptLookup}};
+
 template <typename T>
 bool parse_number(std::string_view text, T& value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -62,6 +65,17 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
       ->type_name("TYPE")
       ->check(CLI::IsMember({"f32", "f16", "bf16"}));
   add_activations_flag(command, flags.activations);
+  command
+      .add_option("--speculate", flags.speculate,
+                  "Guess tokens and check several in one step, with the same answers: off, or "
+                  "lookup, by what prompt and answer said before")
+      ->type_name("HOW")
+      ->check(CLI::IsMember({"off", "lookup"}));
+  command
+      .add_option("--draft-tokens", flags.draft_tokens,
+                  "With --speculate: tokens guessed per step at most")
+      ->type_name("N")
+      ->check(CLI::Range(1, 15));
   command.add_flag("-v,--verbose", flags.verbose,
                    "Say on stderr what is loaded and how fast it is");
 }
@@ -80,6 +94,8 @@ EngineOptions engine_options(const EngineFlags& flags) {
   options.f32_activations = flags.activations == "f32";
   options.max_context = flags.context;
   options.kv_dtype = kKvDtypes.at(flags.kv_dtype);
+  options.speculation = kSpeculations.at(flags.speculate);
+  options.draft_tokens = flags.draft_tokens;
   return options;
 }
 
@@ -215,16 +231,25 @@ void add_finish(Json& result, const Finish& finish) {
                      {"completion_tokens", finish.completion_tokens},
                      {"reasoning_tokens", finish.reasoning_tokens},
                      {"total_tokens", finish.prompt_tokens + finish.completion_tokens}};
+  if (finish.draft_tokens > 0) {
+    result["speculation"] = {{"draft_tokens", finish.draft_tokens},
+                             {"accepted_tokens", finish.accepted_tokens}};
+  }
   result["seed"] = finish.seed;
   result["seconds"] = {{"prompt", finish.prompt_seconds}, {"decode", finish.decode_seconds}};
 }
 
 std::string describe_speed(const Finish& finish) {
   // The first token belongs to the prompt's time.
-  return fmt::format("{} tokens, {:.1f} tokens/s; prompt {} tokens, {:.1f} tokens/s",
-                     finish.completion_tokens,
-                     per_second(finish.completion_tokens - 1, finish.decode_seconds),
-                     finish.prompt_tokens, per_second(finish.prompt_tokens, finish.prompt_seconds));
+  std::string text = fmt::format(
+      "{} tokens, {:.1f} tokens/s; prompt {} tokens, {:.1f} tokens/s", finish.completion_tokens,
+      per_second(finish.completion_tokens - 1, finish.decode_seconds), finish.prompt_tokens,
+      per_second(finish.prompt_tokens, finish.prompt_seconds));
+  if (finish.draft_tokens > 0) {
+    text += fmt::format("; {} of {} guessed tokens were right", finish.accepted_tokens,
+                        finish.draft_tokens);
+  }
+  return text;
 }
 
 }  // namespace ferry::cmd

@@ -23,6 +23,8 @@ struct EngineFlags {
   int64_t context = 0;
   std::string kv_dtype = "f32";
   std::string activations = "int8";
+  std::string speculate = "off";
+  int64_t draft_tokens = EngineOptions().draft_tokens;
   bool verbose = false;
 };
 

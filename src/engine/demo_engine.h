@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -63,6 +64,45 @@ inline Completion complete(const Engine& engine, const Request& request) {
   if (completion.ok()) return std::move(completion).value();
   ADD_FAILURE() << completion.error().message;
   return {};
+}
+
+// Log-probabilities are compared bit for bit, and with them the logits they come from.
+inline void expect_same_bits(const Completion& a, const Completion& b, size_t request) {
+  EXPECT_EQ(a.tokens, b.tokens) << "request " << request;
+  EXPECT_EQ(a.text, b.text) << "request " << request;
+  ASSERT_EQ(a.logprobs.size(), b.logprobs.size());
+  for (size_t i = 0; i < a.logprobs.size(); ++i) {
+    const auto expect_same = [&](const TokenLogprob& x, const TokenLogprob& y) {
+      EXPECT_EQ(x.token, y.token);
+      EXPECT_EQ(std::memcmp(&x.logprob, &y.logprob, sizeof x.logprob), 0)
+          << "request " << request << ", token " << i << ": " << x.logprob << ", " << y.logprob;
+    };
+    expect_same(a.logprobs[i].chosen, b.logprobs[i].chosen);
+    ASSERT_EQ(a.logprobs[i].top.size(), b.logprobs[i].top.size());
+    for (size_t k = 0; k < a.logprobs[i].top.size(); ++k) {
+      expect_same(a.logprobs[i].top[k], b.logprobs[i].top[k]);
+    }
+  }
+}
+
+inline std::vector<Completion> one_by_one(const Engine& engine,
+                                          const std::vector<Request>& requests) {
+  std::vector<Completion> completions;
+  for (const Request& request : requests) completions.push_back(complete(engine, request));
+  return completions;
+}
+
+inline std::vector<Completion> together(const Engine& engine,
+                                        const std::vector<Request>& requests) {
+  std::vector<TokenStream> streams;
+  for (const Request& request : requests) {
+    Result<TokenStream> stream = engine.submit(request);
+    EXPECT_TRUE(stream.ok());
+    streams.push_back(std::move(stream).value());
+  }
+  std::vector<Completion> completions;
+  for (TokenStream& stream : streams) completions.push_back(drain(stream));
+  return completions;
 }
 
 }  // namespace ferry::engine

@@ -1,8 +1,6 @@
 // The promise of include/ferry/ferry.h: what a request gets does not depend on its company, on
 // threads, on how its prompt was cut or on being thrown out and computed again. Log-probabilities
 // are compared bit for bit, and with them the logits they come from.
-#include <cstring>
-
 #include "engine/demo_engine.h"
 
 namespace ferry::engine {
@@ -26,42 +24,6 @@ std::vector<Request> company() {
     requests.push_back(std::move(request));
   }
   return requests;
-}
-
-void expect_same_bits(const Completion& a, const Completion& b, size_t request) {
-  EXPECT_EQ(a.tokens, b.tokens) << "request " << request;
-  EXPECT_EQ(a.text, b.text) << "request " << request;
-  ASSERT_EQ(a.logprobs.size(), b.logprobs.size());
-  for (size_t i = 0; i < a.logprobs.size(); ++i) {
-    const auto expect_same = [&](const TokenLogprob& x, const TokenLogprob& y) {
-      EXPECT_EQ(x.token, y.token);
-      EXPECT_EQ(std::memcmp(&x.logprob, &y.logprob, sizeof x.logprob), 0)
-          << "request " << request << ", token " << i << ": " << x.logprob << ", " << y.logprob;
-    };
-    expect_same(a.logprobs[i].chosen, b.logprobs[i].chosen);
-    ASSERT_EQ(a.logprobs[i].top.size(), b.logprobs[i].top.size());
-    for (size_t k = 0; k < a.logprobs[i].top.size(); ++k) {
-      expect_same(a.logprobs[i].top[k], b.logprobs[i].top[k]);
-    }
-  }
-}
-
-std::vector<Completion> one_by_one(const Engine& engine, const std::vector<Request>& requests) {
-  std::vector<Completion> completions;
-  for (const Request& request : requests) completions.push_back(complete(engine, request));
-  return completions;
-}
-
-std::vector<Completion> together(const Engine& engine, const std::vector<Request>& requests) {
-  std::vector<TokenStream> streams;
-  for (const Request& request : requests) {
-    Result<TokenStream> stream = engine.submit(request);
-    EXPECT_TRUE(stream.ok());
-    streams.push_back(std::move(stream).value());
-  }
-  std::vector<Completion> completions;
-  for (TokenStream& stream : streams) completions.push_back(drain(stream));
-  return completions;
 }
 
 class EngineBits : public ::testing::TestWithParam<std::string> {

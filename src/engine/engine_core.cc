@@ -101,17 +101,20 @@ Result<std::unique_ptr<EngineCore>> EngineCore::load(const EngineOptions& option
   core->info_.default_sampling = std::move(default_sampling);
   core->info_.has_chat_format = core->chat_.usable();
   core->block_size_ = options.prefix_cache ? options.block_size : 0;
+  core->drafting_ = {options.speculation, options.draft_tokens, options.min_match};
   core->constraints_ = std::make_unique<ConstraintCompiler>(
       core->tokenizer_, core->info_.vocab_size, core->info_.eos_token_ids);
 
   FERRY_TRY(auto runner, Runner::create(backend, *core->model_.model,
                                         {.batch = sizing.limits.batch,
                                          .cache = sizing.limits.cache,
+                                         .max_logit_rows = sizing.limits.max_logit_rows,
                                          .workspace_bytes = sizing.plan.workspace_bytes}));
   const SchedulerLimits limits{.block_size = options.block_size,
                                .num_pages = sizing.limits.cache.num_pages,
                                .max_batch_tokens = options.max_batch_tokens,
-                               .max_sequences = options.max_sequences};
+                               .max_sequences = options.max_sequences,
+                               .max_draft_step_tokens = max_draft_step_tokens(options)};
   core->loop_ = std::make_unique<EngineLoop>(std::move(runner), limits, options.max_waiting);
   return core;
 }
@@ -214,6 +217,7 @@ Result<std::shared_ptr<StreamState>> EngineCore::submit(const Request& request) 
   input.eos_token_ids = info_.eos_token_ids;
   input.vocab_size = info_.vocab_size;
   input.max_context = info_.max_context;
+  input.drafting = drafting_;
   input.text = std::make_unique<TokenText>(tokenizer_, request.stop.strings, std::move(parts));
   return loop_->submit(std::move(input));
 }

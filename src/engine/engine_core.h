@@ -46,7 +46,8 @@ class EngineCore {
   ModelInfo info_;
   std::unique_ptr<ConstraintCompiler> constraints_;
   const BlockSecret block_secret_ = random_block_secret();
-  int64_t block_size_ = 0;            // of what prompts share; 0: nothing
+  int64_t block_size_ = 0;  // of what prompts share; 0: nothing
+  Drafting drafting_;
   std::unique_ptr<EngineLoop> loop_;  // last: it uses the model until it is gone
 };
 

@@ -19,7 +19,8 @@ EngineLoop::EngineLoop(Runner runner, const SchedulerLimits& limits, int64_t max
       scheduler_(limits),
       block_size_(limits.block_size),
       kv_tokens_(limits.num_pages * limits.block_size),
-      max_waiting_(max_waiting) {
+      max_waiting_(max_waiting),
+      drafts_(limits.max_draft_step_tokens > 0) {
   publish_stats();
   thread_ = std::thread([this] { run(); });
 }
@@ -107,6 +108,23 @@ void EngineLoop::end(SequenceId id) {
   live_.erase(id);
 }
 
+nn::BatchInput EngineLoop::input_of(const Chunk& chunk, Generation& generation) const {
+  const auto count = static_cast<size_t>(chunk.count);
+  nn::BatchInput input{.tokens = {},
+                       .first_position = chunk.begin,
+                       .pages = scheduler_.pages(chunk.id),
+                       .decode = chunk.decode,
+                       .logits = nn::WantedLogits::kNone};
+  if (chunk.drafts > 0) {
+    input.tokens = generation.drafter().guessed().first(count);
+    input.logits = nn::WantedLogits::kAll;
+    return input;
+  }
+  input.tokens = generation.tokens().subspan(static_cast<size_t>(chunk.begin), count);
+  if (chunk.wants_logits && !generation.embeds()) input.logits = nn::WantedLogits::kLast;
+  return input;
+}
+
 void EngineLoop::step() {
   const Schedule schedule = scheduler_.next();
   CHECK(!schedule.chunks.empty());
@@ -118,13 +136,7 @@ void EngineLoop::step() {
   for (const Chunk& chunk : schedule.chunks) {
     Generation& generation = *live_.at(chunk.id);
     generation.computing(chunk.begin);
-    inputs.push_back({.tokens = generation.tokens().subspan(chunk.begin, chunk.count),
-                      .first_position = chunk.begin,
-                      .pages = scheduler_.pages(chunk.id),
-                      .decode = chunk.decode,
-                      .logits = chunk.wants_logits && !generation.embeds()
-                                    ? nn::WantedLogits::kLast
-                                    : nn::WantedLogits::kNone});
+    inputs.push_back(input_of(chunk, generation));
     wants_hidden |= generation.embeds();
     if (chunk.wants_logits && generation.constraint() != nullptr) {
       constraints.push_back(generation.constraint());
@@ -160,12 +172,21 @@ void EngineLoop::deliver(const Schedule& schedule, std::span<float> logits) {
       continue;
     }
     if (!chunk.wants_logits) continue;
-    ++output_tokens_total_;
-    if (generation.advance(logits.subspan(row++ * vocab_size, vocab_size))) {
+    const auto num_rows = static_cast<size_t>(chunk.drafts + 1);
+    const auto rows = logits.subspan(row * vocab_size, num_rows * vocab_size);
+    row += num_rows;
+    const Generation::Progress progress = generation.advance(rows, chunk.drafts);
+    output_tokens_total_ += progress.num_tokens;
+    draft_tokens_total_ += chunk.drafts;
+    accepted_tokens_total_ += progress.num_right;
+    if (progress.ended) {
       end(chunk.id);
-    } else {
-      scheduler_.append(chunk.id);
+      continue;
     }
+    scheduler_.append(chunk.id, progress.num_tokens);
+    if (!drafts_) continue;
+    const std::span<const int32_t> guess = generation.drafter().guess(generation.tokens());
+    scheduler_.draft(chunk.id, std::ssize(guess) - 1);
   }
 }
 
@@ -204,7 +225,9 @@ void EngineLoop::publish_stats() {
             .prefix_hits_total = now.num_prefix_hits,
             .num_steps_total = num_steps_,
             .step_tokens_total = step_tokens_total_,
-            .steps_by_tokens = steps_by_tokens_};
+            .steps_by_tokens = steps_by_tokens_,
+            .draft_tokens_total = draft_tokens_total_,
+            .accepted_tokens_total = accepted_tokens_total_};
 }
 
 }  // namespace ferry::engine

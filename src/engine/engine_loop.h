@@ -41,6 +41,7 @@ class EngineLoop {
   bool take_in();
   void drop_cancelled();
   void step();
+  nn::BatchInput input_of(const Chunk& chunk, Generation& generation) const;
   void deliver(const Schedule& schedule, std::span<float> logits);
   void count_step(int64_t num_tokens);
   void fail_all(const Error& error);
@@ -53,12 +54,15 @@ class EngineLoop {
   const int64_t block_size_;
   const int64_t kv_tokens_;
   const int64_t max_waiting_;
+  const bool drafts_;
   Generations live_;
   SequenceId last_id_ = 0;
   int64_t prompt_tokens_total_ = 0;
   int64_t output_tokens_total_ = 0;
   int64_t num_steps_ = 0;
   int64_t step_tokens_total_ = 0;
+  int64_t draft_tokens_total_ = 0;
+  int64_t accepted_tokens_total_ = 0;
   std::array<int64_t, 16> steps_by_tokens_{};
 
   std::shared_ptr<Doorbell> doorbell_ = std::make_shared<Doorbell>();

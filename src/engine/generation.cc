@@ -9,6 +9,8 @@
 namespace ferry::engine {
 namespace {
 
+constexpr int32_t kNoToken = -1;
+
 int64_t last_token_count(const GenerationInput& input) {
   const auto prompt = static_cast<int64_t>(input.prompt.size());
   if (input.embed.has_value()) return prompt;
@@ -43,7 +45,8 @@ Generation::Generation(GenerationInput input, std::shared_ptr<Doorbell> doorbell
       text_(std::move(input.text)),
       embed_(input.embed),
       priority_(input.priority),
-      block_keys_(std::move(input.block_keys)) {
+      block_keys_(std::move(input.block_keys)),
+      drafter_(input.drafting) {
   tokens_ = std::move(input.prompt);
   if (input.grammar != nullptr) constraint_.emplace(std::move(input.grammar));
 }
@@ -65,7 +68,27 @@ Result<sample::Choice> Generation::choose(std::span<float> logits, int64_t num_b
   return choice;
 }
 
-bool Generation::advance(std::span<float> logits) {
+Generation::Progress Generation::advance(std::span<float> logits, int64_t num_drafts) {
+  const size_t num_rows = 1 + static_cast<size_t>(num_drafts);
+  const size_t vocab_size = logits.size() / num_rows;
+  const std::span<const int32_t> guessed = drafter_.guessed();
+  const int64_t accepted_before = num_accepted_tokens_;
+  num_draft_tokens_ += num_drafts;
+  Progress progress;
+  for (size_t row = 0; row < num_rows && !progress.ended; ++row) {
+    const size_t num_before = tokens_.size();
+    const int32_t guess = row + 1 < num_rows ? guessed[row + 1] : kNoToken;
+    progress.ended = choose_and_publish(logits.subspan(row * vocab_size, vocab_size), guess);
+    if (tokens_.size() == num_before) break;  // it ended without one
+    ++progress.num_tokens;
+    if (tokens_.back() != guess) break;
+  }
+  progress.num_right = num_accepted_tokens_ - accepted_before;
+  drafter_.judge(num_drafts, progress.num_right);
+  return progress;
+}
+
+bool Generation::choose_and_publish(std::span<float> logits, int32_t guess) {
   const int64_t num_before = static_cast<int64_t>(tokens_.size()) - num_prompt_tokens_;
   if (constraint_.has_value()) {
     constraint_->prepare();
@@ -83,6 +106,7 @@ bool Generation::advance(std::span<float> logits) {
   if (num_before == 0) first_token_ = last_token_;
   const int32_t token = choice->token;
   tokens_.push_back(token);
+  if (token == guess) ++num_accepted_tokens_;
   StreamEvent event;
   event.tokens.push_back(token);
   if (choice->logprobs.has_value()) event.logprobs.push_back(std::move(*choice->logprobs));
@@ -161,6 +185,8 @@ void Generation::end(FinishReason reason, StreamEvent event) {
   finish.cached_prompt_tokens = num_cached_tokens_;
   finish.completion_tokens = static_cast<int64_t>(tokens_.size()) - num_prompt_tokens_;
   finish.reasoning_tokens = num_reasoning_tokens_;
+  finish.draft_tokens = num_draft_tokens_;
+  finish.accepted_tokens = num_accepted_tokens_;
   finish.seed = sampler_.seed();
   finish.wait_seconds = seconds_between(submitted_, started_);
   finish.prompt_seconds = seconds_between(started_, first_token_);

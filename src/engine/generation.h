@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/answer_constraint.h"
+#include "engine/drafter.h"
 #include "engine/kv_pages.h"
 #include "engine/stream_state.h"
 #include "sample/sampler.h"
@@ -54,6 +55,7 @@ struct GenerationInput {
   std::optional<Pooling> embed;  // then prompt.size() <= max_context
   int priority = 0;
   std::vector<BlockKey> block_keys;  // of the prompt; empty: nothing is shared
+  Drafting drafting;
 };
 
 class Generation {
@@ -76,8 +78,17 @@ class Generation {
 
   // A chunk that begins at this position is about to run.
   void computing(int64_t begin);
-  // Chooses the next token and publishes it. True: the request has ended with it.
-  bool advance(std::span<float> logits);
+  struct Progress {
+    int64_t num_tokens = 0;  // chosen
+    int64_t num_right = 0;   // guesses that turned out right
+    bool ended = false;
+  };
+  // Chooses the next tokens and publishes them. `logits` [1 + num_drafts, vocab_size]: behind the
+  // last token, and behind each of the first guesses of drafter(). Each row is sampled as if there
+  // were no guesses, the next one only where the token was guessed: so the answer is the same,
+  // whatever holds it (constraint, penalties, stop strings, seed).
+  Progress advance(std::span<float> logits, int64_t num_drafts);
+  Drafter& drafter() { return drafter_; }
 
   bool embeds() const { return embed_.has_value(); }
   // What advance() is to an answer: the state of the tokens from `begin` on, [n, hidden_size].
@@ -89,6 +100,8 @@ class Generation {
   void fail(const Error& error);
 
  private:
+  // True: the request has ended with it. `guess`: counts as accepted if it is chosen.
+  bool choose_and_publish(std::span<float> logits, int32_t guess);
   Result<sample::Choice> choose(std::span<float> logits, int64_t num_before);
   void end(FinishReason reason, StreamEvent event);
 
@@ -107,6 +120,9 @@ class Generation {
   std::vector<BlockKey> block_keys_;
   int64_t num_cached_tokens_ = 0;
   int64_t num_reasoning_tokens_ = 0;
+  Drafter drafter_;
+  int64_t num_draft_tokens_ = 0;
+  int64_t num_accepted_tokens_ = 0;
   Clock::time_point submitted_ = Clock::now();
   Clock::time_point started_{};
   Clock::time_point first_token_{};

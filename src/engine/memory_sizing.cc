@@ -20,6 +20,7 @@ nn::PlanLimits limits_for(const EngineOptions& options, int64_t context, int64_t
   limits.cache = {.dtype = kv_dtype_of(options.kv_dtype),
                   .block_size = options.block_size,
                   .num_pages = num_pages};
+  limits.max_logit_rows = std::max(options.max_sequences, max_draft_step_tokens(options));
   return limits;
 }
 
@@ -40,6 +41,11 @@ Dtype kv_dtype_of(KvDtype dtype) {
     case KvDtype::kBF16: return Dtype::kBF16;
   }
   return Dtype::kF32;
+}
+
+int64_t max_draft_step_tokens(const EngineOptions& options) {
+  if (options.speculation == Speculation::kOff) return 0;
+  return std::min(kDraftStepTokens, options.max_batch_tokens);
 }
 
 std::string describe_plan(const Sizing& sizing, const MemoryInfo& memory, int64_t file_bytes) {
@@ -71,6 +77,8 @@ Status check_options(const EngineOptions& options) {
   FERRY_TRY_VOID(
       in_range("max_batch_tokens", options.max_batch_tokens, options.max_sequences, 1 << 20));
   FERRY_TRY_VOID(in_range("max_waiting", options.max_waiting, 1, 1 << 20));
+  FERRY_TRY_VOID(in_range("draft_tokens", options.draft_tokens, 1, kDraftStepTokens - 1));
+  FERRY_TRY_VOID(in_range("min_match", options.min_match, 1, 16));
   FERRY_TRY_VOID(in_range("kv_tokens", options.kv_tokens, 0, kMostTokens));
   if (options.kv_tokens > 0 && options.kv_tokens < options.max_context) {
     return invalid_input("kv_tokens: {} is less than max_context ({}); one sequence must fit",

@@ -13,6 +13,12 @@ inline constexpr int64_t kDefaultMaxContext = 8192;
 // Below, "does not fit" is the better answer.
 inline constexpr int64_t kSmallestDefaultContext = 512;
 
+// A step with guesses computes no more tokens than this: on every chip that ferry knows so few cost
+// less than as many steps, whatever the model.
+inline constexpr int64_t kDraftStepTokens = 16;
+// The same for these options; 0: nothing is guessed.
+int64_t max_draft_step_tokens(const EngineOptions& options);
+
 // Ranges of the numbers in the options; messages begin with the field.
 Status check_options(const EngineOptions& options);
 

@@ -24,7 +24,7 @@ Result<Runner> Runner::create(std::shared_ptr<Backend> backend, const nn::Model&
   Backend& chip = *runner.backend_;
   FERRY_TRY(runner.workspace_, chip.allocate(std::max<int64_t>(limits.workspace_bytes, 1)));
   const int64_t logits_bytes =
-      limits.batch.max_sequences * runner.vocab_size_ * static_cast<int64_t>(sizeof(float));
+      limits.max_logit_rows * runner.vocab_size_ * static_cast<int64_t>(sizeof(float));
   FERRY_TRY(runner.logits_device_, chip.allocate(logits_bytes));
   FERRY_TRY(runner.logits_host_, chip.allocate_host(logits_bytes));
   FERRY_TRY(runner.stream_, chip.create_stream());

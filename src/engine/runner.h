@@ -17,6 +17,7 @@ namespace ferry::engine {
 struct RunnerLimits {
   nn::BatchLimits batch;
   nn::KvCacheSpec cache;
+  int64_t max_logit_rows = 0;   // of one step
   int64_t workspace_bytes = 0;  // what the memory plan says a forward takes
 };
 
@@ -26,12 +27,12 @@ class Runner {
   static Result<Runner> create(std::shared_ptr<Backend> backend, const nn::Model& model,
                                const RunnerLimits& limits);
 
-  // Puts a step on the stream. The inputs ask for at most one row of logits each. `wants_hidden`:
-  // hidden() is wanted of this step.
-  // REQUIRES: decode inputs first; the step before was waited for
+  // Puts a step on the stream. `wants_hidden`: hidden() is wanted of this step.
+  // REQUIRES: decode inputs first, no more rows of logits than max_logit_rows; the step before was
+  // waited for
   void launch(std::span<const nn::BatchInput> inputs, bool wants_hidden = false);
-  // Logits [R, vocab_size] of the inputs that want them, in their order; the caller may write on
-  // them until the next launch().
+  // Logits [R, vocab_size] of the rows that the inputs want, in their order; the caller may write
+  // on them until the next launch().
   Result<std::span<float>> wait();
 
   // State [T, hidden_size] of the step's tokens after the last layer and its norm, in the order of

@@ -79,6 +79,7 @@ Schedule Scheduler::next() {
   // Who has just made room must not lose it to itself or to a newcomer.
   if (num_preemptions_ == preemptions_before) admit(schedule);
   schedule_prompts(schedule);
+  schedule_drafts(schedule);
   return schedule;
 }
 
@@ -225,6 +226,35 @@ void Scheduler::schedule_prompts(Schedule& schedule) {
   }
 }
 
+// Only for those who are one token behind: who catches up has no use for more.
+void Scheduler::schedule_drafts(Schedule& schedule) {
+  const int64_t most = std::min(limits_.max_batch_tokens, limits_.max_draft_step_tokens);
+  if (schedule.num_tokens >= most) return;
+  std::vector<Chunk*> chunks;
+  std::vector<int64_t> wants;
+  for (Chunk& chunk : schedule.chunks) {
+    const Sequence& sequence = running_.at(ranks_.at(chunk.id));
+    // The step chooses one token more than guesses are right.
+    const int64_t room = sequence.max_tokens - sequence.num_tokens - 1;
+    const int64_t count = std::min(sequence.num_drafts, room);
+    if (count <= 0 || !chunk.decode || !chunk.wants_logits || chunk.count != 1) continue;
+    chunks.push_back(&chunk);
+    wants.push_back(count);
+  }
+  const auto shares = share(wants, most - schedule.num_tokens);
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    Sequence& sequence = running_.at(ranks_.at(chunks[i]->id));
+    const int64_t end = sequence.num_tokens + shares[i];
+    while (static_cast<int64_t>(sequence.pages.size()) < pages_for(end) && pool_.num_free() > 0) {
+      sequence.pages.push_back(pool_.take());
+    }
+    const int64_t places = static_cast<int64_t>(sequence.pages.size()) * limits_.block_size;
+    chunks[i]->drafts = std::min(shares[i], places - sequence.num_tokens);
+    chunks[i]->count += chunks[i]->drafts;
+    schedule.num_tokens += chunks[i]->drafts;
+  }
+}
+
 // Pages for the first `tokens` tokens, taken from junior sequences if there is no other way.
 // False: the sequence itself was the most junior and had to go.
 bool Scheduler::grow(const Rank& rank, int64_t tokens) {
@@ -261,6 +291,14 @@ void Scheduler::release_pages(Sequence& sequence) {
   sequence.pages.clear();
 }
 
+// Gives back the pages that only guesses needed.
+void Scheduler::trim(Sequence& sequence) {
+  while (static_cast<int64_t>(sequence.pages.size()) > pages_for(sequence.num_tokens)) {
+    pool_.give_back(sequence.pages.back());
+    sequence.pages.pop_back();
+  }
+}
+
 void Scheduler::push_chunk(Schedule& schedule, const Rank& rank, const Sequence& sequence,
                            int64_t count) {
   schedule.chunks.push_back({
@@ -279,7 +317,8 @@ void Scheduler::computed(const Schedule& schedule) {
   for (const Chunk& chunk : schedule.chunks) {
     Sequence& sequence = running_.at(ranks_.at(chunk.id));
     CHECK(sequence.num_computed == chunk.begin);
-    sequence.num_computed += chunk.count;
+    sequence.num_computed += chunk.count - chunk.drafts;
+    sequence.num_checked = chunk.drafts;
     const auto full = static_cast<size_t>(sequence.num_computed / limits_.block_size);
     for (auto block = static_cast<size_t>(chunk.begin / limits_.block_size);
          block < std::min(full, sequence.keys.size()); ++block) {
@@ -288,11 +327,21 @@ void Scheduler::computed(const Schedule& schedule) {
   }
 }
 
-void Scheduler::append(SequenceId id) {
+void Scheduler::append(SequenceId id, int64_t count) {
   CHECK(!in_step_);
   Sequence& sequence = running_.at(ranks_.at(id));
-  CHECK(sequence.num_computed == sequence.num_tokens && sequence.num_tokens < sequence.max_tokens);
-  ++sequence.num_tokens;
+  CHECK(sequence.num_computed == sequence.num_tokens);
+  CHECK(count >= 1 && count - 1 <= sequence.num_checked);
+  CHECK(sequence.num_tokens + count <= sequence.max_tokens);
+  sequence.num_tokens += count;
+  sequence.num_computed += count - 1;
+  sequence.num_drafts = sequence.num_checked = 0;
+  trim(sequence);
+}
+
+void Scheduler::draft(SequenceId id, int64_t count) {
+  CHECK(!in_step_ && count >= 0);
+  running_.at(ranks_.at(id)).num_drafts = count;
 }
 
 void Scheduler::remove(SequenceId id) {

@@ -22,6 +22,9 @@
 //     behind it are wanted. One that finds a senior at work on its next block waits for that block,
 //     so that what arrives together is computed once, too. Pages that are still written on are
 //     never shared. Generated tokens are not published: their bits are those of the decode phase.
+//   - Guesses of the next tokens (speculation) fill up what is left of a small step: nobody waits,
+//     yields or is thrown out for them, and pages that only they needed are free again once they
+//     were judged.
 //   - Tokens that a recomputed sequence had generated are computed in the decode phase again (see
 //     device/batch.h), so that preemption changes no bit of the result.
 #pragma once
@@ -44,6 +47,8 @@ struct SchedulerLimits {
   int64_t num_pages = 0;
   int64_t max_batch_tokens = 0;  // >= max_sequences: each running sequence can always take one
   int64_t max_sequences = 0;     // running at once; any number may wait
+  // Tokens of a step with guesses in it: beyond, a step costs more than they save. 0: no guesses.
+  int64_t max_draft_step_tokens = 0;
 };
 
 // Tokens [begin, begin + count) of one sequence, all of one phase.
@@ -53,6 +58,9 @@ struct Chunk {
   int64_t count = 0;
   bool decode = false;
   bool wants_logits = false;  // the chunk reaches the last token: the next one is sampled from it
+  // The last so many are guesses behind the last token: the chunk is that token and them, and
+  // logits are wanted of all.
+  int64_t drafts = 0;
 };
 
 struct Schedule {
@@ -90,8 +98,13 @@ class Scheduler {
   Schedule next();
   void computed(const Schedule& schedule);
 
-  // A token was chosen for the sequence. REQUIRES: all its tokens are computed.
-  void append(SequenceId id);
+  // Tokens were chosen for the sequence: the first count - 1 are guesses of the last step that
+  // turned out right, from the front. REQUIRES: all its tokens are computed, count >= 1, the last
+  // step had so many guesses
+  void append(SequenceId id, int64_t count = 1);
+  // So many guesses could follow the last token. They are forgotten with the next append(); there
+  // may be no room for them, or not for all.
+  void draft(SequenceId id, int64_t count);
   // The sequence has ended or was cancelled; its pages are free. Not between next() and computed().
   void remove(SequenceId id);
 
@@ -111,6 +124,8 @@ class Scheduler {
     int64_t max_tokens = 0;
     int64_t num_tokens = 0;    // prompt and output
     int64_t num_computed = 0;  // keys of these are in the cache
+    int64_t num_drafts = 0;    // guesses that could be checked
+    int64_t num_checked = 0;   // of these, computed in the last step
     std::vector<BlockKey> keys;
     std::vector<int32_t> pages;
     bool fresh = false;      // nothing was computed since it was admitted
@@ -131,6 +146,8 @@ class Scheduler {
   void take_known(Sequence& sequence);
   const BlockKey* next_key(const Sequence& sequence) const;
   void schedule_prompts(Schedule& schedule);
+  void schedule_drafts(Schedule& schedule);
+  void trim(Sequence& sequence);
   bool grow(const Rank& rank, int64_t tokens);
   void preempt(Sequences::iterator victim);
   void release_pages(Sequence& sequence);

@@ -29,7 +29,8 @@ Label mix(Label before, uint64_t token) {
 }
 
 struct Live {
-  std::vector<Label> labels;  // of prompt and output
+  std::vector<Label> labels;   // of prompt and output
+  std::vector<Label> guesses;  // of what follows
   int64_t prompt = 0;
   int64_t limit = 0;
   int64_t computed = 0;
@@ -106,6 +107,7 @@ class World {
     const Schedule schedule = scheduler_.next();
     ASSERT_EQ(schedule.chunks.empty(), live_.empty());
     ASSERT_LE(schedule.num_tokens, limits_.max_batch_tokens);
+    int64_t drafts = 0;
     ASSERT_LE(static_cast<int64_t>(schedule.chunks.size()), limits_.max_sequences);
     const SequenceId most_senior = senior();
     bool senior_seen = live_.empty();
@@ -116,10 +118,14 @@ class World {
       prompts_began |= !chunk.decode;
       senior_seen |= chunk.id == most_senior;
       tokens += chunk.count;
+      drafts += chunk.drafts;
       compute(chunk);
       if (::testing::Test::HasFatalFailure()) return;
     }
     ASSERT_EQ(tokens, schedule.num_tokens);
+    if (drafts > 0) {
+      ASSERT_LE(tokens, limits_.max_draft_step_tokens);
+    }
     // The most senior gets on in every step, and nobody becomes senior to those who are there for
     // longer than a head start: nothing can starve.
     ASSERT_TRUE(senior_seen);
@@ -132,7 +138,7 @@ class World {
     scheduler_.computed(schedule);
     for (const Chunk& chunk : schedule.chunks) {
       live_.at(chunk.id).seen = false;
-      if (chunk.wants_logits) sample(chunk.id);
+      if (chunk.wants_logits) sample(chunk);
     }
   }
 
@@ -167,35 +173,74 @@ class World {
       ASSERT_EQ(chunk.begin % limits_.block_size, 0);
       ASSERT_LT(chunk.begin, live.prompt);
     }
-    live.computed = chunk.begin + chunk.count;
-    ASSERT_GT(chunk.count, 0);
+    live.computed = chunk.begin + chunk.count - chunk.drafts;
+    ASSERT_GT(live.computed, chunk.begin);
+    ASSERT_LE(chunk.drafts, std::ssize(live.guesses));
     ASSERT_LE(live.computed, tokens);
     ASSERT_EQ(chunk.decode, chunk.begin >= live.prompt);
     if (!chunk.decode) {
       ASSERT_LE(live.computed, live.prompt);
     }
     ASSERT_EQ(chunk.wants_logits, live.computed == tokens);
+    if (chunk.drafts > 0) {
+      ASSERT_TRUE(chunk.decode && chunk.wants_logits);
+      ASSERT_EQ(chunk.count, chunk.drafts + 1);
+      ASSERT_LT(chunk.begin + chunk.count, live.limit);
+    }
+    touch_cache(chunk, live);
+  }
+
+  void touch_cache(const Chunk& chunk, const Live& live) {
     const auto pages = scheduler_.pages(chunk.id);
-    ASSERT_GE(static_cast<int64_t>(pages.size()) * limits_.block_size, live.computed);
-    for (int64_t p = 0; p < live.computed; ++p) {
+    const int64_t end = chunk.begin + chunk.count;
+    const auto tokens = std::ssize(live.labels);
+    ASSERT_GE(std::ssize(pages) * limits_.block_size, end);
+    for (int64_t p = 0; p < end; ++p) {
       const int64_t page = pages[static_cast<size_t>(p / limits_.block_size)];
       Label& place =
           cache_[static_cast<size_t>(page * limits_.block_size + p % limits_.block_size)];
-      if (p >= chunk.begin) place = live.labels[static_cast<size_t>(p)];
-      ASSERT_EQ(place, live.labels[static_cast<size_t>(p)]) << "keys of an earlier token are gone";
+      const Label label = p < tokens ? live.labels[static_cast<size_t>(p)]
+                                     : live.guesses[static_cast<size_t>(p - tokens)];
+      if (p >= chunk.begin) place = label;
+      ASSERT_EQ(place, label) << "keys of an earlier token are gone";
     }
   }
 
-  void sample(SequenceId id) {
-    Live& live = live_.at(id);
-    const auto tokens = static_cast<int64_t>(live.labels.size());
-    if (tokens == live.limit || random_() % 40 == 0) {
-      end(id);
-      return;
+  // Generated tokens are nobody else's, even where they are the same.
+  static Label generated(Label before, SequenceId id) {
+    return mix(before, (uint64_t{1} << 40) + id);
+  }
+
+  void sample(const Chunk& chunk) {
+    Live& live = live_.at(chunk.id);
+    int64_t count = 0;
+    for (bool right = true; right; ++count) {
+      if (std::ssize(live.labels) == live.limit || random_() % 40 == 0) {
+        end(chunk.id);
+        return;
+      }
+      live.labels.push_back(generated(live.labels.back(), chunk.id));
+      right =
+          count < chunk.drafts && live.guesses[static_cast<size_t>(count)] == live.labels.back();
+      num_right_ += right ? 1 : 0;
     }
-    scheduler_.append(id);
-    // Generated tokens are nobody else's, even where they are the same.
-    live.labels.push_back(mix(live.labels.back(), (uint64_t{1} << 40) + id));
+    num_wrong_ += chunk.drafts + 1 - count;
+    scheduler_.append(chunk.id, count);
+    live.computed += count - 1;
+    guess(chunk.id, live);
+  }
+
+  // Right ones first, then others.
+  void guess(SequenceId id, Live& live) {
+    live.guesses.clear();
+    const uint32_t count = random_() % 6;
+    const uint32_t num_right = random_() % 6;
+    Label label = live.labels.back();
+    for (uint32_t i = 0; i < count; ++i) {
+      label = i < num_right ? generated(label, id) : mix(label, random_());
+      live.guesses.push_back(label);
+    }
+    scheduler_.draft(id, count);
   }
 
   void check_pages() {
@@ -233,18 +278,36 @@ class World {
  public:
   int64_t num_shared_ = 0;  // pages that were met a second time
   int64_t num_spared_ = 0;  // chunks that others computed
+  int64_t num_right_ = 0;   // guesses
+  int64_t num_wrong_ = 0;
 };
 
 TEST(Scheduler, AMillionRandomStepsKeepEveryPromise) {
   const SchedulerLimits kinds[] = {
-      {.block_size = 4, .num_pages = 24, .max_batch_tokens = 16, .max_sequences = 8},
-      {.block_size = 16, .num_pages = 8, .max_batch_tokens = 8, .max_sequences = 8},
-      {.block_size = 1, .num_pages = 60, .max_batch_tokens = 64, .max_sequences = 4},
-      {.block_size = 3, .num_pages = 40, .max_batch_tokens = 5, .max_sequences = 5},
+      {.block_size = 4,
+       .num_pages = 24,
+       .max_batch_tokens = 16,
+       .max_sequences = 8,
+       .max_draft_step_tokens = 12},
+      {.block_size = 16,
+       .num_pages = 8,
+       .max_batch_tokens = 8,
+       .max_sequences = 8,
+       .max_draft_step_tokens = 8},
+      {.block_size = 1,
+       .num_pages = 60,
+       .max_batch_tokens = 64,
+       .max_sequences = 4,
+       .max_draft_step_tokens = 16},
+      {.block_size = 3,
+       .num_pages = 40,
+       .max_batch_tokens = 5,
+       .max_sequences = 5,
+       .max_draft_step_tokens = 16},
       {.block_size = 8, .num_pages = 1, .max_batch_tokens = 2, .max_sequences = 2},
   };
   uint32_t seed = 0;
-  int64_t preemptions = 0, shared = 0, hits = 0, spared = 0;
+  int64_t preemptions = 0, shared = 0, hits = 0, spared = 0, right = 0, wrong = 0;
   for (const SchedulerLimits& limits : kinds) {
     World world(limits, ++seed);
     for (int i = 0; i < kSteps / 5; ++i) {
@@ -259,12 +322,16 @@ TEST(Scheduler, AMillionRandomStepsKeepEveryPromise) {
     hits += stats.num_prefix_hits;
     shared += world.num_shared_;
     spared += world.num_spared_;
+    right += world.num_right_;
+    wrong += world.num_wrong_;
   }
   // Or the hard parts were not tested.
   EXPECT_GT(preemptions, kSteps / 200);
   EXPECT_GT(hits, kSteps / 200);
   EXPECT_GT(shared, kSteps / 200);
   EXPECT_GT(spared, kSteps / 1000);
+  EXPECT_GT(right, kSteps / 50);
+  EXPECT_GT(wrong, kSteps / 50);
 }
 
 TEST(Scheduler, DecodesFirstPromptsFillTheBudget) {
@@ -413,6 +480,49 @@ TEST(Scheduler, TheYoungestYieldsAndItsOutputIsRecomputedAsDecode) {
   EXPECT_EQ(schedule.chunks[0].count, 5);
   EXPECT_TRUE(schedule.chunks[0].decode);
   EXPECT_TRUE(schedule.chunks[0].wants_logits);
+}
+
+TEST(Scheduler, GuessesTakeOnlyWhatIsLeft) {
+  Scheduler scheduler({.block_size = 2,
+                       .num_pages = 8,
+                       .max_batch_tokens = 8,
+                       .max_sequences = 2,
+                       .max_draft_step_tokens = 6});
+  const auto run = [&] {
+    Schedule schedule = scheduler.next();
+    scheduler.computed(schedule);
+    return schedule;
+  };
+  scheduler.add(1, 3, 12);
+  run();
+  scheduler.append(1);
+  scheduler.draft(1, 9);
+  Schedule schedule = run();
+  ASSERT_EQ(schedule.chunks.size(), 1u);
+  EXPECT_EQ(schedule.chunks[0].drafts, 5);  // with the last token, six
+  EXPECT_EQ(schedule.chunks[0].count, 6);
+  EXPECT_EQ(scheduler.pages(1).size(), 5u);
+  scheduler.append(1, 3);  // two were right
+  EXPECT_EQ(scheduler.pages(1).size(), 4u);
+  scheduler.draft(1, 2);
+  scheduler.add(2, 5, 6);  // a prompt fills the step
+  schedule = run();
+  ASSERT_EQ(schedule.chunks.size(), 2u);
+  EXPECT_EQ(schedule.chunks[0].begin, 6);
+  EXPECT_EQ(schedule.chunks[0].drafts, 0);
+  scheduler.append(1);
+  scheduler.append(2);
+  scheduler.draft(1, 3);
+  scheduler.draft(2, 3);
+  schedule = run();
+  ASSERT_EQ(schedule.chunks.size(), 2u);
+  EXPECT_EQ(schedule.chunks[0].begin, 7);
+  EXPECT_EQ(schedule.chunks[0].drafts, 2);  // one page was left
+  EXPECT_EQ(schedule.chunks[1].drafts, 0);  // its next token is the last there may be
+  EXPECT_EQ(scheduler.stats().num_free_pages, 0);
+  scheduler.append(1);
+  EXPECT_EQ(scheduler.stats().num_free_pages, 0);  // the page is needed after all
+  EXPECT_EQ(scheduler.stats().num_preemptions, 0);
 }
 
 TEST(Scheduler, NobodyOvertakesTheHeadOfTheQueue) {

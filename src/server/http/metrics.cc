@@ -151,6 +151,9 @@ std::string Metrics::text(const Engine* engine, int64_t num_connections) const {
   counter("generation_tokens_total", "Tokens generated.", generation_tokens_);
   counter("num_preemptions_total", "Requests that had to give their pages back for a while.",
           stats.num_preemptions);
+  counter("spec_decode_num_draft_tokens_total", "Guessed tokens that were checked.",
+          stats.draft_tokens_total);
+  counter("spec_decode_num_accepted_tokens_total", "Of these, right.", stats.accepted_tokens_total);
   write_steps(out, prefix_ + "iteration_tokens_total", label_, stats);
   write_requests(out);
   write_head(out, "ferry_http_responses_total", "Answers by route and status.", "counter");
