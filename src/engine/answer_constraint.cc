@@ -23,6 +23,27 @@ grammar::VocabularyRef sorted_vocabulary(const text::Tokenizer& tokenizer, int64
 constexpr std::string_view kOpenThoughts = "<think>";
 constexpr std::string_view kCloseThoughts = "</think>";
 
+void spell(const text::ToolCallSpelling& spelling, grammar::ToolCallText& calls) {
+  calls.lead = spelling.lead;
+  calls.begin = spelling.begin;
+  calls.before_name = spelling.before_name;
+  calls.before_arguments = spelling.before_arguments;
+  calls.after_arguments = spelling.after_arguments;
+  calls.between = spelling.between;
+  calls.end = spelling.end;
+  calls.numbered = spelling.numbered;
+  if (!spelling.elements.has_value()) return;
+  const text::ElementSpelling& elements = *spelling.elements;
+  calls.elements = {.begin = std::string(elements.begin),
+                    .text = std::string(elements.text),
+                    .json = std::string(elements.json),
+                    .value_end = std::string(elements.value_end),
+                    .end = std::string(elements.end),
+                    .behind = std::string(elements.behind),
+                    .none = std::string(elements.none),
+                    .typed = elements.typed};
+}
+
 // The other kinds begin their messages with their field already.
 Error in_field(Error error, Kind kind) {
   if (kind != Kind::kJsonSchema || error.message.rfind("schema:", 0) == 0) return error;
@@ -70,20 +91,15 @@ Result<std::optional<grammar::ToolCallText>> call_constraint(std::optional<text:
   if (calls.tools.empty() || !(calls.required || any_strict || held)) {
     return std::optional<grammar::ToolCallText>();
   }
-  const auto spelling = format.has_value() ? text::tool_call_spelling(*format) : std::nullopt;
-  if (!spelling.has_value()) {
+  if (!format.has_value()) {
     if (!calls.required) return std::optional<grammar::ToolCallText>();
     return unsupported("tool_choice: this model can't be made to call a tool; use auto");
   }
+  const text::ToolCallSpelling spelling = text::tool_call_spelling(*format);
   // Bare JSON can't be told from an answer before it is over.
-  const bool has_marker = !spelling->begin.empty() || spelling->before_name.front() == '<';
+  const bool has_marker = !spelling.begin.empty() || spelling.before_name.front() == '<';
   if (!has_marker && !calls.required && !held) return std::optional<grammar::ToolCallText>();
-  calls.begin = spelling->begin;
-  calls.before_name = spelling->before_name;
-  calls.before_arguments = spelling->before_arguments;
-  calls.after_arguments = spelling->after_arguments;
-  calls.between = spelling->between;
-  calls.end = spelling->end;
+  spell(spelling, calls);
   return std::optional<grammar::ToolCallText>(std::move(calls));
 }
 

@@ -57,8 +57,19 @@ std::string key_of(const ConstraintText& constraint) {
     const ToolCallText& calls = *constraint.calls;
     key += calls.required ? ":required" : ":allowed";
     key += calls.parallel ? "*" : "1";
-    for (const std::string* part : {&calls.begin, &calls.before_name, &calls.before_arguments,
-                                    &calls.after_arguments, &calls.between, &calls.end}) {
+    key += calls.numbered ? "#" : "";
+    if (calls.elements.has_value()) {
+      const ElementSpelling& spelling = *calls.elements;
+      key += spelling.typed ? ":typed" : ":untyped";
+      for (const std::string* part :
+           {&spelling.begin, &spelling.text, &spelling.json, &spelling.value_end, &spelling.end,
+            &spelling.behind, &spelling.none}) {
+        add(*part);
+      }
+    }
+    for (const std::string* part :
+         {&calls.lead, &calls.begin, &calls.before_name, &calls.before_arguments,
+          &calls.after_arguments, &calls.between, &calls.end}) {
       add(*part);
     }
     for (const ToolCallText::Tool& tool : calls.tools) {

@@ -263,6 +263,10 @@ int64_t count_of(const Json& schema, const char* keyword, int64_t fallback) {
   return static_cast<int64_t>(std::min<uint64_t>(value.get<uint64_t>(), kHuge));
 }
 
+std::unique_ptr<SubschemaCompiler> make_schema_compiler(RuleSet& rules, const Json& root) {
+  return std::make_unique<SchemaRules>(rules, root);
+}
+
 Result<ExprRef> add_json_schema(RuleSet& rules, const Json& schema) {
   return SchemaRules(rules, schema).compile({schema, "#"});
 }

@@ -17,14 +17,19 @@
 // A schema without a type means what its keywords are about.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "base/json.h"
 #include "grammar/rule_set.h"
+#include "grammar/schema_object.h"
 
 namespace ferry::grammar {
 
 // The values of `schema` as an expression; what it takes is added to `rules`.
 Result<ExprRef> add_json_schema(RuleSet& rules, const Json& schema);
+
+// For parts of the schema `root`, to which their $ref refer. `rules` and `root` outlive it.
+std::unique_ptr<SubschemaCompiler> make_schema_compiler(RuleSet& rules, const Json& root);
 
 }  // namespace ferry::grammar

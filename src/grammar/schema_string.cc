@@ -10,13 +10,26 @@
 namespace ferry::grammar {
 namespace {
 
-ExprRef quoted(ExprRef inside) { return sequence({bytes("\""), std::move(inside), bytes("\"")}); }
+enum class Writing { kJson, kPlain };  // in quotes and with escapes, or as it is
+
+ExprRef written(ExprRef inside, Writing writing) {
+  if (writing == Writing::kPlain) return inside;
+  return sequence({bytes("\""), std::move(inside), bytes("\"")});
+}
+
+ExprRef plain_char(const CharSet& set) { return chars(set); }
 
 Result<Dfa> regex_automaton(std::string_view regex, RegexMatch match, const std::string& where,
-                            RuleSet& rules) {
-  Result<ExprRef> expr = parse_regex(regex, match, json_char);
+                            Writing writing, RuleSet& rules) {
+  Result<ExprRef> expr =
+      parse_regex(regex, match, writing == Writing::kJson ? json_char : plain_char);
   if (!expr.ok()) return expr.error().in(where);
-  return to_dfa(quoted(*expr), rules.budget());
+  return to_dfa(written(*expr, writing), rules.budget());
+}
+
+Result<Dfa> automaton_of_pattern(std::string_view pattern, const std::string& path, Writing writing,
+                                 RuleSet& rules) {
+  return regex_automaton(pattern, RegexMatch::kSearch, "\"pattern\" at " + path, writing, rules);
 }
 
 std::vector<std::string> patterns_of(const Json& schema) {
@@ -29,7 +42,7 @@ std::vector<std::string> patterns_of(const Json& schema) {
 }
 
 // What pattern and format allow; nullopt: anything.
-Result<std::optional<Dfa>> contents(const Schema& schema, RuleSet& rules) {
+Result<std::optional<Dfa>> contents(const Schema& schema, Writing writing, RuleSet& rules) {
   std::optional<Dfa> all;
   const auto add = [&](Dfa dfa) -> Status {
     if (all.has_value()) {
@@ -39,7 +52,7 @@ Result<std::optional<Dfa>> contents(const Schema& schema, RuleSet& rules) {
     return {};
   };
   for (const std::string& pattern : patterns_of(schema.value)) {
-    FERRY_TRY(Dfa dfa, pattern_automaton(pattern, schema.path, rules));
+    FERRY_TRY(Dfa dfa, automaton_of_pattern(pattern, schema.path, writing, rules));
     FERRY_TRY_VOID(add(std::move(dfa)));
   }
   const Json format = schema.value.value("format", Json());
@@ -51,15 +64,16 @@ Result<std::optional<Dfa>> contents(const Schema& schema, RuleSet& rules) {
     return refuse_keyword("format", schema.path,
                           fmt::format("{} can't be promised", Json(name.substr(0, 100)).dump()));
   }
-  FERRY_TRY(Dfa dfa, regex_automaton(*regex, RegexMatch::kWhole, schema.path, rules));
+  FERRY_TRY(Dfa dfa, regex_automaton(*regex, RegexMatch::kWhole, schema.path, writing, rules));
   FERRY_TRY_VOID(add(std::move(dfa)));
   return all;
 }
 
 // The length is not a matter of spelling, so `character` may have several.
-ExprRef of_length(const Json& schema, ExprRef character) {
-  return quoted(repeat(std::move(character), count_of(schema, "minLength", 0),
-                       count_of(schema, "maxLength", -1)));
+ExprRef of_length(const Json& schema, ExprRef character, Writing writing = Writing::kJson) {
+  return written(repeat(std::move(character), count_of(schema, "minLength", 0),
+                        count_of(schema, "maxLength", -1)),
+                 writing);
 }
 
 bool has_length(const Json& schema) {
@@ -74,12 +88,24 @@ bool empty_range(const Json& schema) {
 }  // namespace
 
 Result<Dfa> pattern_automaton(std::string_view pattern, const std::string& path, RuleSet& rules) {
-  return regex_automaton(pattern, RegexMatch::kSearch, "\"pattern\" at " + path, rules);
+  return automaton_of_pattern(pattern, path, Writing::kJson, rules);
+}
+
+Result<std::optional<Dfa>> plain_text_automaton(const Schema& schema, RuleSet& rules) {
+  if (empty_range(schema.value)) return std::optional(Dfa{.nodes = {Dfa::Node{}}});
+  FERRY_TRY(std::optional<Dfa> inside, contents(schema, Writing::kPlain, rules));
+  if (!has_length(schema.value)) return inside;
+  const ExprRef length = of_length(schema.value, chars(all_chars()), Writing::kPlain);
+  FERRY_TRY(Dfa all, to_dfa(length, rules.budget()));
+  if (inside) {
+    FERRY_TRY(all, intersect(*inside, all, rules.budget()));
+  }
+  return std::optional(std::move(all));
 }
 
 Result<ExprRef> string_of_schema(const Schema& schema, RuleSet& rules) {
   if (empty_range(schema.value)) return choice({});
-  FERRY_TRY(std::optional<Dfa> inside, contents(schema, rules));
+  FERRY_TRY(std::optional<Dfa> inside, contents(schema, Writing::kJson, rules));
   if (!inside && !has_length(schema.value)) return json_any_string(rules);
   if (!inside) {
     // Not minimised with the rest: a chain as long as the string.
@@ -95,7 +121,7 @@ Result<ExprRef> string_of_schema(const Schema& schema, RuleSet& rules) {
 
 Result<Dfa> string_automaton(const Schema& schema, RuleSet& rules) {
   if (empty_range(schema.value)) return Dfa{.nodes = {Dfa::Node{}}};
-  FERRY_TRY(const std::optional<Dfa> inside, contents(schema, rules));
+  FERRY_TRY(const std::optional<Dfa> inside, contents(schema, Writing::kJson, rules));
   FERRY_TRY(Dfa all, to_dfa(of_length(schema.value, json_char(all_chars())), rules.budget()));
   if (!inside) return all;
   return intersect(*inside, all, rules.budget());

@@ -18,23 +18,46 @@ bool can_be_written(std::string_view name) {
   });
 }
 
-bool can_be_honoured(const Json& schema, CompileLimits limits) {
+Result<ExprRef> add_any_arguments(RuleSet& rules, const ToolCallText& calls,
+                                  const Vocabulary& vocabulary) {
+  if (calls.elements.has_value()) return add_any_elements(rules, *calls.elements, vocabulary);
+  return json_any_object(rules);
+}
+
+Result<ExprRef> add_schema(RuleSet& rules, const ToolCallText& calls, const Json& schema,
+                           const Vocabulary& vocabulary) {
+  if (!calls.elements.has_value()) return add_json_schema(rules, schema);
+  return add_schema_elements(rules, schema, *calls.elements, vocabulary);
+}
+
+bool can_be_honoured(const ToolCallText& calls, const Json& schema, const Vocabulary& vocabulary,
+                     CompileLimits limits) {
   limits.max_states /= kTrialShare;
   limits.max_work /= kTrialShare;
   Budget budget(limits);
   RuleSet rules(budget);
-  Result<ExprRef> expr = add_json_schema(rules, schema);
+  Result<ExprRef> expr = add_schema(rules, calls, schema, vocabulary);
   return expr.ok() && rules.define(0, *expr).ok() && rules.link().ok();
 }
 
-Result<ExprRef> add_arguments(RuleSet& rules, const ToolCallText::Tool& tool) {
-  if (tool.parameters.empty()) return json_any_object(rules);
+Result<ExprRef> add_arguments(RuleSet& rules, const ToolCallText& calls,
+                              const ToolCallText::Tool& tool, const Vocabulary& vocabulary) {
+  if (tool.parameters.empty()) return add_any_arguments(rules, calls, vocabulary);
   const CompileLimits& limits = rules.budget().limits();
   FERRY_TRY(const Json schema, parse_json(tool.parameters, {.max_bytes = limits.max_text_bytes,
                                                             .max_depth = 128,
                                                             .max_values = 200'000}));
-  if (!tool.strict && !can_be_honoured(schema, limits)) return json_any_object(rules);
-  return add_json_schema(rules, schema);
+  if (!tool.strict && !can_be_honoured(calls, schema, vocabulary, limits)) {
+    return add_any_arguments(rules, calls, vocabulary);
+  }
+  return add_schema(rules, calls, schema, vocabulary);
+}
+
+ExprRef number_of_call() {
+  const ExprRef digit = chars(digit_chars());
+  return sequence(
+      {bytes(":"),
+       choice({bytes("0"), sequence({chars(make_set({{'1', '9'}})), repeat(digit, 0, 3)})})});
 }
 
 // By which a call is told from other text: the first marker of it, whole.
@@ -54,10 +77,11 @@ Result<ExprRef> add_tool_calls(RuleSet& rules, const ToolCallText& calls, const 
     if (!can_be_written(tool.name)) {
       return invalid_input("{}.name: is empty or has characters that no call can hold", path);
     }
-    Result<ExprRef> arguments = add_arguments(rules, tool);
+    Result<ExprRef> arguments = add_arguments(rules, calls, tool, vocabulary);
     if (!arguments.ok()) return arguments.error().in(path + ".parameters");
-    ways.push_back(sequence({bytes(tool.name), spelled(calls.before_arguments, vocabulary),
-                             *std::move(arguments), spelled(calls.after_arguments, vocabulary)}));
+    ways.push_back(sequence({bytes(tool.name), calls.numbered ? number_of_call() : bytes(""),
+                             spelled(calls.before_arguments, vocabulary), *std::move(arguments),
+                             spelled(calls.after_arguments, vocabulary)}));
   }
   const ExprRef way = choice(std::move(ways));
   const ExprRef more =
@@ -67,8 +91,8 @@ Result<ExprRef> add_tool_calls(RuleSet& rules, const ToolCallText& calls, const 
   const auto all_behind = [&](std::string_view rest) {
     return sequence({spelled(rest, vocabulary), way, more, spelled(calls.end, vocabulary)});
   };
-  if (calls.required) return all_behind(opening);
-  if (otherwise != nullptr) return choice({otherwise, all_behind(opening)});
+  if (calls.required) return all_behind(calls.lead + opening);
+  if (otherwise != nullptr) return choice({otherwise, all_behind(calls.lead + opening)});
   const std::string_view marker = first_marker(calls);
   if (marker.empty()) {
     return invalid_input("tools: calls of this model can't be told from its text in advance");

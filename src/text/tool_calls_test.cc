@@ -420,20 +420,34 @@ TEST(ToolCalls, EveryBeginning) {
 
 // What a spelling says is what the parser of its format reads.
 TEST(ToolCalls, SpellingsAreRead) {
-  for (ToolFormat format : {kDeepSeekV3, kDeepSeekV31, kHermes, kLlama3}) {
-    const auto spelling = tool_call_spelling(format);
-    ASSERT_TRUE(spelling.has_value());
-    const auto call = [&](const char* name, const char* arguments) {
-      return std::string(spelling->before_name) + name + std::string(spelling->before_arguments) +
-             arguments + std::string(spelling->after_arguments);
+  for (ToolFormat format : {kDeepSeekV3, kDeepSeekV31, kDeepSeekV32, kDeepSeekV4, kHermes, kQwenXml,
+                            kLlama3, kKimiK2}) {
+    const ToolCallSpelling spelling = tool_call_spelling(format);
+    const auto call = [&spelling](const std::string& name, const std::string& arguments) {
+      return std::string(spelling.before_name) + name + std::string(spelling.before_arguments) +
+             arguments + std::string(spelling.after_arguments);
     };
-    const std::string text = std::string(spelling->begin) + call("f", "{\"n\": 1}") +
-                             std::string(spelling->between) + call("get_weather", "{}") +
-                             std::string(spelling->end);
+    const auto element = [&spelling](const char* name, bool is_text, const char* value) {
+      const ElementSpelling& e = *spelling.elements;
+      return std::string(e.begin) + name + std::string(is_text ? e.text : e.json) + value +
+             std::string(e.value_end) + std::string(e.end) + std::string(e.behind);
+    };
+    std::string arguments = R"({"n": 1, "s": "a\nb"})", none = "{}";
+    if (spelling.elements.has_value()) {
+      arguments = element("n", false, "1") + element("s", true, "a\nb");
+      none = spelling.elements->none;
+    }
+    const std::string number = spelling.numbered ? ":0" : "";
+    const std::string text = std::string(spelling.lead) + std::string(spelling.begin) +
+                             call("f" + number, arguments) + std::string(spelling.between) +
+                             call("get_weather" + number, none) + std::string(spelling.end);
     const Result result = run(format, {text});
     EXPECT_EQ(result.text, "");
-    const std::vector<Call> expected = {{"id0", "f", "{\"n\": 1}"}, {"id1", "get_weather", "{}"}};
-    EXPECT_EQ(result.calls, expected);
+    ASSERT_EQ(result.calls.size(), 2u) << text;
+    EXPECT_EQ(result.calls[0].name, "f");
+    EXPECT_EQ(result.calls[0].arguments, R"({"n": 1, "s": "a\nb"})");
+    EXPECT_EQ(result.calls[1].name, "get_weather");
+    EXPECT_EQ(result.calls[1].arguments, "{}");
   }
 }
 

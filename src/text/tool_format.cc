@@ -52,42 +52,87 @@ std::vector<std::string_view> tool_markers(ToolFormat format) {
   return {};
 }
 
-std::optional<ToolCallSpelling> tool_call_spelling(ToolFormat format) {
+namespace {
+
+ToolCallSpelling dsml_spelling(std::string_view begin, std::string_view end) {
+  return {.lead = "\n\n",
+          .begin = begin,
+          .before_name = "<｜DSML｜invoke name=\"",
+          .before_arguments = "\">\n",
+          .after_arguments = "</｜DSML｜invoke>",
+          .between = "\n",
+          .end = end,
+          .elements = ElementSpelling{.begin = "<｜DSML｜parameter name=\"",
+                                      .text = "\" string=\"true\">",
+                                      .json = "\" string=\"false\">",
+                                      .value_end = "",
+                                      .end = "</｜DSML｜parameter>",
+                                      .behind = "\n",
+                                      .none = "\n",
+                                      .typed = true}};
+}
+
+}  // namespace
+
+ToolCallSpelling tool_call_spelling(ToolFormat format) {
   switch (format) {
     case ToolFormat::kDeepSeekV3:
-      return ToolCallSpelling{.begin = "<｜tool▁calls▁begin｜>",
-                              .before_name = "<｜tool▁call▁begin｜>function<｜tool▁sep｜>",
-                              .before_arguments = "\n```json\n",
-                              .after_arguments = "\n```<｜tool▁call▁end｜>",
-                              .between = "\n",
-                              .end = "<｜tool▁calls▁end｜>"};
+      return {.begin = "<｜tool▁calls▁begin｜>",
+              .before_name = "<｜tool▁call▁begin｜>function<｜tool▁sep｜>",
+              .before_arguments = "\n```json\n",
+              .after_arguments = "\n```<｜tool▁call▁end｜>",
+              .between = "\n",
+              .end = "<｜tool▁calls▁end｜>"};
     case ToolFormat::kDeepSeekV31:
-      return ToolCallSpelling{.begin = "<｜tool▁calls▁begin｜>",
-                              .before_name = "<｜tool▁call▁begin｜>",
-                              .before_arguments = "<｜tool▁sep｜>",
-                              .after_arguments = "<｜tool▁call▁end｜>",
-                              .between = "",
-                              .end = "<｜tool▁calls▁end｜>"};
-    case ToolFormat::kHermes:
-      return ToolCallSpelling{.begin = "",
-                              .before_name = "<tool_call>\n{\"name\": \"",
-                              .before_arguments = "\", \"arguments\": ",
-                              .after_arguments = "}\n</tool_call>",
-                              .between = "\n",
-                              .end = ""};
-    case ToolFormat::kLlama3:
-      return ToolCallSpelling{.begin = "",
-                              .before_name = "{\"name\": \"",
-                              .before_arguments = "\", \"parameters\": ",
-                              .after_arguments = "}",
-                              .between = "; ",
-                              .end = ""};
+      return {.begin = "<｜tool▁calls▁begin｜>",
+              .before_name = "<｜tool▁call▁begin｜>",
+              .before_arguments = "<｜tool▁sep｜>",
+              .after_arguments = "<｜tool▁call▁end｜>",
+              .between = "",
+              .end = "<｜tool▁calls▁end｜>"};
     case ToolFormat::kDeepSeekV32:
+      return dsml_spelling("<｜DSML｜function_calls>\n", "\n</｜DSML｜function_calls>");
     case ToolFormat::kDeepSeekV4:
+      return dsml_spelling("<｜DSML｜tool_calls>\n", "\n</｜DSML｜tool_calls>");
+    case ToolFormat::kHermes:
+      return {.begin = "",
+              .before_name = "<tool_call>\n{\"name\": \"",
+              .before_arguments = "\", \"arguments\": ",
+              .after_arguments = "}\n</tool_call>",
+              .between = "\n",
+              .end = ""};
     case ToolFormat::kQwenXml:
-    case ToolFormat::kKimiK2: return std::nullopt;
+      return {.begin = "",
+              .before_name = "<tool_call>\n<function=",
+              .before_arguments = ">\n",
+              .after_arguments = "</function>\n</tool_call>",
+              .between = "\n",
+              .end = "",
+              .elements = ElementSpelling{.begin = "<parameter=",
+                                          .text = ">\n",
+                                          .json = ">\n",
+                                          .value_end = "\n",
+                                          .end = "</parameter>",
+                                          .behind = "\n",
+                                          .none = "",
+                                          .typed = false}};
+    case ToolFormat::kLlama3:
+      return {.begin = "",
+              .before_name = "{\"name\": \"",
+              .before_arguments = "\", \"parameters\": ",
+              .after_arguments = "}",
+              .between = "; ",
+              .end = ""};
+    case ToolFormat::kKimiK2:
+      return {.begin = "<|tool_calls_section_begin|>",
+              .before_name = "<|tool_call_begin|>functions.",
+              .before_arguments = "<|tool_call_argument_begin|>",
+              .after_arguments = "<|tool_call_end|>",
+              .between = "",
+              .end = "<|tool_calls_section_end|>",
+              .numbered = true};
   }
-  return std::nullopt;
+  return {};
 }
 
 }  // namespace ferry::text

@@ -48,19 +48,33 @@ std::optional<ToolFormat> tool_format_of(DeepSeekFormat format);
 // all the same.
 std::vector<std::string_view> tool_markers(ToolFormat format);
 
-// The fixed text around one call whose arguments are JSON:
-//   begin  before_name NAME before_arguments JSON after_arguments  (between  …)*  end
+// Where arguments are elements of their own, what stands around each value:
+//   begin NAME text VALUE value_end end behind
+struct ElementSpelling {
+  std::string_view begin;
+  std::string_view text, json;  // for a value that is a text, or JSON
+  std::string_view value_end;   // may be left out behind a text
+  std::string_view end;
+  std::string_view behind;
+  std::string_view none;  // stands where there are no arguments
+  bool typed = false;     // text and json differ
+};
+
+// The fixed text around one call:
+//   lead  begin  before_name NAME before_arguments ARGUMENTS after_arguments  (between  …)*  end
+// ARGUMENTS are JSON, or `elements`.
 struct ToolCallSpelling {
+  std::string_view lead;  // between the beginning of an answer and calls
   std::string_view begin;
   std::string_view before_name;
   std::string_view before_arguments;
   std::string_view after_arguments;
   std::string_view between;
   std::string_view end;
+  std::optional<ElementSpelling> elements;
+  bool numbered = false;  // ":" and the number of the call stand behind the name
 };
 
-// nullopt: the format writes arguments as elements of their own (DSML, QwenXml), or numbers its
-// calls through the conversation (KimiK2).
-std::optional<ToolCallSpelling> tool_call_spelling(ToolFormat format);
+ToolCallSpelling tool_call_spelling(ToolFormat format);
 
 }  // namespace ferry::text
