@@ -39,7 +39,7 @@ struct ModelFile {
   std::string_view contents;  // stays where it is for as long as the engine lives
 };
 
-enum class KvDtype : uint8_t { kF32, kF16, kBF16 };
+enum class KvDtype : uint8_t { kF32, kF16, kBF16, kInt8 };
 
 // Tokens are guessed ahead and several positions checked in one step. No answer changes: a guess
 // stands only where the model, asked as ever, chooses that token. It pays where a step costs little

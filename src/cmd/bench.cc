@@ -58,17 +58,13 @@ struct BenchFlags {
   bool json = false;
 };
 
-Dtype dtype_named(const std::string& name) {
-  return name == "bf16" ? Dtype::kBF16 : name == "f16" ? Dtype::kF16 : Dtype::kF32;
-}
-
 int64_t tokens_behind(const BenchFlags& flags) { return std::max(flags.prompt, flags.generate); }
 
 // The limits that cover the points that will be measured.
 BenchLimits limits_for(const BenchFlags& flags, const std::vector<BenchPoint>& points) {
   BenchLimits limits{.chunk = std::max<int64_t>(std::min(flags.chunk, flags.prompt), 1),
                      .max_batch = 1,
-                     .kv_dtype = dtype_named(flags.kv_dtype)};
+                     .kv_dtype = kv_dtype_named(flags.kv_dtype)};
   for (const BenchPoint& point : points) {
     if (!point.skipped.empty()) continue;
     limits.max_batch = std::max(limits.max_batch, point.batch);
@@ -263,7 +259,7 @@ Result<BenchResult> measure(const BenchFlags& flags) {
                                          .threads = flags.threads,
                                          .f32_activations = flags.activations == "f32"}));
   engine::LoadOptions load{
-      .kv_dtype = dtype_named(flags.kv_dtype), .threads = flags.threads, .measure_only = true};
+      .kv_dtype = kv_dtype_named(flags.kv_dtype), .threads = flags.threads, .measure_only = true};
   FERRY_TRY(const engine::LoadedModel measured, engine::load_model(source, backend, load));
 
   BenchResult result;
@@ -341,9 +337,7 @@ void add_bench_flags(CLI::App& command, BenchFlags& flags) {
       ->type_name("N")
       ->check(CLI::Range(0, 1024));
   add_activations_flag(command, flags.activations);
-  command.add_option("--kv-dtype", flags.kv_dtype, "How the cache is stored: f32, f16 or bf16")
-      ->type_name("TYPE")
-      ->check(CLI::IsMember({"f32", "f16", "bf16"}));
+  add_kv_dtype_flag(command, flags.kv_dtype);
   command.add_option("--backend", flags.backend, "Chip to compute on (ferry doctor lists them)")
       ->type_name("NAME");
   command.add_option("--device", flags.device, "Which of several chips of the backend")

@@ -80,7 +80,8 @@ Status BenchForward::fill_cache() {
       stream_->kv_write(
           {.rows = TensorView::contiguous(rows.data, Dtype::kF32, {count, widths[plane]}),
            .slots = TensorView::contiguous(slots.data, Dtype::kI32, {count}),
-           .pages = cache_.plane(static_cast<int64_t>(plane))});
+           .pages = cache_.plane(static_cast<int64_t>(plane)),
+           .group = cache_.group(static_cast<int64_t>(plane))});
     }
     FERRY_TRY_VOID(stream_->synchronize());
   }

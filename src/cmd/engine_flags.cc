@@ -14,8 +14,10 @@
 namespace ferry::cmd {
 namespace {
 
-const std::map<std::string, KvDtype> kKvDtypes = {
-    {"f32", KvDtype::kF32}, {"f16", KvDtype::kF16}, {"bf16", KvDtype::kBF16}};
+const std::map<std::string, KvDtype> kKvDtypes = {{"f32", KvDtype::kF32},
+                                                  {"f16", KvDtype::kF16},
+                                                  {"bf16", KvDtype::kBF16},
+                                                  {"int8", KvDtype::kInt8}};
 
 const std::map<std::string, Speculation> kSpeculations = {{"off", Speculation::kOff},
                                                           {"lookup", Speculation::kPromptLookup}};
@@ -48,6 +50,19 @@ void add_activations_flag(CLI::App& command, std::string& value) {
       ->check(CLI::IsMember({"int8", "f32"}));
 }
 
+void add_kv_dtype_flag(CLI::App& command, std::string& value) {
+  command
+      .add_option("--kv-dtype", value,
+                  "How the cache is stored: f32, f16, bf16, or int8 with a scale for each head")
+      ->type_name("TYPE")
+      ->check(CLI::IsMember({"f32", "f16", "bf16", "int8"}));
+}
+
+Dtype kv_dtype_named(const std::string& name) {
+  if (name == "int8") return Dtype::kI8;
+  return name == "bf16" ? Dtype::kBF16 : name == "f16" ? Dtype::kF16 : Dtype::kF32;
+}
+
 void add_engine_flags(CLI::App& command, EngineFlags& flags) {
   command.add_option("--backend", flags.backend, "Chip to compute on (ferry doctor lists them)")
       ->type_name("NAME");
@@ -61,9 +76,7 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
                   "Longest prompt and answer together, in tokens; 0: the model's, at most 8192")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber);
-  command.add_option("--kv-dtype", flags.kv_dtype, "How the cache is stored: f32, f16 or bf16")
-      ->type_name("TYPE")
-      ->check(CLI::IsMember({"f32", "f16", "bf16"}));
+  add_kv_dtype_flag(command, flags.kv_dtype);
   add_activations_flag(command, flags.activations);
   command
       .add_option("--speculate", flags.speculate,

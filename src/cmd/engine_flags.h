@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/dtype.h"
 #include "base/json.h"
 #include "ferry/ferry.h"
 
@@ -31,6 +32,9 @@ struct EngineFlags {
 void add_engine_flags(CLI::App& command, EngineFlags& flags);
 // --activations int8|f32; what `value` holds is the default.
 void add_activations_flag(CLI::App& command, std::string& value);
+// --kv-dtype; what `value` holds is the default. kv_dtype_named() takes what it let through.
+void add_kv_dtype_flag(CLI::App& command, std::string& value);
+Dtype kv_dtype_named(const std::string& name);
 
 // Loads what the flags say, with a progress bar on stderr, and the memory plan with --verbose. For
 // the built-in model one line on stderr says what it is.

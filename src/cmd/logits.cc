@@ -64,10 +64,6 @@ Status check_output(const std::string& path) {
   return {};
 }
 
-Dtype parse_kv_dtype(const std::string& name) {
-  return name == "bf16" ? Dtype::kBF16 : name == "f16" ? Dtype::kF16 : Dtype::kF32;
-}
-
 Result<int> write_logits(const LogitsFlags& flags) {
   FERRY_TRY_VOID(check_output(flags.out));
   FERRY_TRY(const std::vector<int32_t> tokens, read_tokens(flags.tokens));
@@ -79,7 +75,7 @@ Result<int> write_logits(const LogitsFlags& flags) {
   FERRY_TRY(std::shared_ptr<Backend> backend,
             open_backend(flags.backend, {.threads = flags.threads,
                                          .f32_activations = flags.activations == "f32"}));
-  const Dtype kv_dtype = parse_kv_dtype(flags.kv_dtype);
+  const Dtype kv_dtype = kv_dtype_named(flags.kv_dtype);
   Progress progress("loading " + source.name);
   FERRY_TRY(const engine::LoadedModel model,
             engine::load_model(
@@ -139,9 +135,7 @@ void add_logits(CLI::App& app, Action& action) {
   command->add_option("-t,--threads", flags->threads, "Threads; 0: one per physical core")
       ->type_name("N")
       ->check(CLI::Range(0, 1024));
-  command->add_option("--kv-dtype", flags->kv_dtype, "Numbers of the KV cache: f32, bf16 or f16")
-      ->type_name("TYPE")
-      ->check(CLI::IsMember({"f32", "bf16", "f16"}));
+  add_kv_dtype_flag(*command, flags->kv_dtype);
   add_activations_flag(*command, flags->activations);
   command->add_flag("--json", flags->json, "Print what was written as JSON");
   command->callback([&action, flags] {

@@ -125,7 +125,8 @@ void add_plan_flags(CLI::App& command, PlanFlags& flags) {
       .add_option("--precision", flags.precision,
                   "bf16, fp8, int8, fp4, mxfp4, int4 or a format; with commas; default: searched")
       ->type_name("LIST");
-  command.add_option("--kv-dtype", flags.kv, "Of the cache: bf16, fp8 or f32")->type_name("TYPE");
+  command.add_option("--kv-dtype", flags.kv, "Of the cache: bf16, fp8, int8 or f32")
+      ->type_name("TYPE");
   for (auto& [name, field, help] :
        std::initializer_list<std::tuple<const char*, int64_t*, const char*>>{
            {"--tp", &flags.tp, "Tensor parallel degree; 0: searched"},

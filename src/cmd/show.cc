@@ -5,6 +5,7 @@
 #include <map>
 
 #include "cmd/command.h"
+#include "cmd/engine_flags.h"
 #include "cmd/model_argument.h"
 #include "engine/model_loader.h"
 #include "models/registry/select.h"
@@ -104,9 +105,7 @@ Result<Report> examine(const ShowFlags& flags) {
   Report report;
   FERRY_TRY(report.source, open_model_argument(flags.model));
   FERRY_TRY(std::shared_ptr<Backend> backend, open_backend(flags.backend, {}));
-  const Dtype kv_dtype = flags.kv_dtype == "bf16"  ? Dtype::kBF16
-                         : flags.kv_dtype == "f16" ? Dtype::kF16
-                                                   : Dtype::kF32;
+  const Dtype kv_dtype = kv_dtype_named(flags.kv_dtype);
   auto architecture = models::select_architecture(report.source.config);
   if (!architecture.ok()) return architecture.error().in(report.source.config_path());
   const auto read = (*architecture)->read_spec(report.source.config);
@@ -230,9 +229,7 @@ void add_show(CLI::App& app, Action& action) {
                    "Tokens of the sequence to plan for; 0: what the model allows, at most 8192")
       ->type_name("N")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 24));
-  command->add_option("--kv-dtype", flags->kv_dtype, "Numbers of the KV cache: f32, bf16 or f16")
-      ->type_name("TYPE")
-      ->check(CLI::IsMember({"f32", "bf16", "f16"}));
+  add_kv_dtype_flag(*command, flags->kv_dtype);
   command->add_flag("--tensors", flags->tensors, "List every tensor");
   command->add_flag("--json", flags->json, "Print JSON");
   command->callback([&action, flags] {

@@ -114,6 +114,11 @@ class Backend : public std::enable_shared_from_this<Backend> {
     static_cast<void>(format);
     return spec().matmul_rounding;
   }
+  // The same of attention over pages of one dtype: queries, probabilities, what is expanded.
+  virtual double attention_rounding(Dtype pages) const {
+    static_cast<void>(pages);
+    return spec().matmul_rounding;
+  }
 };
 
 struct BackendOptions {

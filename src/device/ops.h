@@ -49,6 +49,8 @@ enum class Op {
 };
 inline constexpr int kNumOps = static_cast<int>(Op::kArgmax) + 1;
 std::string_view op_name(Op op);
+// Whether OpQuery::dtype is that of cache pages.
+bool is_cache_op(Op op);
 
 // out[t] = table[ids[t]].  REQUIRES: 0 <= ids[t] < table.rows
 struct EmbedArgs {
@@ -103,11 +105,14 @@ struct RopeArgs {
   RopeLayout layout = RopeLayout::kHalf;
 };
 
-// pages[slots[t]] = rows[t], converted to the dtype of the pages.
+// pages[slots[t]] = rows[t], converted to the dtype of the pages. Pages of every op may be f32,
+// f16, bf16 or i8 (device/int8_rows.h); what shares a scale there is one head of keys or of values,
+// the `rank` elements of a latent and what is behind them, one key of the indexer.
 struct KvWriteArgs {
-  TensorView rows;   // [T, width]
-  TensorView slots;  // i32 [T]
-  TensorView pages;  // f32, f16 or bf16 [num_pages, block_size, width]
+  TensorView rows;    // [T, width]
+  TensorView slots;   // i32 [T]
+  TensorView pages;   // [num_pages, block_size, width]
+  int64_t group = 0;  // i8: elements that share a scale
 };
 
 // Causal softmax attention with grouped KV heads over the paged cache (keys of this step are

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/checked_math.h"
+#include "device/int8_rows.h"
 #include "device/workspace.h"
 
 namespace ferry {
@@ -19,6 +20,11 @@ int64_t weight_bytes(const WeightView& w, int64_t rows) {
     bytes += ceil_div(rows, w.scale_rows) * ceil_div(w.cols, w.scale_cols) * 4;
   }
   return bytes;
+}
+
+// What `rows` tokens take of a plane of the cache.
+int64_t cache_bytes(const TensorView& pages, int64_t rows) {
+  return static_cast<int64_t>(bytes_per_row(pages) * static_cast<double>(rows));
 }
 
 // What attention over sequences [first, first + count) of a batch has to go through.
@@ -129,7 +135,7 @@ void PlanStream::rope(const RopeArgs& args) {
 void PlanStream::kv_write(const KvWriteArgs& args) {
   ask({.op = Op::kKvWrite, .dtype = args.pages.dtype, .cols = args.rows.shape[1]});
   charge(Op::kKvWrite, {.activation_bytes = bytes_of(args.rows),
-                        .cache_bytes = args.rows.num_elements() * dtype_bytes(args.pages.dtype)});
+                        .cache_bytes = cache_bytes(args.pages, args.rows.shape[0])});
 }
 
 void PlanStream::gqa_attention(const GqaAttentionArgs& args) {
@@ -137,10 +143,10 @@ void PlanStream::gqa_attention(const GqaAttentionArgs& args) {
   const int64_t size = args.q.shape[2];
   ask({.op = Op::kGqaAttention, .dtype = args.k_pages.dtype, .rows = heads, .cols = size});
   const AttentionWork work = attention_work(*args.batch, 0, args.batch->num_sequences);
-  const int64_t width = args.k_pages.shape[2] + args.v_pages.shape[2];
   charge(Op::kGqaAttention, {.flops = multiply_flops(work.pairs, heads, 2 * size),
                              .activation_bytes = bytes_of(args.q) + bytes_of(args.out),
-                             .cache_bytes = work.keys * width * dtype_bytes(args.k_pages.dtype)});
+                             .cache_bytes = cache_bytes(args.k_pages, work.keys) +
+                                            cache_bytes(args.v_pages, work.keys)});
 }
 
 void PlanStream::per_head_matmul(const PerHeadMatmulArgs& args) {
@@ -183,7 +189,7 @@ void PlanStream::mla_prefill_attention(const MlaPrefillAttentionArgs& args) {
           .weight_bytes = weight_bytes(w, heads * args.up_k.rows) +
                           weight_bytes(args.up_v.weight, heads * args.up_v.rows),
           .activation_bytes = bytes_of(args.q) + bytes_of(args.out),
-          .cache_bytes = work.keys * args.pages.shape[2] * dtype_bytes(args.pages.dtype)});
+          .cache_bytes = cache_bytes(args.pages, work.keys)});
 }
 
 void PlanStream::mla_decode_attention(const MlaDecodeAttentionArgs& args) {
@@ -196,7 +202,7 @@ void PlanStream::mla_decode_attention(const MlaDecodeAttentionArgs& args) {
   charge(Op::kMlaDecodeAttention,
          {.flops = multiply_flops(work.pairs, heads, width + rank),
           .activation_bytes = bytes_of(args.q_latent) + bytes_of(args.q_rope) + bytes_of(args.out),
-          .cache_bytes = work.keys * width * dtype_bytes(args.pages.dtype)});
+          .cache_bytes = cache_bytes(args.pages, work.keys)});
 }
 
 void PlanStream::index_scores(const IndexScoresArgs& args) {
@@ -205,10 +211,9 @@ void PlanStream::index_scores(const IndexScoresArgs& args) {
   ask({.op = Op::kIndexScores, .dtype = args.pages.dtype, .rows = heads, .cols = size});
   const int64_t tokens = args.q.shape[0];
   const int64_t context = args.batch->max_context_length;
-  charge(Op::kIndexScores,
-         {.flops = multiply_flops(tokens * context, heads, size + 1),
-          .activation_bytes = bytes_of(args.q) + bytes_of(args.out),
-          .cache_bytes = tokens * context * size * dtype_bytes(args.pages.dtype)});
+  charge(Op::kIndexScores, {.flops = multiply_flops(tokens * context, heads, size + 1),
+                            .activation_bytes = bytes_of(args.q) + bytes_of(args.out),
+                            .cache_bytes = cache_bytes(args.pages, tokens * context)});
 }
 
 void PlanStream::index_top_k(const IndexTopKArgs& args) {
@@ -226,7 +231,7 @@ void PlanStream::mla_sparse_attention(const MlaSparseAttentionArgs& args) {
   charge(Op::kMlaSparseAttention,
          {.flops = multiply_flops(pairs, heads, width + rank),
           .activation_bytes = bytes_of(args.q_latent) + bytes_of(args.q_rope) + bytes_of(args.out),
-          .cache_bytes = pairs * width * dtype_bytes(args.pages.dtype)});
+          .cache_bytes = cache_bytes(args.pages, pairs)});
 }
 
 void PlanStream::swiglu(const SwigluArgs& args) {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "device/int8_rows.h"
 #include "device/workspace.h"
 
 namespace ferry {
@@ -54,6 +55,12 @@ TEST(PlanStream, CausalPairsAndCacheBytes) {
   const double pairs = 7 + (3 + 4 + 5);
   EXPECT_EQ(stream.cost(Op::kGqaAttention).flops, pairs * 6 * (2 * 16 + 2 * 16));
   EXPECT_EQ(stream.cost(Op::kGqaAttention).cache_bytes, (7 + 5) * (32 + 32) * 2);
+  // Pages of four rows of 32 and two scales each.
+  const TensorView int8 = int8_pages(pages.data, 9, 4, 32, 16);
+  PlanStream narrow;
+  narrow.gqa_attention(
+      {.q = q, .k_pages = int8, .v_pages = int8, .num_kv_heads = 2, .batch = &batch, .out = q});
+  EXPECT_EQ(narrow.cost(Op::kGqaAttention).cache_bytes, 2 * (7 + 5) * 192 / 4);
 }
 
 TEST(PlanStream, FusedExpertsTakeTheWorkspaceOfTheComposite) {
@@ -87,13 +94,13 @@ TEST(CheckSupport, NamesEverythingThatIsMissing) {
   const auto* i64 = quant::find_format("I64");
   const OpQuery fine{.op = Op::kMatmul, .format = q8, .rows = 4, .cols = 32};
   const OpQuery integers{.op = Op::kMatmul, .format = i64, .rows = 4, .cols = 8};
-  const OpQuery pages{.op = Op::kKvWrite, .dtype = Dtype::kI8, .cols = 576};
+  const OpQuery pages{.op = Op::kKvWrite, .dtype = Dtype::kI32, .cols = 576};
   EXPECT_TRUE(check_support(**backend, std::vector<OpQuery>{fine}).ok());
   const Status status = check_support(**backend, std::vector<OpQuery>{integers, fine, pages});
   ASSERT_FALSE(status.ok());
   EXPECT_EQ(status.error().kind, ErrorKind::kUnsupported);
   EXPECT_EQ(status.error().message,
-            "backend reference (scalar reference) lacks: matmul I64 [4 x 8], kv_write i8 [576]");
+            "backend reference (scalar reference) lacks: matmul I64 [4 x 8], kv_write i32 [576]");
 }
 
 }  // namespace

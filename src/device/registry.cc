@@ -47,4 +47,16 @@ std::string_view op_name(Op op) {
   return kNames[static_cast<int>(op)];
 }
 
+bool is_cache_op(Op op) {
+  switch (op) {
+    case Op::kKvWrite:
+    case Op::kGqaAttention:
+    case Op::kMlaPrefillAttention:
+    case Op::kMlaDecodeAttention:
+    case Op::kIndexScores:
+    case Op::kMlaSparseAttention: return true;
+    default: return false;
+  }
+}
+
 }  // namespace ferry

@@ -96,6 +96,24 @@ TEST_P(EngineBits, WithAndWithoutThePrefixCache) {
   EXPECT_GT(complete(engine, foreign).finish.cached_prompt_tokens, 0);
 }
 
+// The narrow caches have kernels of their own.
+TEST(EngineBitsOfTheCache, AloneAmongOthersAndPreemption) {
+  const std::vector<Request> requests = company();
+  for (KvDtype dtype : {KvDtype::kBF16, KvDtype::kInt8}) {
+    EngineOptions options = demo_options();
+    options.kv_dtype = dtype;
+    const std::vector<Completion> alone = one_by_one(load_engine(options), requests);
+    options.threads = 2;
+    options.max_batch_tokens = 16;
+    options.kv_tokens = 256;
+    options.block_size = 8;
+    const Engine engine = load_engine(options);
+    const std::vector<Completion> completions = together(engine, requests);
+    for (size_t i = 0; i < requests.size(); ++i) expect_same_bits(alone[i], completions[i], i);
+    EXPECT_GT(engine.stats().num_preemptions, 0);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Backends, EngineBits, ::testing::ValuesIn(host_backends()),
                          [](const auto& backend) { return backend.param; });
 

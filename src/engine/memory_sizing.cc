@@ -39,6 +39,7 @@ Dtype kv_dtype_of(KvDtype dtype) {
     case KvDtype::kF32: return Dtype::kF32;
     case KvDtype::kF16: return Dtype::kF16;
     case KvDtype::kBF16: return Dtype::kBF16;
+    case KvDtype::kInt8: return Dtype::kI8;
   }
   return Dtype::kF32;
 }

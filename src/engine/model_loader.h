@@ -17,7 +17,7 @@ namespace ferry::engine {
 struct LoadOptions {
   // Longest sequence that will be run. 0: what the model was made for, at most 131072.
   int64_t max_context = 0;
-  Dtype kv_dtype = Dtype::kF32;  // of the cache it will run with: f32, f16 or bf16
+  Dtype kv_dtype = Dtype::kF32;  // of the cache it will run with
   int threads = 0;               // that read; 0: all there are
   // Everything but the weights: the model can be planned with, not run.
   bool measure_only = false;

@@ -62,7 +62,8 @@ TEST(SparseAttention, IsDenseUpToTopK) {
     const LoadedModel some = load(write(some_dir, sparse_config(30)), backend_named(backend));
     for (const LogitsOptions& options :
          {LogitsOptions{}, LogitsOptions{.chunk = 7}, LogitsOptions{.prefill = 20},
-          LogitsOptions{.prefill = 60, .chunk = 64}}) {
+          LogitsOptions{.prefill = 60, .chunk = 64},
+          LogitsOptions{.prefill = 20, .kv_dtype = Dtype::kI8}}) {
       const std::vector<float> want = logits_of(dense, tokens, options);
       const std::vector<float> got = logits_of(some, tokens, options);
       EXPECT_TRUE(same_bits(logits_of(all, tokens, options), want)) << backend;

@@ -23,8 +23,8 @@ Gqa load_gqa(weights::WeightLoader& loader, const std::string& prefix, const Mod
     gqa.q_norm = loader.vector(prefix + ".q_norm.weight", spec.head_dim);
     gqa.k_norm = loader.vector(prefix + ".k_norm.weight", spec.head_dim);
   }
-  gqa.first_plane = static_cast<int64_t>(layout.plane_widths.size());
-  layout.plane_widths.insert(layout.plane_widths.end(), {kv_width, kv_width});
+  gqa.first_plane = layout.add_plane(kv_width, spec.head_dim);
+  layout.add_plane(kv_width, spec.head_dim);
   return gqa;
 }
 
@@ -62,8 +62,8 @@ void run_gqa(const Step& step, const Gqa& gqa, const TensorView& x, const Tensor
   const TensorView k_pages = step.cache.plane(gqa.first_plane);
   const TensorView v_pages = step.cache.plane(gqa.first_plane + 1);
   const TensorView slots = step.batch.slots.device;
-  stream.kv_write({.rows = k, .slots = slots, .pages = k_pages});
-  stream.kv_write({.rows = v, .slots = slots, .pages = v_pages});
+  stream.kv_write({.rows = k, .slots = slots, .pages = k_pages, .group = head_dim});
+  stream.kv_write({.rows = v, .slots = slots, .pages = v_pages, .group = head_dim});
 
   TensorView heads_out = step.workspace.tensor(Dtype::kF32, {tokens, gqa.q.view.rows});
   stream.gqa_attention({.q = q_heads,

@@ -24,8 +24,10 @@ void write_keys(const Step& step, const Indexer& indexer, const TensorView& x) {
                     .positions = step.batch.positions.device,
                     .cos_sin = step.rope_table,
                     .layout = RopeLayout::kHalf});
-  step.stream.kv_write(
-      {.rows = keys, .slots = step.batch.slots.device, .pages = step.cache.plane(indexer.plane)});
+  step.stream.kv_write({.rows = keys,
+                        .slots = step.batch.slots.device,
+                        .pages = step.cache.plane(indexer.plane),
+                        .group = spec.head_dim});
 }
 
 // Positions of tokens [first, first + count).
@@ -67,8 +69,7 @@ Indexer load_indexer(weights::WeightLoader& loader, const std::string& prefix,
   indexer.k_norm = loader.vector(prefix + ".k_norm.weight", dims.head_dim);
   indexer.k_norm_bias = loader.vector(prefix + ".k_norm.bias", dims.head_dim);
   indexer.weights_proj = loader.matrix(prefix + ".weights_proj", dims.num_heads, spec.hidden_size);
-  indexer.plane = static_cast<int64_t>(layout.plane_widths.size());
-  layout.plane_widths.push_back(dims.head_dim);
+  indexer.plane = layout.add_plane(dims.head_dim, dims.head_dim);
   return indexer;
 }
 

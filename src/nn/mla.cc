@@ -33,8 +33,10 @@ void write_latents(const Step& step, const Mla& mla, const TensorView& x) {
                     .positions = step.batch.positions.device,
                     .cos_sin = step.rope_table,
                     .layout = step.spec.rope.layout});
-  step.stream.kv_write(
-      {.rows = latent, .slots = step.batch.slots.device, .pages = step.cache.plane(mla.plane)});
+  step.stream.kv_write({.rows = latent,
+                        .slots = step.batch.slots.device,
+                        .pages = step.cache.plane(mla.plane),
+                        .group = rank});
 }
 
 // Prompt tokens that attend to chosen positions: few at a time, for their queries are wide.
@@ -132,8 +134,7 @@ Mla load_mla(weights::WeightLoader& loader, const std::string& prefix, const Mod
   mla.up_v =
       loader.mla_up_v(prefix, heads, dims.qk_nope_head_dim, dims.v_head_dim, dims.kv_lora_rank);
   mla.o = loader.matrix(prefix + ".o_proj", hidden, heads * dims.v_head_dim);
-  mla.plane = static_cast<int64_t>(layout.plane_widths.size());
-  layout.plane_widths.push_back(latent);
+  mla.plane = layout.add_plane(latent, dims.kv_lora_rank);
   if (spec.indexer.top_k > 0) mla.indexer = load_indexer(loader, prefix + ".indexer", spec, layout);
   return mla;
 }

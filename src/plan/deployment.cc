@@ -76,7 +76,7 @@ Result<Precision> find_precision(std::string_view name, std::string_view kv) {
   } else if (same_name(kv, "f32")) {
     precision.kv_bytes = 4;
   } else {
-    return invalid_input("KV dtype \"{}\": expected bf16, fp8 or f32", kv.substr(0, 40));
+    return invalid_input("KV dtype \"{}\": expected bf16, fp8, int8 or f32", kv.substr(0, 40));
   }
   return precision;
 }

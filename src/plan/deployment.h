@@ -26,7 +26,7 @@ struct Precision {
 };
 
 // "bf16", "fp8", "int8", "fp4", "mxfp4", "int4" (experts, the rest in 8 or 16 bits), or any format
-// of quant/ for all weights ("Q4_K"). `kv` is "bf16", "fp8" or "f32".
+// of quant/ for all weights ("Q4_K"). `kv` is "bf16", "fp8", "int8" or "f32".
 Result<Precision> find_precision(std::string_view name, std::string_view kv = "bf16");
 
 struct Deployment {

@@ -17,7 +17,7 @@ BAD = re.compile(r" [WVu] (?!DW\.ref)|_GLOBAL__sub_I|__static_initialization")
 
 def main() -> int:
     nm, objects = sys.argv[1], sys.argv[2].split(";")
-    special = [path for path in objects if re.search(r"_(avx2|avx512|avx512vnni)\.cc\.o(bj)?$", path)]
+    special = [path for path in objects if re.search(r"_(avx2|avx512|avx512vnni|avx512bf16)\.cc\.o(bj)?$", path)]
     if not special:
         print("no object file of an instruction set among", len(objects))
         return 1

@@ -4,6 +4,7 @@
 
 #include "backends/cpu/testing.h"
 #include "base/half.h"
+#include "device/int8_rows.h"
 
 namespace ferry::cpu {
 namespace {
@@ -19,9 +20,11 @@ INSTANTIATE_TEST_SUITE_P(Levels, AttentionTest, testing::ValuesIn(available_leve
 struct Pages {
   std::vector<uint16_t> halves;
   std::vector<float> floats;
+  std::vector<int8_t> bytes;
   TensorView view;
 
-  Pages(const std::vector<float>& rows, int64_t width, const TestBatch& batch, Dtype dtype) {
+  Pages(const std::vector<float>& rows, int64_t width, const TestBatch& batch, Dtype dtype,
+        int64_t group) {
     const BatchView& b = batch.view;
     const int64_t num_pages = b.num_sequences * b.max_blocks;
     floats.assign(static_cast<size_t>(num_pages * b.block_size * width), 1e30f);
@@ -35,6 +38,14 @@ struct Pages {
     }
     view = TensorView::contiguous(floats.data(), Dtype::kF32, {num_pages, b.block_size, width});
     if (dtype == Dtype::kF32) return;
+    if (dtype == Dtype::kI8) {
+      bytes.resize(static_cast<size_t>(num_pages * int8_page_bytes(b.block_size, width, group)));
+      view = int8_pages(bytes.data(), num_pages, b.block_size, width, group);
+      for (int64_t slot = 0; slot < num_pages * b.block_size; ++slot) {
+        int8_write_row(view, slot, group, floats.data() + slot * width);
+      }
+      return;
+    }
     for (float x : floats) halves.push_back(dtype == Dtype::kF16 ? f32_to_f16(x) : f32_to_bf16(x));
     view.data = halves.data();
     view.dtype = dtype;
@@ -66,7 +77,8 @@ struct Gqa {
       batch.view.num_decode_sequences = batch.view.num_sequences;
       batch.view.num_decode_tokens = batch.view.num_tokens;
     }
-    const Pages keys(k, kv_heads * size, batch, dtype), values(v, kv_heads * size, batch, dtype);
+    const Pages keys(k, kv_heads * size, batch, dtype, size);
+    const Pages values(v, kv_heads * size, batch, dtype, size);
     std::vector<float> queries, out(static_cast<size_t>(batch.view.num_tokens * row_size()));
     for (const auto& s : sequences) {
       queries.insert(queries.end(), q.begin() + s.before * row_size(),
@@ -102,7 +114,7 @@ struct Mla {
 
   std::vector<float> run(TestDevice& device, const Sequences& sequences, int64_t block_size) const {
     const TestBatch batch(sequences, block_size, blocks_for(length, block_size));
-    const Pages pages(latents, rank + rope, batch, dtype);
+    const Pages pages(latents, rank + rope, batch, dtype, rank);
     const int64_t tokens = batch.view.num_tokens;
     const int64_t count = batch.view.num_sequences;
     std::vector<float> queries, ropes, out(static_cast<size_t>(tokens * row_size()));
@@ -182,20 +194,28 @@ void expect_invariant(Level level, const Attention& attention) {
   expect_rows(mixed, 63, 63, 87);
 }
 
+// What rounding queries and probabilities to the cache's own type may cost, where that is done.
+float rounding_of(Dtype dtype) {
+  return dtype == Dtype::kI8 ? 2e-2f : dtype == Dtype::kBF16 ? 1e-2f : 2e-5f;
+}
+
 template <typename Attention>
 void expect_like_reference(Level level, const Attention& attention) {
   TestDevice cpu = open_cpu(level, 2), reference = open_device("reference");
+  TestDevice exact = open_cpu(level, 2, /*f32_activations=*/true);
   const Sequences sequences = {{100, 1}, {0, 2}, {30, 70}, {attention.length - 1, 1}};
-  expect_near(attention.run(cpu, sequences, 16), attention.run(reference, sequences, 16), 2e-5f);
+  const std::vector<float> expected = attention.run(reference, sequences, 16);
+  expect_near(attention.run(exact, sequences, 16), expected, 2e-5f);
+  expect_near(attention.run(cpu, sequences, 16), expected, rounding_of(attention.dtype));
 }
 
 TEST_P(AttentionTest, Gqa) {
   Gqa gqa;
-  for (Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
+  for (Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16, Dtype::kI8}) {
     gqa.dtype = dtype;
     expect_like_reference(GetParam(), gqa);
+    if (dtype != Dtype::kF16) expect_invariant(GetParam(), gqa);
   }
-  expect_invariant(GetParam(), gqa);
 }
 
 // Generated tokens far into a context: its ranges of keys are separate tasks, or one after the
@@ -229,21 +249,21 @@ void expect_invariant_far(Level level, const Attention& attention) {
 TEST_P(AttentionTest, GqaDecode) {
   Gqa gqa(1600);
   gqa.decode = true;
-  for (Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
+  for (Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16, Dtype::kI8}) {
     gqa.dtype = dtype;
     expect_like_reference(GetParam(), gqa);
+    if (dtype != Dtype::kF16) expect_invariant_far(GetParam(), gqa);
   }
-  expect_invariant_far(GetParam(), gqa);
 }
 
 TEST_P(AttentionTest, MlaDecodeFar) {
   Mla mla(1600);
   mla.decode = true;
-  for (Dtype dtype : {Dtype::kF32, Dtype::kBF16}) {
+  for (Dtype dtype : {Dtype::kF32, Dtype::kBF16, Dtype::kI8}) {
     mla.dtype = dtype;
     expect_like_reference(GetParam(), mla);
+    expect_invariant_far(GetParam(), mla);
   }
-  expect_invariant_far(GetParam(), mla);
 }
 
 // More query heads per KV head than a task has rows.
@@ -268,16 +288,51 @@ TEST_P(AttentionTest, MlaPrefill) {
     }
   }
   expect_invariant(GetParam(), mla);
+  for (Dtype dtype : {Dtype::kBF16, Dtype::kI8}) {
+    mla.dtype = dtype;
+    expect_like_reference(GetParam(), mla);
+    expect_invariant(GetParam(), mla);
+  }
 }
 
 TEST_P(AttentionTest, MlaDecode) {
   Mla mla;
   mla.decode = true;
-  for (Dtype dtype : {Dtype::kF32, Dtype::kBF16}) {
+  for (Dtype dtype : {Dtype::kF32, Dtype::kBF16, Dtype::kI8}) {
     mla.dtype = dtype;
     expect_like_reference(GetParam(), mla);
+    expect_invariant(GetParam(), mla);
   }
-  expect_invariant(GetParam(), mla);
+}
+
+// Sizes that no vector divides, odd ones among them, and more rotary elements than the latent has.
+TEST_P(AttentionTest, RaggedSizes) {
+  for (Dtype dtype : {Dtype::kF32, Dtype::kBF16, Dtype::kI8}) {
+    for (int64_t size : {7, 18, 33, 66, 130}) {
+      Gqa gqa;
+      gqa.size = size;
+      gqa.heads = 9;
+      gqa.kv_heads = 1;
+      gqa.dtype = dtype;
+      gqa.q = random_floats(kLength * 9 * size, 1);
+      gqa.k = random_floats(kLength * size, 2);
+      gqa.v = random_floats(kLength * size, 3);
+      for (bool decode : {false, true}) {
+        gqa.decode = decode;
+        expect_like_reference(GetParam(), gqa);
+      }
+    }
+    Mla mla;
+    mla.decode = true;
+    mla.dtype = dtype;
+    mla.rank = 21;
+    mla.rope = 24;
+    expect_like_reference(GetParam(), mla);
+    mla.decode = false;
+    mla.rank = 64;
+    mla.rope = 23;
+    expect_like_reference(GetParam(), mla);
+  }
 }
 
 }  // namespace

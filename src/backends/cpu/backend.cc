@@ -30,6 +30,12 @@ class CpuBackend : public Backend {
   double weight_rounding(const quant::StorageFormat& format) const override {
     return context_->is_integer(format) ? spec_.matmul_rounding : 0;
   }
+  double attention_rounding(Dtype pages) const override {
+    const bool bf16 = context_->bf16_kernels() != nullptr;
+    const bool int8 = context_->int8_kernels() != nullptr;
+    if (pages == Dtype::kI8) return bf16 || int8 ? 1.0 / 254 : 0;
+    return pages == Dtype::kBF16 && bf16 ? 1.0 / 254 : 0;
+  }
   Result<MemoryInfo> memory_info() const override { return host_memory_info(); }
   Result<Buffer> allocate(int64_t bytes) override {
     return allocate_host_memory(bytes, shared_from_this());
@@ -48,7 +54,9 @@ class CpuBackend : public Backend {
   int64_t import_bytes(const HostWeight&) const override { return 0; }
 
   bool supports(const OpQuery& query) const override {
-    const bool half = query.dtype == Dtype::kF16 || query.dtype == Dtype::kBF16;
+    if (query.dtype == Dtype::kI8 && !is_cache_op(query.op)) return false;
+    const bool half =
+        query.dtype == Dtype::kF16 || query.dtype == Dtype::kBF16 || query.dtype == Dtype::kI8;
     switch (query.op) {
       case Op::kEmbed:
       case Op::kMatmul:

@@ -19,6 +19,9 @@ class CpuContext {
 
   const Kernels& kernels() const { return kernels_; }
   const IntKernels* int_kernels() const { return int_kernels_; }  // nullptr: none at this level
+  // Of attention; nullptr where this level has none, and with f32 activations.
+  const Bf16Kernels* bf16_kernels() const { return bf16_kernels_; }
+  const Int8Kernels* int8_kernels() const { return int8_kernels_; }
   ThreadTeam& team() { return team_; }
 
   bool is_integer(const quant::StorageFormat& format) const;
@@ -28,6 +31,8 @@ class CpuContext {
  private:
   const Kernels& kernels_;
   const IntKernels* int_kernels_;
+  const Bf16Kernels* bf16_kernels_;
+  const Int8Kernels* int8_kernels_;
   ThreadTeam team_;
   struct FormatDecoder {
     const quant::StorageFormat* format;

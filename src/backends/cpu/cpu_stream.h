@@ -133,6 +133,8 @@ class CpuStream : public Stream {
                         std::span<const WeightView> experts, const TensorView& out);
   void per_head_by_columns(const PerHeadMatmulArgs& args);
   void attend_decode(const DecodeForm& form);
+  // What attention of prompts over pages of this dtype multiplies with; nullptr: in f32.
+  const Bf16Kernels* bf16_for(Dtype dtype) const;
 
   std::shared_ptr<CpuContext> context_;
   const Kernels& kernels_;

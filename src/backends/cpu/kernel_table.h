@@ -35,6 +35,7 @@ constexpr Kernels make_kernels(const char* name, const Decoder* decoders, int nu
       .argmax = argmax,
       .to_f32 = to_f32,
       .from_f32 = from_f32,
+      .scale_int8 = scale_int8,
   };
 }
 

@@ -137,6 +137,8 @@ struct Kernels {
   // Between f32 and f16 or bf16, contiguous.
   void (*to_f32)(const uint16_t* src, Dtype dtype, float* dst, int64_t n);
   void (*from_f32)(const float* src, Dtype dtype, uint16_t* dst, int64_t n);
+  // dst = scale · src
+  void (*scale_int8)(const int8_t* src, float scale, float* dst, int64_t n);
 };
 
 }  // namespace ferry::cpu

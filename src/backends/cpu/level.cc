@@ -12,6 +12,8 @@ extern const Kernels kernels_avx2;
 extern const Kernels kernels_avx512;
 extern const IntKernels int_kernels_avx2;
 extern const IntKernels int_kernels_avx512vnni;
+extern const Bf16Kernels bf16_kernels_avx512;
+extern const Int8Kernels int8_kernels_avx512vnni;
 #elif defined(__aarch64__)
 extern const Kernels kernels_neon;
 #endif
@@ -97,6 +99,24 @@ const IntKernels* select_int_kernels(Level level, const CpuFeatures& features) {
 #if defined(__x86_64__)
   if (level >= Level::kAvx512 && features.avx512_vnni) return &int_kernels_avx512vnni;
   if (level >= Level::kAvx2) return &int_kernels_avx2;
+#endif
+  static_cast<void>(level);
+  static_cast<void>(features);
+  return nullptr;
+}
+
+const Bf16Kernels* select_bf16_kernels(Level level, const CpuFeatures& features) {
+#if defined(__x86_64__)
+  if (level >= Level::kAvx512 && features.avx512_bf16) return &bf16_kernels_avx512;
+#endif
+  static_cast<void>(level);
+  static_cast<void>(features);
+  return nullptr;
+}
+
+const Int8Kernels* select_int8_kernels(Level level, const CpuFeatures& features) {
+#if defined(__x86_64__)
+  if (level >= Level::kAvx512 && features.avx512_vnni) return &int8_kernels_avx512vnni;
 #endif
   static_cast<void>(level);
   static_cast<void>(features);

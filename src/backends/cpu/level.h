@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "backends/cpu/bf16_kernels.h"
+#include "backends/cpu/int8_kernels.h"
 #include "backends/cpu/kernels.h"
 #include "base/cpu_info.h"
 #include "base/result.h"
@@ -39,5 +41,10 @@ const Kernels& select_kernels(Level level);
 // The integer matmuls, nullptr where the level has none: from avx512 on they need VNNI as well, and
 // are those of avx2 without it. REQUIRES: missing_features(level) is empty
 const IntKernels* select_int_kernels(Level level, const CpuFeatures& features);
+
+// Those of attention over a bf16 or int8 cache: from avx512 on, where the processor has AVX512_BF16
+// or VNNI. nullptr otherwise: the cache is turned into f32 tile by tile.
+const Bf16Kernels* select_bf16_kernels(Level level, const CpuFeatures& features);
+const Int8Kernels* select_int8_kernels(Level level, const CpuFeatures& features);
 
 }  // namespace ferry::cpu

@@ -76,7 +76,9 @@ TEST(CpuBackend, SaysWhatItSupports) {
   EXPECT_FALSE(supports({.op = Op::kMatmul, .format = i64, .rows = 7, .cols = 100}));
   EXPECT_FALSE(supports({.op = Op::kMatmul, .format = nullptr}));
   EXPECT_TRUE(supports({.op = Op::kGqaAttention, .dtype = Dtype::kBF16}));
-  EXPECT_FALSE(supports({.op = Op::kGqaAttention, .dtype = Dtype::kI8}));
+  EXPECT_TRUE(supports({.op = Op::kGqaAttention, .dtype = Dtype::kI8}));
+  EXPECT_FALSE(supports({.op = Op::kCopy, .dtype = Dtype::kI8}));
+  EXPECT_FALSE(supports({.op = Op::kGqaAttention, .dtype = Dtype::kI32}));
   EXPECT_FALSE(supports({.op = Op::kRmsNorm, .dtype = Dtype::kF16}));
 }
 

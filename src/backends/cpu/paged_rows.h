@@ -4,8 +4,10 @@
 
 #include <array>
 #include <span>
+#include <type_traits>
 
 #include "backends/cpu/cpu_stream.h"
+#include "device/int8_rows.h"
 
 namespace ferry::cpu {
 
@@ -26,20 +28,25 @@ struct Tokens {
 // Rows of one tile of keys.
 using TileRows = std::array<const float*, kKeyTile>;
 using TileBytes = std::array<const uint8_t*, kKeyTile>;
+using TileHalves = std::array<const uint16_t*, kKeyTile>;
+using TileScales = std::array<const float*, kKeyTile>;
 
-// Columns [column, column + width) of the cached rows of a sequence.
+// Columns [column, column + width) of the cached rows of a sequence; as int8, `group` of them share
+// a scale, and `column` begins a group.
 class PagedRows {
  public:
   PagedRows(const Kernels& kernels, const TensorView& pages, const BatchView& batch,
-            int64_t sequence, int64_t column, int64_t width)
+            int64_t sequence, int64_t column, int64_t width, int64_t group)
       : kernels_(kernels),
         pages_(pages),
         table_(batch.block_tables.host.subspan(static_cast<size_t>(sequence * batch.max_blocks),
                                                static_cast<size_t>(batch.max_blocks))),
         element_bytes_(dtype_bytes(pages.dtype)),
         column_(column),
-        width_(width) {
+        width_(width),
+        group_(group) {
     CHECK(pages.shape[1] == batch.block_size && column + width <= pages.shape[2]);
+    CHECK(group > 0 && column % group == 0);
   }
 
   int64_t bytes() const { return width_ * element_bytes_; }
@@ -71,16 +78,68 @@ class PagedRows {
     }
   }
 
-  // The rows as f32: where they lie, or converted to `scratch` [kKeyTile, width].
-  void load(int64_t first, int64_t count, float* scratch, TileRows& rows) const {
-    TileBytes stored;
-    locate(first, count, stored);
-    convert(stored, count, scratch, rows);
+  // The scales of the same int8 rows, from that of the first column on.
+  template <typename Positions>  // a first position, or an array of them
+  void locate_scales(Positions positions, int64_t count, TileScales& scales) const {
+    const int64_t block_size = pages_.shape[1];
+    for (int64_t i = 0; i < count; ++i) {
+      int64_t position;
+      if constexpr (std::is_pointer_v<Positions>) {
+        position = positions[i];
+      } else {
+        position = positions + i;
+      }
+      const int64_t page = table_[static_cast<size_t>(position / block_size)];
+      scales[static_cast<size_t>(i)] =
+          int8_scales(pages_, page, position % block_size, group_) + column_ / group_;
+    }
   }
-  void load(const int32_t* positions, int64_t count, float* scratch, TileRows& rows) const {
+
+  // The rows as f32: where they lie, or converted to `scratch` [kKeyTile, width].
+  template <typename Positions>
+  void load(Positions positions, int64_t count, float* scratch, TileRows& rows) const {
     TileBytes stored;
     locate(positions, count, stored);
-    convert(stored, count, scratch, rows);
+    if (pages_.dtype == Dtype::kI8) {
+      TileScales scales;
+      locate_scales(positions, count, scales);
+      convert_int8(stored, scales, count, scratch, rows);
+    } else {
+      convert(stored, count, scratch, rows);
+    }
+  }
+
+  // The rows as bf16: where they lie, or rounded to `scratch` [kKeyTile, width] by way of `floats`
+  // [width]. REQUIRES: bf16 or int8
+  template <typename Positions>
+  void load_bf16(Positions positions, int64_t count, uint16_t* scratch, float* floats,
+                 TileHalves& rows) const {
+    TileBytes stored;
+    locate(positions, count, stored);
+    if (pages_.dtype == Dtype::kBF16) {
+      for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
+        rows[i] = reinterpret_cast<const uint16_t*>(stored[i]);
+      }
+      return;
+    }
+    TileScales scales;
+    locate_scales(positions, count, scales);
+    for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
+      convert_int8_row(stored[i], scales[i], floats);
+      uint16_t* dst = scratch + static_cast<int64_t>(i) * width_;
+      kernels_.from_f32(floats, Dtype::kBF16, dst, width_);
+      rows[i] = dst;
+    }
+  }
+
+  // The same one behind the other, at dst [count, width].
+  void copy_bf16(int64_t first, int64_t count, uint16_t* dst, float* floats) const {
+    TileHalves rows;
+    load_bf16(first, count, dst, floats, rows);
+    for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
+      uint16_t* row = dst + static_cast<int64_t>(i) * width_;
+      if (rows[i] != row) std::memcpy(row, rows[i], static_cast<size_t>(width_) * sizeof(uint16_t));
+    }
   }
 
   // The rows as f32 one behind the other, at dst [count, width].
@@ -106,16 +165,34 @@ class PagedRows {
     }
   }
 
+  void convert_int8(const TileBytes& stored, const TileScales& scales, int64_t count,
+                    float* scratch, TileRows& rows) const {
+    for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
+      float* dst = scratch + static_cast<int64_t>(i) * width_;
+      convert_int8_row(stored[i], scales[i], dst);
+      rows[i] = dst;
+    }
+  }
+  void convert_int8_row(const uint8_t* stored, const float* scales, float* dst) const {
+    const int8_t* src = reinterpret_cast<const int8_t*>(stored);
+    for (int64_t begin = 0; begin < width_; begin += group_) {
+      kernels_.scale_int8(src + begin, scales[begin / group_], dst + begin,
+                          std::min(group_, width_ - begin));
+    }
+  }
+
   const Kernels& kernels_;
   const TensorView& pages_;
   std::span<const int32_t> table_;
   int64_t element_bytes_;
   int64_t column_;
   int64_t width_;
+  int64_t group_;
 };
 
 inline bool is_cache_dtype(Dtype dtype) {
-  return dtype == Dtype::kF32 || dtype == Dtype::kF16 || dtype == Dtype::kBF16;
+  return dtype == Dtype::kF32 || dtype == Dtype::kF16 || dtype == Dtype::kBF16 ||
+         dtype == Dtype::kI8;
 }
 
 }  // namespace ferry::cpu

@@ -210,5 +210,9 @@ inline void from_f32(const float* src, Dtype dtype, uint16_t* dst, int64_t n) {
   __builtin_memcpy(dst + i, halves, static_cast<size_t>(n - i) * sizeof(uint16_t));
 }
 
+inline void scale_int8(const int8_t* src, float scale, float* dst, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) dst[i] = static_cast<float>(src[i]) * scale;
+}
+
 }  // namespace
 }  // namespace ferry::cpu::FERRY_ISA

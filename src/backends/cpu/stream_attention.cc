@@ -9,40 +9,17 @@
 // Scratch per thread, in floats (d: head size, w = rank + rope, R: rows of a task):
 //   GQA          64 · 2d + R · (2d + 66)
 //   MLA prefill  64 · (2w + nope + value + 48) + rank · (nope + 2 · value + nope) + 2 · chunk
-#include "backends/cpu/paged_rows.h"
+#include "backends/cpu/prefill.h"
 
 namespace ferry::cpu {
 namespace {
-
-constexpr int64_t kQueryRows = 48;  // a multiple of every register tile
-constexpr int64_t kTriangleRows = 6;
-
-// The state of a group of queries that go through the tiles together.
-struct QueryRows {
-  float* scores = nullptr;   // [rows, kKeyTile]
-  float* largest = nullptr;  // [rows]
-  float* sum = nullptr;      // [rows]
-  float* out = nullptr;      // [rows, size], out_stride apart
-  int64_t out_stride = 0;
-  int64_t size = 0;
-  float scale = 0;
-};
 
 // Scores → probabilities → out += P V for rows [begin, end), of which row r sees the first
 // visible(r) >= 1 keys of the tile, ascending in r.
 template <typename Visible>
 void attend_tile(const Kernels& kernels, const QueryRows& rows, int64_t begin, int64_t end,
                  bool first, Visible visible, const float* values, int64_t value_stride) {
-  for (int64_t r = begin; r < end; ++r) {
-    kernels.softmax_row({.scores = rows.scores + r * kKeyTile,
-                         .num_keys = visible(r),
-                         .scale = rows.scale,
-                         .first = first,
-                         .largest = rows.largest + r,
-                         .sum = rows.sum + r,
-                         .out = rows.out + r * rows.out_stride,
-                         .size = rows.size});
-  }
+  soften_rows(kernels, rows, begin, end, first, visible);
   // No row touches a key that it must not see: some rows together take the keys that all of them
   // see, then each the few that are left to it. The chain of an output is the same.
   for (int64_t r = begin; r < end;) {
@@ -62,10 +39,6 @@ void attend_tile(const Kernels& kernels, const QueryRows& rows, int64_t begin, i
 
 // --- grouped-query attention ---
 
-struct GqaTask {
-  int64_t sequence, kv_head, first_token, num_tokens;
-};
-
 struct GqaScratch {
   float *queries, *out, *scores, *largest, *sum, *keys_transposed, *rows;
   int64_t floats;
@@ -83,19 +56,21 @@ struct GqaScratch {
   }
 };
 
-// Rows of a task are (token, query head of the group), tokens outermost.
 void run_gqa_task(const Kernels& kernels, const GqaAttentionArgs& args, const GqaTask& task,
                   const GqaScratch& scratch) {
   const BatchView& batch = *args.batch;
   const Tokens tokens(batch, task.sequence);
-  const int64_t size = args.q.shape[2];
-  const int64_t group = args.q.shape[1] / args.num_kv_heads;
-  const int64_t num_rows = task.num_tokens * group;
-  const PagedRows keys(kernels, args.k_pages, batch, task.sequence, task.kv_head * size, size);
-  const PagedRows values(kernels, args.v_pages, batch, task.sequence, task.kv_head * size, size);
+  const GqaRows own(args, task);
+  const int64_t size = own.size;
+  const int64_t group = own.group;
+  const int64_t num_rows = own.count;
+  const PagedRows keys(kernels, args.k_pages, batch, task.sequence, task.kv_head * size, size,
+                       size);
+  const PagedRows values(kernels, args.v_pages, batch, task.sequence, task.kv_head * size, size,
+                         size);
   for (int64_t r = 0; r < num_rows; ++r) {
-    const float* q = row_of(args.q, task.first_token + r / group, task.kv_head * group + r % group);
-    std::memcpy(scratch.queries + r * size, q, static_cast<size_t>(size) * sizeof(float));
+    std::memcpy(scratch.queries + r * size, own.row(args.q, task, r),
+                static_cast<size_t>(size) * sizeof(float));
   }
   const QueryRows rows{.scores = scratch.scores,
                        .largest = scratch.largest,
@@ -122,28 +97,12 @@ void run_gqa_task(const Kernels& kernels, const GqaAttentionArgs& args, const Gq
     attend_tile(kernels, rows, begin, num_rows, key == 0, visible, scratch.rows, size);
   }
   for (int64_t r = 0; r < num_rows; ++r) {
-    kernels.multiply(
-        scratch.out + r * size, 1.0f / scratch.sum[r],
-        row_of(args.out, task.first_token + r / group, task.kv_head * group + r % group), size);
+    kernels.multiply(scratch.out + r * size, 1.0f / scratch.sum[r], own.row(args.out, task, r),
+                     size);
   }
 }
 
 // --- multi-head latent attention, expanded ---
-
-struct MlaShape {
-  int64_t rank, rope, nope, value, width;
-
-  explicit MlaShape(const MlaPrefillAttentionArgs& args)
-      : rank(args.up_k.in_features()),
-        rope(args.pages.shape[2] - rank),
-        nope(args.up_k.out_features()),
-        value(args.up_v.out_features()),
-        width(args.pages.shape[2]) {
-    CHECK(rope >= 0 && args.q.shape[2] == nope + rope && args.up_v.in_features() == rank);
-    CHECK(args.out.shape[1] == args.q.shape[1] && args.out.shape[2] == value);
-    CHECK(args.up_k.num_heads == args.q.shape[1] && args.up_v.num_heads == args.q.shape[1]);
-  }
-};
 
 struct MlaPrefillScratch {
   float *up_k, *up_v, *stage;           // [nope, rank], [rank, value], one stored head matrix
@@ -168,28 +127,16 @@ struct MlaPrefillScratch {
   }
 };
 
-// dst = the stored matrix of one head, or its transpose.
-void decode_head(const Kernels& kernels, const WeightRows& w, const HeadMatrixView& u, int64_t head,
-                 bool transpose, float* stage, float* dst) {
-  const int64_t first_row = u.first_row + head * u.head_stride;
-  kernels.decode_rows(w, first_row, u.rows, 0, u.cols, transpose ? stage : dst, u.cols);
-  if (transpose) kernels.transpose(stage, u.cols, u.rows, u.cols, dst, u.rows);
-}
-
-struct MlaWeights {
-  WeightRows up_k, up_v;
-};
-
 void run_mla_prefill_task(const Kernels& kernels, const MlaPrefillAttentionArgs& args,
-                          const MlaWeights& weights, const MlaShape& shape, int64_t sequence,
-                          int64_t head, const MlaPrefillScratch& s) {
-  const Tokens tokens(*args.batch, sequence);
-  // The last rows see most; what is beyond the limit is not this op's.
-  const int64_t left_out = std::max<int64_t>(0, tokens.context_length - args.max_keys);
-  const int64_t num_rows = std::max<int64_t>(0, tokens.last - tokens.first - left_out);
+                          const MlaWeights& weights, const MlaShape& shape, const MlaTask& task,
+                          const MlaPrefillScratch& s) {
+  const int64_t head = task.head;
+  const Tokens tokens(*args.batch, task.sequence);
+  const int64_t num_rows = mla_rows(tokens, args.max_keys);
   if (num_rows == 0) return;
   const int64_t context_length = tokens.num_keys(tokens.first + num_rows - 1);
-  const PagedRows cache(kernels, args.pages, *args.batch, sequence, 0, shape.width);
+  const PagedRows cache(kernels, args.pages, *args.batch, task.sequence, 0, shape.width,
+                        shape.rank);
   decode_head(kernels, weights.up_k, args.up_k, head, args.up_k.transposed, s.stage, s.up_k);
   decode_head(kernels, weights.up_v, args.up_v, head, !args.up_v.transposed, s.stage, s.up_v);
   for (int64_t key = 0; key < context_length; key += kKeyTile) {
@@ -232,6 +179,10 @@ void run_mla_prefill_task(const Kernels& kernels, const MlaPrefillAttentionArgs&
 
 }  // namespace
 
+const Bf16Kernels* CpuStream::bf16_for(Dtype dtype) const {
+  return dtype == Dtype::kBF16 || dtype == Dtype::kI8 ? context_->bf16_kernels() : nullptr;
+}
+
 void CpuStream::gqa_attention(const GqaAttentionArgs& args) {
   const BatchView& batch = *args.batch;
   check_view(args.q, Dtype::kF32, 3);
@@ -267,10 +218,20 @@ void CpuStream::gqa_attention(const GqaAttentionArgs& args) {
     }
     cost = std::max(cost, tokens.context_length * size * 4);
   }
-  scratch_.reserve(GqaScratch(nullptr, tile_tokens * group, size).floats);
+  const int64_t num_rows = tile_tokens * group;
+  const Bf16Kernels* bf16 = args.k_pages.dtype == args.v_pages.dtype && pairs_fit(args)
+                                ? bf16_for(args.k_pages.dtype)
+                                : nullptr;
+  scratch_.reserve(bf16 != nullptr ? gqa_bf16_floats(num_rows, size)
+                                   : GqaScratch(nullptr, num_rows, size).floats);
   parallel(static_cast<int64_t>(tasks.size()), cost, [&](int64_t begin, int64_t end, int thread) {
-    const GqaScratch scratch(scratch_.of(thread), tile_tokens * group, size);
-    for (int64_t i = begin; i < end; ++i) run_gqa_task(kernels_, args, tasks[i], scratch);
+    for (int64_t i = begin; i < end; ++i) {
+      if (bf16 != nullptr) {
+        run_gqa_task_bf16({kernels_, *bf16}, args, tasks[i], num_rows, scratch_.of(thread));
+      } else {
+        run_gqa_task(kernels_, args, tasks[i], GqaScratch(scratch_.of(thread), num_rows, size));
+      }
+    }
   });
 }
 
@@ -292,14 +253,21 @@ void CpuStream::mla_prefill_attention(const MlaPrefillAttentionArgs& args) {
     chunk = std::max(chunk, tokens.last - tokens.first);
   }
   if (chunk == 0) return;
-  scratch_.reserve(MlaPrefillScratch(nullptr, shape, chunk).floats);
+  const Bf16Kernels* bf16 = pairs_fit(shape) ? bf16_for(args.pages.dtype) : nullptr;
+  scratch_.reserve(bf16 != nullptr ? mla_bf16_floats(shape, chunk)
+                                   : MlaPrefillScratch(nullptr, shape, chunk).floats);
   // Expanding even one tile is more work than waking a thread.
   team_.parallel_for(
       args.num_sequences * num_heads, 1, [&](int64_t begin, int64_t end, int thread) {
-        const MlaPrefillScratch scratch(scratch_.of(thread), shape, chunk);
         for (int64_t i = begin; i < end; ++i) {
-          run_mla_prefill_task(kernels_, args, weights, shape, args.first_sequence + i / num_heads,
-                               i % num_heads, scratch);
+          const MlaTask task{args.first_sequence + i / num_heads, i % num_heads};
+          if (bf16 != nullptr) {
+            run_mla_task_bf16({kernels_, *bf16}, args, weights, shape, task, chunk,
+                              scratch_.of(thread));
+          } else {
+            run_mla_prefill_task(kernels_, args, weights, shape, task,
+                                 MlaPrefillScratch(scratch_.of(thread), shape, chunk));
+          }
         }
       });
 }

@@ -9,16 +9,17 @@
 //
 //   range of position s:  256 keys below 1024, 512 below 8192, then 1024
 //
-// One token of V2-Lite (16 heads, 512 + 64 in bf16) reads 1152 bytes a key and does 17,408
-// multiply-adds with them, 544 instructions of 16 lanes: the multipliers are the limit, not memory.
-// Grouped heads of 128 with 6 queries each do 48 instructions for 512 bytes: there memory is.
+// One token of V2-Lite (16 heads, 512 + 64) does 17,408 multiply-adds with each key: 1088
+// instructions of 16 lanes in f32, 544 in bf16 (1152 bytes a key), 272 in int8 (584 bytes). The
+// multipliers are the limit, not memory. Grouped heads of 128 with 6 queries each do 96, 48 or 24
+// instructions for 1024, 512 or 264 bytes: there memory is.
 //
 // Scratch per thread, in floats (q: size of a query, v: of a value, R: rows of a task)
-//   R · (q + 64 + 2 v + 4) + 64 · (q + v if apart)
+//   R · (1.5 q + 96 + 2 v + 8) + 64 · (q + v if apart)
 // and R · (v + 2) for each task when ranges are tasks.
 #include <cmath>
 
-#include "backends/cpu/paged_rows.h"
+#include "backends/cpu/decode_tiles.h"
 
 namespace ferry::cpu {
 namespace {
@@ -51,7 +52,7 @@ struct Partial {
 };
 
 struct DecodeScratch {
-  float *queries, *scores, *keys, *values;
+  DecodeTileScratch tile;
   Partial whole, range;
   int64_t floats;
 
@@ -60,10 +61,7 @@ struct DecodeScratch {
 
  private:
   DecodeScratch(ScratchCutter cut, const DecodeForm& form, int64_t rows)
-      : queries(cut.take(rows * form.key_size)),
-        scores(cut.take(rows * kKeyTile)),
-        keys(cut.take(kKeyTile * form.key_size)),
-        values(form.v_pages == nullptr ? keys : cut.take(kKeyTile * form.value_size)),
+      : tile(cut, form, rows),
         whole(cut, rows, form.value_size),
         range(cut, rows, form.value_size),
         floats(cut.used()) {}
@@ -81,65 +79,25 @@ void gather_queries(const DecodeForm& form, const Group& group, float* queries) 
   }
 }
 
-// Where the tile behind this one lies, for the prefetch.
-struct NextTile {
-  TileBytes rows;
-  NextRows of(const PagedRows& pages, const int32_t* positions, int64_t first, int64_t end) {
-    const int64_t count = std::clamp<int64_t>(end - first, 0, kKeyTile);
-    if (count > 0 && positions != nullptr) {
-      pages.locate(positions + first, count, rows);
-    } else if (count > 0) {
-      pages.locate(first, count, rows);
-    }
-    return {rows.data(), count, pages.bytes()};
-  }
-};
-
 // Keys [begin, end) into `into`, which it starts.
-void attend_range(const Kernels& kernels, const DecodeForm& form, const Group& group, int64_t begin,
-                  int64_t end, const DecodeScratch& s, const Partial& into) {
-  const PagedRows keys(kernels, *form.k_pages, *form.batch, group.sequence,
-                       group.kv_head * form.key_size, form.key_size);
-  const bool apart = form.v_pages != nullptr;
-  const PagedRows values(kernels, apart ? *form.v_pages : *form.k_pages, *form.batch,
-                         group.sequence, group.kv_head * form.value_size, form.value_size);
-  TileRows rows;
-  NextTile next;
+void attend_range(const DecodeKernels& kernels, const DecodeForm& form, const Group& group,
+                  int64_t begin, int64_t end, const DecodeScratch& s, const Partial& into) {
+  DecodeTiles tiles(kernels, form, group.sequence, group.kv_head, group.num_heads, group.positions,
+                    s.tile);
   for (int64_t key = begin; key < end; key += kKeyTile) {
     const int64_t count = std::min(kKeyTile, end - key);
-    if (group.positions != nullptr) {
-      keys.load(group.positions + key, count, s.keys, rows);
-    } else {
-      keys.load(key, count, s.keys, rows);
-    }
-    kernels.key_scores({.rows = group.num_heads,
-                        .num_keys = count,
-                        .size = form.key_size,
-                        .q = s.queries,
-                        .q_stride = form.key_size,
-                        .keys = rows.data(),
-                        .scores = s.scores,
-                        .next = next.of(keys, group.positions, key + kKeyTile, end)});
+    tiles.score(key, count, end);
     for (int64_t r = 0; r < group.num_heads; ++r) {
-      kernels.softmax_row({.scores = s.scores + r * kKeyTile,
-                           .num_keys = count,
-                           .scale = form.scale,
-                           .first = key == begin,
-                           .largest = into.largest + r,
-                           .sum = into.sum + r,
-                           .out = into.out + r * form.value_size,
-                           .size = form.value_size});
+      kernels.f32.softmax_row({.scores = s.tile.scores + r * kKeyTile,
+                               .num_keys = count,
+                               .scale = form.scale,
+                               .first = key == begin,
+                               .largest = into.largest + r,
+                               .sum = into.sum + r,
+                               .out = into.out + r * form.value_size,
+                               .size = form.value_size});
     }
-    if (apart) values.load(key, count, s.values, rows);
-    kernels.add_values(
-        {.rows = group.num_heads,
-         .num_keys = count,
-         .size = form.value_size,
-         .p = s.scores,
-         .values = rows.data(),
-         .out = into.out,
-         .out_stride = form.value_size,
-         .next = apart ? next.of(values, nullptr, key + kKeyTile, end) : NextRows{}});
+    tiles.add_values(key, count, end, into.out);
   }
 }
 
@@ -160,17 +118,17 @@ void write_row(const Kernels& kernels, const DecodeForm& form, const Group& grou
                    row_of(form.out, group.token, group.first_head + r), form.value_size);
 }
 
-void run_group(const Kernels& kernels, const DecodeForm& form, const Group& group,
+void run_group(const DecodeKernels& kernels, const DecodeForm& form, const Group& group,
                const DecodeScratch& s) {
-  gather_queries(form, group, s.queries);
+  gather_queries(form, group, s.tile.queries);
   for (int64_t begin = 0, end = 0; begin < group.num_keys; begin = end) {
     end = range_end(begin, group.num_keys);
     attend_range(kernels, form, group, begin, end, s, begin == 0 ? s.whole : s.range);
     for (int64_t r = 0; begin > 0 && r < group.num_heads; ++r) {
-      fold(kernels, r, form.value_size, s.whole, s.range);
+      fold(kernels.f32, r, form.value_size, s.whole, s.range);
     }
   }
-  for (int64_t r = 0; r < group.num_heads; ++r) write_row(kernels, form, group, r, s.whole);
+  for (int64_t r = 0; r < group.num_heads; ++r) write_row(kernels.f32, form, group, r, s.whole);
 }
 
 // Groups of at most `most` query heads.
@@ -235,13 +193,19 @@ void CpuStream::attend_decode(const DecodeForm& form) {
   const int64_t partial_floats = most * (form.value_size + 32);
   const int64_t cost_of_key = most * (form.key_size + form.value_size) / 8;
   scratch_.reserve(DecodeScratch(nullptr, form, most).floats);
+  const Dtype dtype = form.k_pages->dtype;
+  const bool alike = form.v_pages == nullptr || form.v_pages->dtype == dtype;
+  const DecodeKernels kernels{
+      kernels_, alike && dtype == Dtype::kBF16 ? context_->bf16_kernels() : nullptr,
+      alike && dtype == Dtype::kI8 && form.value_size <= kInt8GroupMost ? context_->int8_kernels()
+                                                                        : nullptr};
 
   if (num_groups >= 2 * wanted || static_cast<int64_t>(ranges.size()) == num_groups ||
       static_cast<int64_t>(ranges.size()) * partial_floats > kPartialFloats) {
     parallel(num_groups, groups[0].num_keys * cost_of_key,
              [&](int64_t begin, int64_t end, int thread) {
                const DecodeScratch scratch(scratch_.of(thread), form, most);
-               for (int64_t i = begin; i < end; ++i) run_group(kernels_, form, groups[i], scratch);
+               for (int64_t i = begin; i < end; ++i) run_group(kernels, form, groups[i], scratch);
              });
     return;
   }
@@ -263,9 +227,9 @@ void CpuStream::attend_decode(const DecodeForm& form) {
                        const DecodeScratch scratch(scratch_.of(thread), form, most);
                        for (int64_t i = begin; i < end; ++i) {
                          const Group& group = groups[ranges[i].group];
-                         gather_queries(form, group, scratch.queries);
-                         attend_range(kernels_, form, group, ranges[i].begin, ranges[i].end,
-                                      scratch, partial_of(ranges[i].partial));
+                         gather_queries(form, group, scratch.tile.queries);
+                         attend_range(kernels, form, group, ranges[i].begin, ranges[i].end, scratch,
+                                      partial_of(ranges[i].partial));
                        }
                      });
   parallel(num_groups * most, 4 * form.value_size, [&](int64_t begin, int64_t end, int) {

@@ -37,7 +37,7 @@ void score_range(const Kernels& kernels, const IndexScoresArgs& args, const Scor
                  const ScoreScratch& scratch) {
   const int64_t heads = args.q.shape[1];
   const int64_t size = args.q.shape[2];
-  const PagedRows pages(kernels, args.pages, *args.batch, task.sequence, 0, size);
+  const PagedRows pages(kernels, args.pages, *args.batch, task.sequence, 0, size, size);
   const float* weights = row_of(args.weights, task.row);
   TileRows keys;
   for (int64_t key = task.begin; key < task.end; key += kKeyTile) {

@@ -3,6 +3,7 @@
 
 #include "backends/cpu/cpu_stream.h"
 #include "base/half.h"
+#include "device/int8_rows.h"
 
 namespace ferry::cpu {
 namespace {
@@ -142,19 +143,26 @@ void CpuStream::kv_write(const KvWriteArgs& args) {
   check_view(args.rows, Dtype::kF32, 2);
   check_view(args.slots, Dtype::kI32, 1);
   check_view(pages, pages.dtype, 3);
-  CHECK(is_float(pages.dtype) && args.rows.shape[1] == pages.shape[2]);
+  const bool int8 = pages.dtype == Dtype::kI8;
+  CHECK((is_float(pages.dtype) || int8) && args.rows.shape[1] == pages.shape[2]);
+  CHECK(!int8 || args.group > 0);
   CHECK(args.rows.shape[0] == args.slots.shape[0]);
   const int32_t* slots = row_of<int32_t>(args.slots, 0);
   const int64_t block_size = pages.shape[1];
-  parallel(args.rows.shape[0], pages.shape[2], [&](int64_t begin, int64_t end, int) {
-    for (int64_t t = begin; t < end; ++t) {
-      const int64_t page = slots[t] / block_size;
-      CHECK(slots[t] >= 0 && page < pages.shape[0]);
-      const int64_t offset = page * pages.stride[0] + slots[t] % block_size * pages.stride[1];
-      convert_row(kernels_, row_of(args.rows, t), Dtype::kF32, element_at(pages, offset),
-                  pages.dtype, pages.shape[2]);
-    }
-  });
+  parallel(
+      args.rows.shape[0], (int8 ? 4 : 1) * pages.shape[2], [&](int64_t begin, int64_t end, int) {
+        for (int64_t t = begin; t < end; ++t) {
+          const int64_t page = slots[t] / block_size;
+          CHECK(slots[t] >= 0 && page < pages.shape[0]);
+          if (int8) {
+            int8_write_row(pages, slots[t], args.group, row_of(args.rows, t));
+            continue;
+          }
+          const int64_t offset = page * pages.stride[0] + slots[t] % block_size * pages.stride[1];
+          convert_row(kernels_, row_of(args.rows, t), Dtype::kF32, element_at(pages, offset),
+                      pages.dtype, pages.shape[2]);
+        }
+      });
 }
 
 void CpuStream::swiglu(const SwigluArgs& args) {

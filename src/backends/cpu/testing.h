@@ -34,16 +34,17 @@ struct TestDevice {
   std::unique_ptr<Stream> stream;
 };
 
-inline TestDevice open_device(const std::string& name, int threads = 1) {
-  auto backend = open_backend(name, {.threads = threads});
+inline TestDevice open_device(const std::string& name, int threads = 1,
+                              bool f32_activations = false) {
+  auto backend = open_backend(name, {.threads = threads, .f32_activations = f32_activations});
   EXPECT_TRUE(backend.ok());
   auto stream = backend.value()->create_stream();
   return {std::move(backend).value(), std::move(stream).value()};
 }
 
-inline TestDevice open_cpu(Level level, int threads) {
+inline TestDevice open_cpu(Level level, int threads, bool f32_activations = false) {
   setenv("FERRY_CPU", std::string(level_name(level)).c_str(), 1);
-  TestDevice device = open_device("cpu", threads);
+  TestDevice device = open_device("cpu", threads, f32_activations);
   unsetenv("FERRY_CPU");
   return device;
 }

@@ -85,7 +85,9 @@ class ReferenceBackend : public Backend {
   bool supports(const OpQuery& query) const override {
     const bool float_dtype =
         query.dtype == Dtype::kF32 || query.dtype == Dtype::kF16 || query.dtype == Dtype::kBF16;
-    return float_dtype && (query.format == nullptr || query.format->decode != nullptr);
+    const bool int8_pages = query.dtype == Dtype::kI8 && is_cache_op(query.op);
+    return (float_dtype || int8_pages) &&
+           (query.format == nullptr || query.format->decode != nullptr);
   }
 
  private:

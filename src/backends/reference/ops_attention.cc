@@ -10,6 +10,7 @@
 
 #include "backends/reference/access.h"
 #include "backends/reference/ops.h"
+#include "device/int8_rows.h"
 
 namespace ferry::reference {
 namespace {
@@ -20,8 +21,23 @@ int64_t slot_offset(const TensorView& pages, int64_t slot) {
   return slot / pages.shape[1] * pages.stride[0] + slot % pages.shape[1] * pages.stride[1];
 }
 
+// One row of a cache plane as f32; `group` elements share a scale where it is int8.
+void load_row(const TensorView& pages, int64_t slot, int64_t group, float* dst) {
+  const int64_t width = pages.shape[2];
+  const int64_t begin = slot_offset(pages, slot);
+  if (pages.dtype != Dtype::kI8) {
+    for (int64_t i = 0; i < width; ++i) dst[i] = load(pages.data, pages.dtype, begin + i);
+    return;
+  }
+  const int64_t block = pages.shape[1];
+  const float* scales = int8_scales(pages, slot / block, slot % block, group);
+  const int8_t* q = static_cast<const int8_t*>(pages.data) + begin;
+  for (int64_t i = 0; i < width; ++i) dst[i] = scales[i / group] * static_cast<float>(q[i]);
+}
+
 // The cached rows of one sequence in order of position: [context_length, width].
-std::vector<float> cached_rows(const TensorView& pages, const BatchView& batch, int64_t sequence) {
+std::vector<float> cached_rows(const TensorView& pages, const BatchView& batch, int64_t sequence,
+                               int64_t group) {
   const int64_t width = pages.shape[2];
   const int64_t length = batch.context_lengths.host[sequence];
   const auto table = batch.block_tables.host.subspan(sequence * batch.max_blocks, batch.max_blocks);
@@ -29,10 +45,7 @@ std::vector<float> cached_rows(const TensorView& pages, const BatchView& batch, 
   std::vector<float> rows(static_cast<size_t>(length * width));
   for (int64_t s = 0; s < length; ++s) {
     const int64_t page = table[s / batch.block_size];
-    const int64_t begin = slot_offset(pages, page * batch.block_size + s % batch.block_size);
-    for (int64_t i = 0; i < width; ++i) {
-      rows[s * width + i] = load(pages.data, pages.dtype, begin + i);
-    }
+    load_row(pages, page * batch.block_size + s % batch.block_size, group, &rows[s * width]);
   }
   return rows;
 }
@@ -97,6 +110,10 @@ void kv_write(const KvWriteArgs& args) {
   for (int64_t t = 0; t < args.rows.shape[0]; ++t) {
     const float* source = row(args.rows, t);
     const int64_t begin = slot_offset(args.pages, slots[t]);
+    if (args.pages.dtype == Dtype::kI8) {
+      int8_write_row(args.pages, slots[t], args.group, source);
+      continue;
+    }
     for (int64_t i = 0; i < args.rows.shape[1]; ++i) {
       store(args.pages.data, args.pages.dtype, begin + i, source[i]);
     }
@@ -113,8 +130,8 @@ void gqa_attention(const GqaAttentionArgs& args) {
   CHECK(num_heads % args.num_kv_heads == 0 && same_shape(args.q, args.out));
   for (int64_t sequence = 0; sequence < batch.num_sequences; ++sequence) {
     const Tokens tokens(batch, sequence);
-    const std::vector<float> keys = cached_rows(args.k_pages, batch, sequence);
-    const std::vector<float> values = cached_rows(args.v_pages, batch, sequence);
+    const std::vector<float> keys = cached_rows(args.k_pages, batch, sequence, size);
+    const std::vector<float> values = cached_rows(args.v_pages, batch, sequence, size);
     std::vector<float> scores(static_cast<size_t>(tokens.context_length));
     for (int64_t t = tokens.first; t < tokens.last; ++t) {
       for (int64_t h = 0; h < num_heads; ++h) {
@@ -144,7 +161,7 @@ void mla_prefill_attention(const MlaPrefillAttentionArgs& args) {
   for (int64_t i = 0; i < args.num_sequences; ++i) {
     const Tokens tokens(batch, args.first_sequence + i);
     const int64_t length = tokens.context_length;
-    const std::vector<float> cache = cached_rows(args.pages, batch, args.first_sequence + i);
+    const std::vector<float> cache = cached_rows(args.pages, batch, args.first_sequence + i, rank);
     std::vector<float> scores(static_cast<size_t>(length));
     for (int64_t h = 0; h < args.q.shape[1]; ++h) {
       const std::vector<float> keys = expand(args.up_k, h, cache.data(), width, length);
@@ -174,7 +191,7 @@ void mla_decode_attention(const MlaDecodeAttentionArgs& args) {
   CHECK(width == rank + rope_size && same_shape(args.q_latent, args.out));
   for (int64_t i = 0; i < args.num_sequences; ++i) {
     const Tokens tokens(batch, args.first_sequence + i);
-    const std::vector<float> cache = cached_rows(args.pages, batch, args.first_sequence + i);
+    const std::vector<float> cache = cached_rows(args.pages, batch, args.first_sequence + i, rank);
     std::vector<float> scores(static_cast<size_t>(tokens.context_length));
     for (int64_t t = tokens.first; t < tokens.last; ++t) {
       if (tokens.num_keys(t) > args.max_keys) break;
@@ -201,7 +218,7 @@ void index_scores(const IndexScoresArgs& args) {
     const Tokens tokens(batch, sequence);
     const int64_t first = std::max(tokens.first, args.first_token);
     if (first >= std::min(tokens.last, end)) continue;
-    const std::vector<float> keys = cached_rows(args.pages, batch, sequence);
+    const std::vector<float> keys = cached_rows(args.pages, batch, sequence, size);
     for (int64_t t = first; t < std::min(tokens.last, end); ++t) {
       const int64_t i = t - args.first_token;
       const float* weights = row(args.weights, i);
@@ -255,7 +272,7 @@ void mla_sparse_attention(const MlaSparseAttentionArgs& args) {
     const Tokens tokens(batch, sequence);
     const int64_t first = std::max(tokens.first, args.first_token);
     if (first >= std::min(tokens.last, end)) continue;
-    const std::vector<float> cache = cached_rows(args.pages, batch, sequence);
+    const std::vector<float> cache = cached_rows(args.pages, batch, sequence, rank);
     for (int64_t t = first; t < std::min(tokens.last, end); ++t) {
       if (tokens.num_keys(t) <= top_k) continue;
       const int64_t i = t - args.first_token;

@@ -23,8 +23,8 @@ class GqaExercise : public Exercise {
         random_(3000),
         batch_(random_, shape.batch->sequences, shape.batch->block_size) {
     q_ = random_.normals(batch_.num_tokens() * shape.heads * shape.size, shape.query_scale);
-    k_ = batch_.cache(random_, shape.dtype, width());
-    v_ = batch_.cache(random_, shape.dtype, width());
+    k_ = batch_.cache(random_, shape.dtype, width(), shape.size);
+    v_ = batch_.cache(random_, shape.dtype, width(), shape.size);
   }
 
   CaseOutput run(Rig& rig, int64_t first, int64_t count) const override {
@@ -33,8 +33,8 @@ class GqaExercise : public Exercise {
     // q as a slice of a fused qkv projection
     const TensorView q = rig.upload(rows, {count, shape_.heads * shape_.size}, {0, 2 * width()});
     const auto pages = {batch_.num_pages(), batch_.block_size(), width()};
-    const TensorView k = rig.upload(k_, shape_.dtype, pages);
-    const TensorView v = rig.upload(v_, shape_.dtype, pages);
+    const TensorView k = rig.upload_pages(k_, shape_.dtype, pages, shape_.size);
+    const TensorView v = rig.upload_pages(v_, shape_.dtype, pages, shape_.size);
     const TensorView out = rig.output(Dtype::kF32, {count, shape_.heads, shape_.size});
     if (!rig.ready()) return {};
     rig.stream().gqa_attention({.q = q.split_last(shape_.heads, shape_.size),
@@ -133,6 +133,8 @@ void add_attention_cases(std::vector<ConformanceCase>& cases) {
     }
     add_case(cases, {&batch, 4, 2, 64, Dtype::kF32, 100.0f});
     add_case(cases, {&batch, 14, 2, 64, Dtype::kBF16, 1.0f});
+    add_case(cases, {&batch, 6, 2, 128, Dtype::kI8, 1.0f});
+    add_case(cases, {&batch, 5, 5, 40, Dtype::kI8, 1.0f});
   }
 }
 

@@ -27,7 +27,7 @@ class MlaExercise : public Exercise {
         random_(4000),
         batch_(random_, shape.batch->sequences, shape.batch->block_size),
         decode_(decode) {
-    cache_ = batch_.cache(random_, shape.dtype, width());
+    cache_ = batch_.cache(random_, shape.dtype, width(), shape.rank);
   }
 
   std::vector<double> magnitudes() const override {
@@ -54,7 +54,8 @@ class MlaExercise : public Exercise {
     return cache_.data() + batch_.slot(sequence, s) * width();
   }
   TensorView pages(Rig& rig) const {
-    return rig.upload(cache_, shape_.dtype, {batch_.num_pages(), batch_.block_size(), width()});
+    return rig.upload_pages(cache_, shape_.dtype,
+                            {batch_.num_pages(), batch_.block_size(), width()}, shape_.rank);
   }
   int64_t first_sequence(const BatchView& view) const {
     return decode_ ? 0 : view.num_decode_sequences;
@@ -267,6 +268,8 @@ void add_mla_cases(std::vector<ConformanceCase>& cases) {
       add_case(cases, {&batch, 16, 32, 64, 32, 128, Dtype::kF16, bf16, false, false, 1}, decode);
       add_case(cases, {&batch, 2, 128, 64, 128, 512, Dtype::kBF16, bf16, false, false, 1}, decode);
       add_case(cases, {&batch, 2, 32, 16, 32, 64, Dtype::kF32, f32, false, true, 50}, decode);
+      add_case(cases, {&batch, 9, 24, 16, 40, 160, Dtype::kI8, bf16, false, false, 1}, decode);
+      add_case(cases, {&batch, 2, 128, 64, 128, 512, Dtype::kI8, bf16, false, false, 1}, decode);
     }
   }
   // The up-projections in every storage format, joined and apart.

@@ -90,13 +90,17 @@ class KvWriteExercise : public Exercise {
         rig.upload(rows_of(rows_, width_, first, count), {count, width_}, {64, 7});
     const TensorView slots =
         rig.upload(std::span<const int32_t>(slots_).subspan(first, count), {count});
-    const TensorView pages = rig.upload(pages_, dtype_, {num_pages_, block_size_, width_});
+    const TensorView pages =
+        rig.upload_pages(pages_, dtype_, {num_pages_, block_size_, width_}, group());
     if (!rig.ready()) return {};
-    rig.stream().kv_write({.rows = rows, .slots = slots, .pages = pages});
-    return {.values = rig.read(pages)};  // what was written and what must have stayed
+    rig.stream().kv_write({.rows = rows, .slots = slots, .pages = pages, .group = group()});
+    return {.values =
+                rig.read_pages(pages, group())};  // what was written and what must have stayed
   }
 
  private:
+  int64_t group() const { return width_ == 576 ? 512 : 20; }
+
   Dtype dtype_;
   int64_t width_, block_size_, num_pages_;
   std::vector<float> rows_, pages_;
@@ -169,7 +173,7 @@ void add_row_cases(std::vector<ConformanceCase>& cases) {
                        .num_tokens = tokens,
                        .prepare = [=] { return std::make_unique<ArgmaxExercise>(tokens, vocab); }});
     }
-    for (Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16}) {
+    for (Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16, Dtype::kI8}) {
       const int64_t width = tokens == 3 ? 576 : 48 + tokens % 5;
       const int64_t block_size = tokens % 2 == 0 ? 16 : 5;
       cases.push_back({.name = fmt::format("kv_write {} T={} width={} block={}", dtype_name(dtype),

@@ -87,7 +87,7 @@ class IndexScoresExercise : public Exercise {
         columns_(longest_context(*shape.batch) + 3) {
     q_ = random_.normals(batch_.num_tokens() * shape.heads * shape.size);
     weights_ = random_.normals(batch_.num_tokens() * shape.heads);
-    keys_ = batch_.cache(random_, shape.dtype, shape.size);
+    keys_ = batch_.cache(random_, shape.dtype, shape.size, shape.size);
   }
 
   CaseOutput run(Rig& rig, int64_t first, int64_t count) const override {
@@ -97,8 +97,8 @@ class IndexScoresExercise : public Exercise {
                              .split_last(shape_.heads, shape_.size);
     const TensorView weights =
         rig.upload(rows_of(weights_, shape_.heads, first, count), {count, shape_.heads}, {0, 3});
-    const TensorView pages =
-        rig.upload(keys_, shape_.dtype, {batch_.num_pages(), batch_.block_size(), shape_.size});
+    const TensorView pages = rig.upload_pages(
+        keys_, shape_.dtype, {batch_.num_pages(), batch_.block_size(), shape_.size}, shape_.size);
     const TensorView out = rig.output(Dtype::kF32, {count, columns_}, {0, 4});
     if (!rig.ready()) return {};
     for (const auto& [begin, size] :
@@ -183,7 +183,7 @@ class MlaSparseExercise : public Exercise {
     const int64_t rows = batch_.num_tokens() * shape.heads;
     q_latent_ = random_.normals(rows * shape.size);
     q_rope_ = random_.normals(rows * shape.rope);
-    cache_ = batch_.cache(random_, shape.dtype, width());
+    cache_ = batch_.cache(random_, shape.dtype, width(), shape.size);
     for (int64_t t = 0; t < batch_.num_tokens(); ++t) {
       const int64_t seen = batch_.place(t).position + 1;
       std::vector<int32_t> chosen(static_cast<size_t>(shape.top_k), -1);
@@ -203,8 +203,8 @@ class MlaSparseExercise : public Exercise {
                                            {count, heads, shape_.size});
     const TensorView q_rope = rig.upload(rows_of(q_rope_, heads * shape_.rope, first, count),
                                          {count, heads, shape_.rope}, {16, 16});
-    const TensorView pages =
-        rig.upload(cache_, shape_.dtype, {batch_.num_pages(), batch_.block_size(), width()});
+    const TensorView pages = rig.upload_pages(
+        cache_, shape_.dtype, {batch_.num_pages(), batch_.block_size(), width()}, shape_.size);
     const TensorView positions = rig.upload(std::span<const int32_t>(positions_)
                                                 .subspan(static_cast<size_t>(first * shape_.top_k),
                                                          static_cast<size_t>(count * shape_.top_k)),
@@ -317,6 +317,8 @@ void add_sparse_cases(std::vector<ConformanceCase>& cases) {
     add_scores_case(cases, {&batch, 1, 20, 0, 0, Dtype::kF32});
     add_scores_case(cases, {&batch, 5, 64, 0, 0, Dtype::kBF16});
     add_scores_case(cases, {&batch, 16, 128, 0, 0, Dtype::kF16});
+    add_scores_case(cases, {&batch, 4, 128, 0, 0, Dtype::kI8});
+    add_attention_case(cases, {&batch, 3, 96, 16, 29, Dtype::kI8});
     add_attention_case(cases, {&batch, 1, 64, 16, 1, Dtype::kF32});
     add_attention_case(cases, {&batch, 3, 160, 16, 13, Dtype::kBF16});
     add_attention_case(cases, {&batch, 16, 128, 64, 64, Dtype::kF16});

@@ -14,13 +14,23 @@ namespace {
 
 bool same_bits(float a, float b) { return std::memcmp(&a, &b, sizeof a) == 0; }
 
+bool is_attention(Op op) {
+  return op == Op::kGqaAttention || op == Op::kMlaPrefillAttention ||
+         op == Op::kMlaDecodeAttention || op == Op::kMlaSparseAttention;
+}
+
 // What the rounding of operands may add to each output; empty: nothing.
 std::vector<double> rounding_allowance(const ConformanceCase& test, const Exercise& exercise,
                                        const Backend& subject) {
   double rounding = 0;
   for (const OpQuery& query : test.queries) {
-    rounding = std::max(rounding, query.format == nullptr ? subject.spec().matmul_rounding
-                                                          : subject.weight_rounding(*query.format));
+    if (is_attention(query.op)) {
+      rounding = std::max(rounding, subject.attention_rounding(query.dtype));
+    } else if (query.format == nullptr) {
+      rounding = std::max(rounding, subject.spec().matmul_rounding);
+    }
+    if (query.format == nullptr) continue;
+    rounding = std::max(rounding, subject.weight_rounding(*query.format));
   }
   if (!test.rounds || rounding == 0) return {};
   std::vector<double> allowance = exercise.rounding_magnitudes();

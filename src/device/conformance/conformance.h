@@ -6,7 +6,7 @@
 //   - floats: |subject − reference| ≤ tolerance · magnitude, where the magnitude of an output is
 //     the sum of the absolute values of the terms that make it up, so that cancellation does not
 //     count as error. The tolerance is stated per case; where the op multiplies by a weight or by
-//     the cache, DeviceSpec::matmul_rounding is allowed on top.
+//     the cache, DeviceSpec::matmul_rounding or Backend::attention_rounding() is allowed on top.
 //   - integers, and floats that are only moved or converted: exactly.
 //   - memory between padded rows and rows that are not the op's own: must not change.
 //   - on a batch_invariant backend: rows computed alone or in part of a batch have the same bits.

@@ -12,6 +12,7 @@
 #include "base/checked_math.h"
 #include "base/half.h"
 #include "device/conformance/rig.h"
+#include "device/int8_rows.h"
 
 namespace ferry {
 
@@ -162,7 +163,23 @@ BatchFixture::Place BatchFixture::place(int64_t token) const {
   return {sequence, shapes_[sequence].context - shapes_[sequence].query + token};
 }
 
-std::vector<float> BatchFixture::cache(Random& random, Dtype dtype, int64_t width) const {
+namespace {
+
+// To what int8_write_row() would store of a row.
+void round_to_int8(float* row, int64_t width, int64_t group) {
+  std::vector<int8_t> q(static_cast<size_t>(group));
+  for (int64_t i = 0; i < width; i += group) {
+    const int64_t count = std::min(group, width - i);
+    float scale = 0;
+    int8_quantize(row + i, count, q.data(), &scale);
+    for (int64_t k = 0; k < count; ++k) row[i + k] = scale * static_cast<float>(q[k]);
+  }
+}
+
+}  // namespace
+
+std::vector<float> BatchFixture::cache(Random& random, Dtype dtype, int64_t width,
+                                       int64_t group) const {
   std::vector<float> rows(static_cast<size_t>(num_pages_ * block_size_ * width),
                           std::numeric_limits<float>::quiet_NaN());
   for (int64_t i = 0; i < static_cast<int64_t>(shapes_.size()); ++i) {
@@ -173,6 +190,7 @@ std::vector<float> BatchFixture::cache(Random& random, Dtype dtype, int64_t widt
         if (dtype == Dtype::kBF16) value = bf16_to_f32(f32_to_bf16(value));
         rows[slot(i, s) * width + e] = value;
       }
+      if (dtype == Dtype::kI8) round_to_int8(&rows[slot(i, s) * width], width, group);
     }
   }
   return rows;

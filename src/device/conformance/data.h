@@ -75,9 +75,10 @@ class BatchFixture {
   Place place(int64_t token) const;
   bool is_decode(int64_t token) const { return shapes_[place(token).sequence].decode; }
 
-  // Cache rows, rounded to `dtype`: random where a sequence has a token, NaN everywhere else, so
-  // that whoever reads past a context or in the wrong page gives himself away.
-  std::vector<float> cache(Random& random, Dtype dtype, int64_t width) const;
+  // Cache rows, rounded to `dtype` (`group`: see KvWriteArgs): random where a sequence has a token,
+  // NaN everywhere else, so that whoever reads past a context or in the wrong page gives himself
+  // away.
+  std::vector<float> cache(Random& random, Dtype dtype, int64_t width, int64_t group = 1) const;
 
   // Host arrays of a batch that computes tokens [first, first + count) only: what a scheduler would
   // have sent if it had cut the work there.

@@ -1,9 +1,11 @@
 // Rig: see rig.h.
 #include "device/conformance/rig.h"
 
+#include <array>
 #include <cstring>
 
 #include "base/half.h"
+#include "device/int8_rows.h"
 
 namespace ferry {
 namespace {
@@ -114,6 +116,21 @@ TensorView Rig::upload(std::span<const int32_t> values, std::initializer_list<in
   return send(piece);
 }
 
+TensorView Rig::upload_pages(std::span<const float> values, Dtype dtype,
+                             std::initializer_list<int64_t> dims, int64_t group) {
+  if (dtype != Dtype::kI8) return upload(values, dtype, dims);
+  const auto [num_pages, block_size, width] =
+      std::array{dims.begin()[0], dims.begin()[1], dims.begin()[2]};
+  const int64_t page_bytes = int8_page_bytes(block_size, width, group);
+  Piece& piece = make_piece(Dtype::kI8, {num_pages, page_bytes}, {});
+  const TensorView host = int8_pages(piece.before.data(), num_pages, block_size, width, group);
+  for (int64_t slot = 0; slot < num_pages * block_size; ++slot) {
+    int8_write_row(host, slot, group, values.data() + slot * width);
+  }
+  piece.view = int8_pages(piece.base, num_pages, block_size, width, group);
+  return send(piece);
+}
+
 IndexView Rig::index(std::span<const int32_t> values) {
   return {.host = values, .device = upload(values, {static_cast<int64_t>(values.size())})};
 }
@@ -141,18 +158,28 @@ WeightView Rig::import(const std::shared_ptr<const WeightData>& data) {
 
 Workspace Rig::workspace(int64_t bytes) { return Workspace(allocate(bytes), bytes); }
 
-std::vector<uint8_t> Rig::read_bytes(const TensorView& view) {
+const Rig::Piece& Rig::piece_of(const TensorView& view) const {
   const Piece* piece = nullptr;
   for (const auto& candidate : pieces_) {
     if (candidate->view.data == view.data) piece = candidate.get();
   }
   CHECK(piece != nullptr);
-  std::vector<uint8_t> bytes = piece->before;
+  return *piece;
+}
+
+std::vector<uint8_t> Rig::read_piece(const Piece& piece) {
+  std::vector<uint8_t> bytes = piece.before;
   if (status_.ok()) {
-    stream_->copy_out(bytes.data(), piece->base, static_cast<int64_t>(bytes.size()));
+    stream_->copy_out(bytes.data(), piece.base, static_cast<int64_t>(bytes.size()));
     const Status done = stream_->synchronize();
     if (!done.ok()) fail(done.error());
   }
+  return bytes;
+}
+
+std::vector<uint8_t> Rig::read_bytes(const TensorView& view) {
+  const Piece* piece = &piece_of(view);
+  const std::vector<uint8_t> bytes = read_piece(*piece);
   const int64_t size = dtype_bytes(view.dtype);
   const int64_t lead = static_cast<char*>(view.data) - piece->base;
   std::vector<uint8_t> elements(static_cast<size_t>(view.num_elements() * size));
@@ -184,6 +211,25 @@ std::vector<int32_t> Rig::read_integers(const TensorView& view) {
   const std::vector<uint8_t> bytes = read_bytes(view);
   std::vector<int32_t> values(bytes.size() / sizeof(int32_t));
   if (!values.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+
+std::vector<float> Rig::read_pages(const TensorView& pages, int64_t group) {
+  if (pages.dtype != Dtype::kI8) return read(pages);
+  std::vector<uint8_t> bytes = read_piece(piece_of(pages));
+  TensorView host = pages;
+  host.data = bytes.data();
+  std::vector<float> values;
+  for (int64_t page = 0; page < pages.shape[0]; ++page) {
+    for (int64_t offset = 0; offset < pages.shape[1]; ++offset) {
+      const float* scales = int8_scales(host, page, offset, group);
+      const int8_t* q = reinterpret_cast<const int8_t*>(bytes.data()) + page * pages.stride[0] +
+                        offset * pages.stride[1];
+      for (int64_t i = 0; i < pages.shape[2]; ++i) {
+        values.push_back(scales[i / group] * static_cast<float>(q[i]));
+      }
+    }
+  }
   return values;
 }
 

@@ -32,6 +32,9 @@ class Rig {
   TensorView upload(std::span<const float> values, std::initializer_list<int64_t> dims,
                     Padding padding = {});
   TensorView upload(std::span<const int32_t> values, std::initializer_list<int64_t> dims);
+  // A plane of the cache, `dims` = {num_pages, block_size, width}; `group`: see KvWriteArgs.
+  TensorView upload_pages(std::span<const float> values, Dtype dtype,
+                          std::initializer_list<int64_t> dims, int64_t group);
   IndexView index(std::span<const int32_t> values);  // `values` must outlive the case
 
   // Filled with a pattern; read() checks that everything around the elements still has it.
@@ -41,6 +44,7 @@ class Rig {
 
   std::vector<float> read(const TensorView& view);  // of a view that upload() or output() gave
   std::vector<int32_t> read_integers(const TensorView& view);
+  std::vector<float> read_pages(const TensorView& pages, int64_t group);
 
   // Drops all memory of the case. The first error or broken rule since the last clear, if any.
   Status finish();
@@ -58,6 +62,9 @@ class Rig {
   Piece& make_piece(Dtype dtype, std::initializer_list<int64_t> dims, Padding padding);
   TensorView send(Piece& piece);
   std::vector<uint8_t> read_bytes(const TensorView& view);
+  // All bytes of the piece that a view is of, as they are on the device now.
+  std::vector<uint8_t> read_piece(const Piece& piece);
+  const Piece& piece_of(const TensorView& view) const;
   void fail(const Error& error);
   char* allocate(int64_t bytes);
 

@@ -1,0 +1,270 @@
+// Attention of prompt tokens with products in bf16 (bf16_kernels.h), by the plan of
+// stream_attention.cc: the same tasks, tiles and running softmax.
+//
+// Keys become right factors by a transpose of pairs (two neighbouring elements of a row are one
+// 32-bit number), values by interleaving the rows of neighbouring keys.
+//
+// Scratch per thread, in floats (d: head size, w = rank + rope, R: rows of a task)
+//   GQA   64 · 1.5 d + R · (1.5 d + 98)
+//   MLA   rank · (2 · max(nope, value) + nope / 2 + value / 2) + 64 · (w + nope / 2 + value / 2
+//         + max(nope, value)) + 48 · 96 + w + chunk · (2 + (nope + rope) / 2)
+#include "backends/cpu/prefill.h"
+
+namespace ferry::cpu {
+namespace {
+
+uint16_t* take_halves(ScratchCutter& cut, int64_t count) {
+  return reinterpret_cast<uint16_t*>(cut.take(ceil_div(count, 2)));
+}
+
+// rows [kKeyTile, width] of bf16 → pairs [width / 2, kKeyTile].
+void transpose_pairs(const Kernels& kernels, const uint16_t* rows, int64_t count, int64_t width,
+                     uint16_t* pairs) {
+  kernels.transpose(reinterpret_cast<const float*>(rows), width / 2, count, width / 2,
+                    reinterpret_cast<float*>(pairs), kKeyTile);
+}
+
+// Exponentials of rows [begin, end) → out += P V; see attend_tile() of the f32 form.
+template <typename Visible>
+void attend_tile_bf16(const PrefillKernels& kernels, const QueryRows& rows, int64_t begin,
+                      int64_t end, Visible visible, const uint16_t* value_pairs, uint16_t* p) {
+  kernels.f32.from_f32(rows.scores + begin * kKeyTile, Dtype::kBF16, p + begin * kKeyTile,
+                       (end - begin) * kKeyTile);
+  auto add = [&](int64_t r, int64_t count, int64_t first_key, int64_t num_keys) {
+    if (num_keys <= 0) return;
+    kernels.bf16.product({.m = count,
+                          .n = rows.size,
+                          .k = num_keys,
+                          .a = p + r * kKeyTile + first_key,
+                          .a_stride = kKeyTile,
+                          .b = value_pairs + first_key * rows.size,
+                          .b_stride = 2 * rows.size,
+                          .c = rows.out + r * rows.out_stride,
+                          .c_stride = rows.out_stride,
+                          .accumulate = true});
+  };
+  for (int64_t r = begin; r < end;) {
+    const int64_t seen = visible(r);
+    int64_t next = r + 1;
+    while (next < end && (visible(next) == seen || next - r < kTriangleRows)) ++next;
+    // Whole pairs that all of them see, then what is left to each.
+    const int64_t common = visible(next - 1) == seen ? seen : seen / 2 * 2;
+    add(r, next - r, 0, common);
+    for (; r < next; ++r) add(r, 1, common, visible(r) - common);
+  }
+}
+
+struct GqaScratch {
+  uint16_t *queries, *rows, *key_pairs, *value_pairs, *p;
+  float *out, *scores, *largest, *sum, *floats_of_row;
+  int64_t floats;
+
+  GqaScratch(float* data, int64_t num_rows, int64_t size) {
+    ScratchCutter cut(data);
+    queries = take_halves(cut, num_rows * size);
+    rows = take_halves(cut, kKeyTile * size);
+    key_pairs = take_halves(cut, kKeyTile * size);
+    value_pairs = take_halves(cut, kKeyTile * size);
+    p = take_halves(cut, num_rows * kKeyTile);
+    out = cut.take(num_rows * size);
+    scores = cut.take(num_rows * kKeyTile);
+    largest = cut.take(num_rows);
+    sum = cut.take(num_rows);
+    floats_of_row = cut.take(size);
+    floats = cut.used();
+  }
+};
+
+struct MlaScratch {
+  uint16_t *up_k, *up_v;                  // [nope, rank], pairs [rank / 2, value]
+  float *stage, *decoded;                 // one head matrix each
+  uint16_t* queries;                      // [chunk, nope + rope]
+  uint16_t *latents, *latent_pairs;       // [kKeyTile, width], [width / 2, kKeyTile]
+  uint16_t *key_pairs, *value_pairs, *p;  // [nope / 2, kKeyTile], [kKeyTile / 2, value]
+  float *expanded, *scores, *largest, *sum, *floats_of_row;
+  int64_t floats;
+
+  MlaScratch(float* data, const MlaShape& shape, int64_t chunk) {
+    ScratchCutter cut(data);
+    const int64_t most = std::max(shape.nope, shape.value);
+    up_k = take_halves(cut, shape.nope * shape.rank);
+    up_v = take_halves(cut, shape.rank * shape.value);
+    stage = cut.take(shape.rank * most);
+    decoded = cut.take(shape.rank * most);
+    queries = take_halves(cut, chunk * (shape.nope + shape.rope));
+    latents = take_halves(cut, kKeyTile * shape.width);
+    latent_pairs = take_halves(cut, kKeyTile * shape.width);
+    key_pairs = take_halves(cut, shape.nope * kKeyTile);
+    value_pairs = take_halves(cut, kKeyTile * shape.value);
+    p = take_halves(cut, kQueryRows * kKeyTile);
+    expanded = cut.take(kKeyTile * most);
+    scores = cut.take(kQueryRows * kKeyTile);
+    largest = cut.take(chunk);
+    sum = cut.take(chunk);
+    floats_of_row = cut.take(shape.width);
+    floats = cut.used();
+  }
+};
+
+// Keys and values of one head from `count` latents.
+void expand_tile(const PrefillKernels& kernels, const MlaShape& shape, int64_t count,
+                 const MlaScratch& s) {
+  transpose_pairs(kernels.f32, s.latents, count, shape.width, s.latent_pairs);
+  kernels.bf16.product({.m = shape.nope,
+                        .n = count,
+                        .k = shape.rank,
+                        .a = s.up_k,
+                        .a_stride = shape.rank,
+                        .b = s.latent_pairs,
+                        .b_stride = 2 * kKeyTile,
+                        .c = s.expanded,
+                        .c_stride = kKeyTile});
+  kernels.bf16.pair_f32(s.expanded, kKeyTile, shape.nope, count, s.key_pairs, 2 * kKeyTile);
+  kernels.bf16.product({.m = count,
+                        .n = shape.value,
+                        .k = shape.rank,
+                        .a = s.latents,
+                        .a_stride = shape.width,
+                        .b = s.up_v,
+                        .b_stride = 2 * shape.value,
+                        .c = s.expanded,
+                        .c_stride = shape.value});
+  kernels.bf16.pair_f32(s.expanded, shape.value, count, shape.value, s.value_pairs,
+                        2 * shape.value);
+}
+
+// Scores of `group` queries [nope + rope] against the keys of the tile.
+void score_tile(const PrefillKernels& kernels, const MlaShape& shape, const uint16_t* queries,
+                int64_t group, int64_t count, const MlaScratch& s) {
+  Bf16Product product{.m = group,
+                      .n = count,
+                      .k = shape.nope,
+                      .a = queries,
+                      .a_stride = shape.nope + shape.rope,
+                      .b = s.key_pairs,
+                      .b_stride = 2 * kKeyTile,
+                      .c = s.scores,
+                      .c_stride = kKeyTile};
+  kernels.bf16.product(product);
+  if (shape.rope == 0) return;
+  product.k = shape.rope;
+  product.a = queries + shape.nope;
+  product.b = s.latent_pairs + shape.rank * kKeyTile;
+  product.accumulate = true;
+  kernels.bf16.product(product);
+}
+
+}  // namespace
+
+bool pairs_fit(const GqaAttentionArgs& args) { return args.q.shape[2] % 2 == 0; }
+
+int64_t gqa_bf16_floats(int64_t num_rows, int64_t size) {
+  return GqaScratch(nullptr, num_rows, size).floats;
+}
+
+void run_gqa_task_bf16(const PrefillKernels& kernels, const GqaAttentionArgs& args,
+                       const GqaTask& task, int64_t num_rows, float* scratch) {
+  const Tokens tokens(*args.batch, task.sequence);
+  const GqaRows own(args, task);
+  const int64_t size = own.size;
+  const GqaScratch s(scratch, num_rows, size);
+  const PagedRows keys(kernels.f32, args.k_pages, *args.batch, task.sequence, task.kv_head * size,
+                       size, size);
+  const PagedRows values(kernels.f32, args.v_pages, *args.batch, task.sequence, task.kv_head * size,
+                         size, size);
+  for (int64_t r = 0; r < own.count; ++r) {
+    kernels.f32.from_f32(own.row(args.q, task, r), Dtype::kBF16, s.queries + r * size, size);
+  }
+  const QueryRows rows{.scores = s.scores,
+                       .largest = s.largest,
+                       .sum = s.sum,
+                       .out = s.out,
+                       .out_stride = size,
+                       .size = size,
+                       .scale = args.scale};
+  const int64_t last_key = tokens.num_keys(task.first_token + task.num_tokens - 1);
+  for (int64_t key = 0; key < last_key; key += kKeyTile) {
+    const int64_t count = std::min(kKeyTile, last_key - key);
+    // The first tokens of the task may not reach this tile.
+    const int64_t begin =
+        own.group * std::max<int64_t>(0, key + 1 - tokens.num_keys(task.first_token));
+    keys.copy_bf16(key, count, s.rows, s.floats_of_row);
+    transpose_pairs(kernels.f32, s.rows, count, size, s.key_pairs);
+    kernels.bf16.product({.m = own.count - begin,
+                          .n = count,
+                          .k = size,
+                          .a = s.queries + begin * size,
+                          .a_stride = size,
+                          .b = s.key_pairs,
+                          .b_stride = 2 * kKeyTile,
+                          .c = s.scores + begin * kKeyTile,
+                          .c_stride = kKeyTile});
+    values.copy_bf16(key, count, s.rows, s.floats_of_row);
+    kernels.bf16.pair_bf16(s.rows, size, count, size, s.value_pairs, 2 * size);
+    auto visible = [&](int64_t r) {
+      return std::min(count, tokens.num_keys(task.first_token + r / own.group) - key);
+    };
+    soften_rows(kernels.f32, rows, begin, own.count, key == 0, visible);
+    attend_tile_bf16(kernels, rows, begin, own.count, visible, s.value_pairs, s.p);
+  }
+  for (int64_t r = 0; r < own.count; ++r) {
+    kernels.f32.multiply(s.out + r * size, 1.0f / s.sum[r], own.row(args.out, task, r), size);
+  }
+}
+
+bool pairs_fit(const MlaShape& shape) {
+  return shape.rank % 2 == 0 && shape.rope % 2 == 0 && shape.nope % 2 == 0;
+}
+
+int64_t mla_bf16_floats(const MlaShape& shape, int64_t chunk) {
+  return MlaScratch(nullptr, shape, chunk).floats;
+}
+
+void run_mla_task_bf16(const PrefillKernels& kernels, const MlaPrefillAttentionArgs& args,
+                       const MlaWeights& weights, const MlaShape& shape, const MlaTask& task,
+                       int64_t chunk, float* scratch) {
+  const Tokens tokens(*args.batch, task.sequence);
+  const int64_t num_rows = mla_rows(tokens, args.max_keys);
+  if (num_rows == 0) return;
+  const MlaScratch s(scratch, shape, chunk);
+  const Kernels& f32 = kernels.f32;
+  const int64_t q_size = shape.nope + shape.rope;
+  decode_head(f32, weights.up_k, args.up_k, task.head, args.up_k.transposed, s.stage, s.decoded);
+  f32.from_f32(s.decoded, Dtype::kBF16, s.up_k, shape.nope * shape.rank);
+  decode_head(f32, weights.up_v, args.up_v, task.head, !args.up_v.transposed, s.stage, s.decoded);
+  kernels.bf16.pair_f32(s.decoded, shape.value, shape.rank, shape.value, s.up_v, 2 * shape.value);
+  for (int64_t r = 0; r < num_rows; ++r) {
+    f32.from_f32(row_of(args.q, tokens.first + r, task.head), Dtype::kBF16, s.queries + r * q_size,
+                 q_size);
+  }
+  const PagedRows cache(f32, args.pages, *args.batch, task.sequence, 0, shape.width, shape.rank);
+  const int64_t context_length = tokens.num_keys(tokens.first + num_rows - 1);
+  for (int64_t key = 0; key < context_length; key += kKeyTile) {
+    const int64_t count = std::min(kKeyTile, context_length - key);
+    cache.copy_bf16(key, count, s.latents, s.floats_of_row);
+    expand_tile(kernels, shape, count, s);
+    const int64_t reach = std::max<int64_t>(0, key + 1 - tokens.num_keys(tokens.first));
+    for (int64_t begin = reach; begin < num_rows; begin += kQueryRows) {
+      const int64_t group = std::min(kQueryRows, num_rows - begin);
+      score_tile(kernels, shape, s.queries + begin * q_size, group, count, s);
+      const QueryRows rows{.scores = s.scores,
+                           .largest = s.largest + begin,
+                           .sum = s.sum + begin,
+                           .out = row_of(args.out, tokens.first + begin, task.head),
+                           .out_stride = args.out.stride[0],
+                           .size = shape.value,
+                           .scale = args.scale};
+      auto visible = [&](int64_t r) {
+        return std::min(count, tokens.num_keys(tokens.first + begin + r) - key);
+      };
+      soften_rows(f32, rows, 0, group, key == 0, visible);
+      attend_tile_bf16(kernels, rows, 0, group, visible, s.value_pairs, s.p);
+    }
+  }
+  for (int64_t r = 0; r < num_rows; ++r) {
+    float* out = row_of(args.out, tokens.first + r, task.head);
+    f32.multiply(out, 1.0f / s.sum[r], out, shape.value);
+  }
+}
+
+}  // namespace ferry::cpu

@@ -1,0 +1,39 @@
+// The paged cache: what its planes take, in each dtype, and that they do not overlap.
+#include "nn/kv_cache.h"
+
+#include <gtest/gtest.h>
+
+namespace ferry::nn {
+namespace {
+
+KvLayout two_planes() {
+  KvLayout layout;
+  EXPECT_EQ(layout.add_plane(576, 512), 0);
+  EXPECT_EQ(layout.add_plane(128, 128), 1);
+  return layout;
+}
+
+TEST(KvCache, BytesPerToken) {
+  EXPECT_EQ(kv_bytes_per_token(two_planes(), Dtype::kF32), 704 * 4);
+  EXPECT_EQ(kv_bytes_per_token(two_planes(), Dtype::kBF16), 704 * 2);
+  EXPECT_EQ(kv_bytes_per_token(two_planes(), Dtype::kI8), 704 + (2 + 1) * 4);
+}
+
+TEST(KvCache, PlanesDoNotOverlap) {
+  for (Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16, Dtype::kI8}) {
+    const KvCacheSpec spec{.dtype = dtype, .block_size = 16, .num_pages = 5};
+    const KvLayout layout = two_planes();
+    const KvCache cache = KvCache::measuring(layout, spec);
+    const auto* first = static_cast<const char*>(cache.plane(0).data);
+    const auto* second = static_cast<const char*>(cache.plane(1).data);
+    const int64_t page = cache.plane(0).stride[0] * dtype_bytes(dtype);
+    EXPECT_GE(second - first, spec.num_pages * page);
+    EXPECT_GE(page, spec.block_size * 576 * dtype_bytes(dtype));
+    EXPECT_GE(kv_cache_bytes(layout, spec), 80 * kv_bytes_per_token(layout, dtype));
+    EXPECT_EQ(cache.plane(1).shape[2], 128);
+    EXPECT_EQ(cache.group(0), 512);
+  }
+}
+
+}  // namespace
+}  // namespace ferry::nn
