@@ -2,7 +2,7 @@
 # are a library of their own, so that their tests can link them.
 file(GLOB_RECURSE FERRY_SOURCES CONFIGURE_DEPENDS
      ${PROJECT_SOURCE_DIR}/src/*.cc ${PROJECT_SOURCE_DIR}/src/*.S)
-list(FILTER FERRY_SOURCES EXCLUDE REGEX "_(test|fuzz|bench)\\.cc$")
+list(FILTER FERRY_SOURCES EXCLUDE REGEX "_(test|test_[a-z0-9]+|fuzz|bench)\\.cc$")
 set(FERRY_COMMAND_SOURCES ${FERRY_SOURCES})
 list(FILTER FERRY_COMMAND_SOURCES INCLUDE REGEX "/src/cmd/")
 list(FILTER FERRY_SOURCES EXCLUDE REGEX "/src/cmd/")
@@ -48,9 +48,9 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(FERRY_FLAGS_avx512 ${FERRY_FLAGS_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl)
   set(FERRY_FLAGS_avx512vnni ${FERRY_FLAGS_avx512} -mavx512vnni)
   set(FERRY_FLAGS_avx512bf16 ${FERRY_FLAGS_avx512} -mavx512bf16)
-  foreach(isa avx2 avx512 avx512vnni avx512bf16)
-    set(sources ${FERRY_SOURCES})
-    list(FILTER sources INCLUDE REGEX "_${isa}\\.cc$")
+  set(FERRY_FLAGS_amx ${FERRY_FLAGS_avx512vnni})  # the tile instructions are assembly
+  foreach(isa avx2 avx512 avx512vnni avx512bf16 amx)
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/*_${isa}.cc)
     set_property(SOURCE ${sources} APPEND PROPERTY COMPILE_OPTIONS ${FERRY_FLAGS_${isa}})
   endforeach()
 endif()

@@ -1,6 +1,8 @@
 #include "base/cpu_info.h"
 
 #include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
@@ -152,6 +154,18 @@ std::string read_transparent_huge_pages(const std::string& root) {
   return line.substr(open + 1, close - open - 1);
 }
 
+#if defined(__x86_64__) && defined(__linux__)
+// Linux saves the tile registers (8 KB a thread) only for processes that ask; whoever has not asked
+// dies at the first tile instruction. The answer holds for the whole process.
+bool allowed_tiles() {
+  constexpr int kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr int kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#elif defined(__x86_64__) || defined(__i386__)
+bool allowed_tiles() { return false; }
+#endif
+
 }  // namespace
 
 std::vector<int> parse_cpu_list(std::string_view text) {
@@ -190,7 +204,7 @@ CpuFeatures read_cpu_features() {
   asm volatile("xgetbv" : "=a"(xcr_low), "=d"(xcr_high) : "c"(0));
   const bool os_avx = (xcr_low & 0x6) == 0x6;
   const bool os_avx512 = os_avx && (xcr_low & 0xe0) == 0xe0;
-  const bool os_amx = (xcr_low & 0x60000) == 0x60000;
+  const bool os_amx = (xcr_low & 0x60000) == 0x60000 && allowed_tiles();
   if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return features;
   auto has = [](unsigned word, int bit) { return ((word >> bit) & 1) != 0; };
   features.avx2 = os_avx && has(b, 5);

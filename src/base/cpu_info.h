@@ -9,7 +9,8 @@
 
 namespace ferry {
 
-// Instruction sets that the processor has *and* the operating system saves (XGETBV).
+// Instruction sets that the processor has *and* the operating system saves (XGETBV) and, for AMX,
+// lets this process use.
 struct CpuFeatures {
   bool avx2 = false;
   bool fma = false;

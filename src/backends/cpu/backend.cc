@@ -19,7 +19,7 @@ class CpuBackend : public Backend {
       : context_(std::make_shared<CpuContext>(level, threads, f32_activations)),
         spec_{.backend = "cpu",
               .name = info.model_name.empty() ? "unnamed processor" : info.model_name,
-              .detail = describe_level(level, info.features),
+              .detail = describe_level(level, info.features, context_->int_kernels()),
               .memory_bytes = host_memory_info().total_bytes,
               .compute_units = threads,
               .weights_in_place = true,

@@ -91,7 +91,7 @@ struct Dot {
   static constexpr int kWords = Bits <= 4 ? 8 : Bits == 5 ? 4 : Bits == 6 ? 2 : 1;
   __m256i words = _mm256_setzero_si256();
   Ints sum = _mm256_setzero_si256();
-  inline void add(Bytes w, const int8_t* x) {
+  inline void add(Bytes w, const uint8_t* x) {
     int32_t four;
     __builtin_memcpy(&four, x, sizeof four);
     const __m256i all = _mm256_set1_epi32(four);

@@ -21,6 +21,7 @@ inline Bytes b_set1(int value) { return _mm512_set1_epi8(static_cast<char>(value
 inline Bytes b_and(Bytes a, Bytes b) { return _mm512_and_si512(a, b); }
 inline Bytes b_or(Bytes a, Bytes b) { return _mm512_or_si512(a, b); }
 inline Bytes b_xor(Bytes a, Bytes b) { return _mm512_xor_si512(a, b); }
+inline Bytes b_sub(Bytes a, Bytes b) { return _mm512_sub_epi8(a, b); }
 // Shifts go by words of 16 bits: the caller masks what came from the neighbour.
 template <int N>
 inline Bytes b_left(Bytes a) {
@@ -75,6 +76,7 @@ inline Ints i_or(Ints a, Ints b) { return _mm512_or_si512(a, b); }
 inline Ints i_left4(Ints a) { return _mm512_slli_epi32(a, 4); }
 inline Ints i_subtract(Ints a, int value) { return _mm512_sub_epi32(a, _mm512_set1_epi32(value)); }
 inline Ints i_load(const uint32_t* p) { return _mm512_loadu_si512(p); }
+inline Ints i_load_products(const int32_t* p) { return _mm512_load_si512(p); }
 inline Vec i_to_floats(Ints a) { return _mm512_cvtepi32_ps(a); }
 // The low halves of the lanes, read as f16.
 inline Vec i_halves_to_floats(Ints a) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a)); }
@@ -84,7 +86,7 @@ template <int Bits>
 struct Dot {
   static constexpr int kBias = 0;  // what this form takes off each weight
   Ints sum = _mm512_setzero_si512();
-  inline void add(Bytes w, const int8_t* x) {
+  inline void add(Bytes w, const uint8_t* x) {
     int32_t four;
     __builtin_memcpy(&four, x, sizeof four);
     sum = _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(four));

@@ -34,7 +34,7 @@ struct MatmulPart {
   float* out = nullptr;
   int64_t out_stride = 0;
   int64_t x_rows = 0;                // rows of x that x_index may name; tokens without one
-  const uint8_t* quant_x = nullptr;  // the same rows after quantize_row(), if w.integer
+  const uint8_t* quant_x = nullptr;  // [tokens], after quantize_row(), if w.integer
 };
 
 // Decode attention of both kinds in one form. Keys and values of KV head h are the columns from
@@ -59,11 +59,14 @@ struct DecodeForm {
   TensorView out;  // [T, H, value_size]
 };
 
-// Rows of activations that some parts of a job share, and where they go as int8.
+// Rows of activations that some parts of a job share, and where they go as int8. With an index they
+// are copies of rows of another source, one behind the other as the kernels want them.
 struct QuantSource {
   const float* x;
   int64_t stride, cols, rows;
-  int64_t offset;  // in bytes
+  const int32_t* index;  // [rows], of rows of the source at `from`; nullptr: rows of x
+  int64_t from;          // in bytes, like offset
+  int64_t offset;
 };
 
 class CpuStream : public Stream {
@@ -127,6 +130,7 @@ class CpuStream : public Stream {
 
   void run_matmuls(std::span<MatmulPart> parts);
   void quantize_inputs(std::span<MatmulPart> parts);
+  const QuantSource& quant_source(const QuantSource& wanted, int64_t& bytes);
   void run_matmul_block(const MatmulPart& part, int64_t row_block, int64_t block_rows,
                         int64_t token_block, float* scratch);
   void add_expert_parts(const TensorView& x, const int32_t* x_index, const int32_t* offsets,

@@ -33,6 +33,10 @@ inline constexpr int64_t kQuantGroup = 32;
 constexpr int64_t quant_row_bytes(int64_t cols) {
   return (cols + cols / kQuantGroup * 16 + 63) / 64 * 64;
 }
+// Parts of a row from its start, in bytes: q, then these.
+constexpr int64_t quant_scale_at(int64_t cols) { return cols; }
+constexpr int64_t quant_sum_at(int64_t cols) { return cols + cols / kQuantGroup * 4; }
+constexpr int64_t quant_half_sum_at(int64_t cols) { return cols + cols / kQuantGroup * 8; }
 // The row that quantize_row() wrote to `data`.
 inline QuantRow quant_row_at(const void* data, int64_t cols) {
   const auto* q = static_cast<const int8_t*>(data);
@@ -47,15 +51,16 @@ struct IntMatmulBlock {
   int64_t row_bytes = 0;
   int64_t cols = 0;
   int64_t rows = 0;             // at most kMaxBlockRows
-  const QuantRow* x = nullptr;  // [tokens]
+  const uint8_t* x = nullptr;   // [tokens] rows of quant_row_bytes(cols), one behind the other
   int64_t tokens = 0;           // at most kMaxBlockTokens
   const float* bias = nullptr;  // [rows] or nullptr
   float* out = nullptr;
   int64_t out_stride = 0;
   float* scratch = nullptr;  // kIntScratchFloats, aligned to 64 bytes
 };
-// Accumulators of a block, then a panel of unpacked weights with its scales (int_matmul.h).
-inline constexpr int64_t kIntScratchFloats = 32 * 96 + 2048 + 2 * 512;
+// Accumulators of a block, a panel of unpacked weights with its scales (int_matmul.h), integer
+// products of tiles (tile_matmul.h).
+inline constexpr int64_t kIntScratchFloats = 32 * 96 + 2048 + 2 * 512 + 16 * 16 * 16;
 
 struct IntFormat {
   const char* format = nullptr;  // StorageFormat::name
@@ -68,6 +73,8 @@ struct IntKernels {
   int num_formats;
   // Fills quant_row_bytes(cols) bytes. A group that holds a NaN or an infinity gets the scale NaN.
   void (*quantize_row)(const float* x, int64_t cols, void* data);
+  // Tries the instructions on numbers whose sums are known; nullptr: nothing to try.
+  bool (*works)() = nullptr;
 };
 
 }  // namespace ferry::cpu

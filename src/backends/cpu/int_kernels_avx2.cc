@@ -6,12 +6,14 @@
 #include "backends/cpu/bytes_avx2.h"
 //
 #include "backends/cpu/int_matmul.h"
+//
+#include "backends/cpu/int_quantize.h"
 
 namespace ferry::cpu {
 
 extern const IntKernels int_kernels_avx2;  // chosen in level.cc
-constinit const IntKernels int_kernels_avx2{"avx2", avx2::kIntFormats,
-                                            sizeof avx2::kIntFormats / sizeof avx2::kIntFormats[0],
+constinit const IntKernels int_kernels_avx2{"avx2", avx2::IntTable<avx2::IntFormats>::kFormats,
+                                            avx2::IntTable<avx2::IntFormats>::kCount,
                                             avx2::quantize_row};
 
 }  // namespace ferry::cpu

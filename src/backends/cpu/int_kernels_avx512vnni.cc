@@ -6,13 +6,15 @@
 #include "backends/cpu/bytes_avx512vnni.h"
 //
 #include "backends/cpu/int_matmul.h"
+//
+#include "backends/cpu/int_quantize.h"
 
 namespace ferry::cpu {
 
 extern const IntKernels int_kernels_avx512vnni;  // chosen in level.cc
 constinit const IntKernels int_kernels_avx512vnni{
-    "avx512vnni", avx512::kIntFormats, sizeof avx512::kIntFormats / sizeof avx512::kIntFormats[0],
-    avx512::quantize_row};
+    "avx512vnni", avx512::IntTable<avx512::IntFormats>::kFormats,
+    avx512::IntTable<avx512::IntFormats>::kCount, avx512::quantize_row};
 
 }  // namespace ferry::cpu
 #endif

@@ -7,8 +7,12 @@
 #include <limits>
 
 #include "backends/cpu/testing.h"
+#include "device/workspace.h"
 
 namespace ferry::cpu {
+
+extern const IntKernels int_kernels_plain_tiles;  // tile_matmul_test_avx512vnni.cc
+
 namespace {
 
 struct PlainRow {
@@ -30,19 +34,28 @@ PlainRow quantize_plain(const float* x, int64_t cols) {
   return row;
 }
 
-class IntMatmulTest : public testing::TestWithParam<Level> {
- protected:
-  const IntKernels* kernels = select_int_kernels(GetParam(), read_cpu_features());
-};
-std::vector<Level> levels_with_int_kernels() {
-  std::vector<Level> levels;
+// What this machine can run: the tables of its levels, and that of tiles in plain C++.
+std::vector<const IntKernels*> all_int_kernels() {
+  const CpuFeatures features = read_cpu_features();
+  std::vector<const IntKernels*> all;
   for (Level level : available_levels()) {
-    if (select_int_kernels(level, read_cpu_features()) != nullptr) levels.push_back(level);
+    const IntKernels* kernels = select_int_kernels(level, features);
+    if (kernels != nullptr && (all.empty() || all.back() != kernels)) all.push_back(kernels);
   }
-  return levels;
+#if defined(__x86_64__)
+  if (missing_features(Level::kAvx512, features).empty() && features.avx512_vnni) {
+    all.push_back(&int_kernels_plain_tiles);
+  }
+#endif
+  return all;
 }
-INSTANTIATE_TEST_SUITE_P(Levels, IntMatmulTest, testing::ValuesIn(levels_with_int_kernels()),
-                         level_of_test);
+
+class IntMatmulTest : public testing::TestWithParam<const IntKernels*> {
+ protected:
+  const IntKernels* kernels = GetParam();
+};
+INSTANTIATE_TEST_SUITE_P(Levels, IntMatmulTest, testing::ValuesIn(all_int_kernels()),
+                         [](const auto& test) { return std::string(test.param->name); });
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(IntMatmulTest);
 
 std::vector<uint8_t> quantize_rows(const IntKernels& kernels, const std::vector<float>& x,
@@ -53,6 +66,12 @@ std::vector<uint8_t> quantize_rows(const IntKernels& kernels, const std::vector<
     kernels.quantize_row(x.data() + r * cols, cols, data.data() + r * bytes);
   }
   return data;
+}
+
+void run_block(const IntFormat& format, IntMatmulBlock block) {
+  std::vector<float> memory(static_cast<size_t>(kIntScratchFloats) + 16);
+  block.scratch = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) / 4;
+  format.matmul_block(block);
 }
 
 TEST_P(IntMatmulTest, ActivationsAreRoundedToTheNearest) {
@@ -102,7 +121,7 @@ TEST_P(IntMatmulTest, EveryFormatRightAndInvariant) {
     SCOPED_TRACE(entry.format);
     for (int64_t cols : {format->block_elements, int64_t{768}, int64_t{2304}}) {
       const int64_t rows = kMaxBlockRows - 3, tokens = 23;
-      const TestDevice device = open_cpu(GetParam(), 1);
+      const TestDevice device = open_device("cpu");
       const TestWeight w(*device.backend, *format, rows, cols, 3);
       const std::vector<float> x = random_floats(tokens * cols, 5), bias = random_floats(rows, 6);
       const auto data = quantize_rows(*kernels, x, cols);
@@ -111,21 +130,18 @@ TEST_P(IntMatmulTest, EveryFormatRightAndInvariant) {
         x_rows.push_back(quant_row_at(data.data() + t * quant_row_bytes(cols), cols));
       }
       std::vector<float> out(static_cast<size_t>(tokens * rows)), alone(out.size());
-      std::vector<float> memory(static_cast<size_t>(kIntScratchFloats) + 16);
-      float* scratch = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) / 4;
       auto run = [&](int64_t first_row, int64_t num_rows, int64_t first, int64_t count,
                      std::vector<float>& into) {
-        entry.matmul_block({.data = static_cast<const uint8_t*>(w.weight.view.data) +
-                                    first_row * w.weight.view.row_bytes,
-                            .row_bytes = w.weight.view.row_bytes,
-                            .cols = cols,
-                            .rows = num_rows,
-                            .x = x_rows.data() + first,
-                            .tokens = count,
-                            .bias = bias.data() + first_row,
-                            .out = into.data() + first * rows + first_row,
-                            .out_stride = rows,
-                            .scratch = scratch});
+        run_block(entry, {.data = static_cast<const uint8_t*>(w.weight.view.data) +
+                                  first_row * w.weight.view.row_bytes,
+                          .row_bytes = w.weight.view.row_bytes,
+                          .cols = cols,
+                          .rows = num_rows,
+                          .x = data.data() + first * quant_row_bytes(cols),
+                          .tokens = count,
+                          .bias = bias.data() + first_row,
+                          .out = into.data() + first * rows + first_row,
+                          .out_stride = rows});
       };
       run(0, rows, 0, tokens, out);
       for (int64_t t = 0; t < tokens; ++t) {
@@ -150,29 +166,81 @@ TEST_P(IntMatmulTest, EveryFormatRightAndInvariant) {
   }
 }
 
-// The levels agree with each other to the bit.
-TEST(IntMatmul, SameBitsAtEveryLevel) {
-  const auto levels = levels_with_int_kernels();
-  for (const quant::StorageFormat* format : quant::all_formats()) {
-    if (format->decode == nullptr || format->encode == nullptr) continue;
-    const int64_t rows = 40, cols = 768, tokens = 9;
-    std::vector<float> first;
-    for (Level level : levels) {
-      TestDevice device = open_cpu(level, 1);
+// All tables agree with each other to the bit, whether a block is whole tiles of tokens or not.
+TEST(IntMatmul, SameBitsInEveryTable) {
+  const auto tables = all_int_kernels();
+  for (int f = 0; !tables.empty() && f < tables[0]->num_formats; ++f) {
+    const auto* format = quant::find_format(tables[0]->formats[f].format);
+    ASSERT_NE(format, nullptr);
+    for (int64_t tokens : {1, 7, 16, 33, 96}) {
+      const int64_t rows = 31, cols = 1280;
+      const TestDevice device = open_device("cpu");
       const TestWeight w(*device.backend, *format, rows, cols, 3);
-      const IntKernels* kernels = select_int_kernels(level, read_cpu_features());
-      bool listed = false;
-      for (int i = 0; i < kernels->num_formats; ++i) {
-        listed |= format->name == kernels->formats[i].format;
+      const std::vector<float> x = random_floats(tokens * cols, 5);
+      std::vector<float> first;
+      for (const IntKernels* table : tables) {
+        ASSERT_EQ(table->num_formats, tables[0]->num_formats);
+        ASSERT_STREQ(table->formats[f].format, tables[0]->formats[f].format);
+        const auto data = quantize_rows(*table, x, cols);
+        std::vector<float> out(static_cast<size_t>(tokens * rows));
+        run_block(table->formats[f], {.data = static_cast<const uint8_t*>(w.weight.view.data),
+                                      .row_bytes = w.weight.view.row_bytes,
+                                      .cols = cols,
+                                      .rows = rows,
+                                      .x = data.data(),
+                                      .tokens = tokens,
+                                      .out = out.data(),
+                                      .out_stride = rows});
+        if (first.empty()) first = out;
+        EXPECT_EQ(out, first) << format->name << " " << table->name << " " << tokens;
       }
-      if (!listed) continue;
-      std::vector<float> x = random_floats(tokens * cols, 5), out(tokens * rows);
-      device.stream->matmul({.x = view_of(x, {tokens, cols}),
-                             .w = w.weight.view,
-                             .out = view_of(out, {tokens, rows})});
-      if (first.empty()) first = out;
-      EXPECT_EQ(out, first) << format->name << " " << level_name(level);
     }
+  }
+}
+
+// Experts read rows of a shared x in the order of an index, which are laid out anew for them.
+TEST(IntMatmul, ExpertsReadTheRowsTheyChose) {
+  const auto* format = quant::find_format("Q8_0");
+  const TestDevice device = open_device("cpu", 2);
+  const int64_t experts = 5, tokens = 9, hidden = 64, width = 96, top_k = 2;
+  std::vector<std::unique_ptr<TestWeight>> weights;
+  std::vector<WeightView> gate, up, down;
+  for (int64_t e = 0; e < experts; ++e) {
+    for (auto* list : {&gate, &up, &down}) {
+      const bool is_down = list == &down;
+      weights.push_back(std::make_unique<TestWeight>(
+          *device.backend, *format, is_down ? hidden : width, is_down ? width : hidden,
+          static_cast<uint32_t>(10 + weights.size())));
+      list->push_back(weights.back()->weight.view);
+    }
+  }
+  std::vector<float> x = random_floats(tokens * hidden, 1), w = random_floats(tokens * top_k, 2);
+  std::vector<int32_t> ids;
+  for (int32_t t = 0; t < tokens; ++t) {
+    ids.push_back((3 * t) % 5);
+    ids.push_back((3 * t + 2) % 5);
+  }
+  std::vector<char> memory(1 << 20);
+  Workspace workspace(memory.data(), static_cast<int64_t>(memory.size()));
+  auto run = [&](int64_t first, int64_t count, std::vector<float>& out) {
+    std::vector<float> rows(x.begin() + first * hidden, x.begin() + (first + count) * hidden);
+    std::vector<float> weight(w.begin() + first * top_k, w.begin() + (first + count) * top_k);
+    std::vector<int32_t> id(ids.begin() + first * top_k, ids.begin() + (first + count) * top_k);
+    out.resize(static_cast<size_t>(count * hidden));
+    device.stream->moe_experts({.x = view_of(rows, {count, hidden}),
+                                .ids = view_of(id, {count, top_k}),
+                                .weights = view_of(weight, {count, top_k}),
+                                .gate = gate,
+                                .up = up,
+                                .down = down,
+                                .workspace = &workspace,
+                                .out = view_of(out, {count, hidden})});
+  };
+  std::vector<float> together, alone;
+  run(0, tokens, together);
+  for (int64_t t = 0; t < tokens; ++t) {
+    run(t, 1, alone);
+    for (int64_t i = 0; i < hidden; ++i) ASSERT_EQ(alone[i], together[t * hidden + i]) << t;
   }
 }
 

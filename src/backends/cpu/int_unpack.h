@@ -11,7 +11,8 @@
 //   kBits        width of q
 //   kOffset      o of int_kernels.h; kMinimum: there is a minimum instead
 //   kElements, kBytes   of a block of the file
-//   unpack(rows, offset, panel)   one block of each row, at `offset` bytes from its start
+//   unpack(rows, offset, panel)   one block of each row, at `offset` bytes from its start, to
+//                                 a Panel or what has its members
 // The layouts are told in quant/formats/. About 30 instructions for 512 weights of four bits,
 // against 12 for their product with one token: enough to stream weights from memory in decode.
 #pragma once
@@ -65,7 +66,7 @@ inline Bytes low_half(Bytes q) { return b_and(q, b_set1(15)); }
 inline Bytes high_half(Bytes q) { return b_and(b_right<4>(q), b_set1(15)); }
 
 // 16 bytes of nibbles: the low ones are numbers 0–15, the high ones 16–31.
-inline void store_nibbles(Rows rows, int64_t offset, const Panel& panel) {
+inline void store_nibbles(Rows rows, int64_t offset, const auto& panel) {
   Bytes q[4];
   b_load_rows(rows, offset, q);
 #pragma GCC unroll 4
@@ -74,7 +75,7 @@ inline void store_nibbles(Rows rows, int64_t offset, const Panel& panel) {
     panel.store(4 + j, high_half(q[j]));
   }
 }
-inline void store_looked_up(Rows rows, int64_t offset, const uint8_t* values, const Panel& panel) {
+inline void store_looked_up(Rows rows, int64_t offset, const uint8_t* values, const auto& panel) {
   Bytes q[4];
   b_load_rows(rows, offset, q);
   const Bytes table = b_table(values);
@@ -93,7 +94,7 @@ struct Q4_0 {
   static constexpr int kGroup = 32, kBits = 4, kOffset = 8;
   static constexpr bool kMinimum = false;
   static constexpr int kElements = 32, kBytes = 18;
-  static inline void unpack(Rows rows, int64_t offset, const Panel& panel) {
+  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
     store_nibbles(rows, offset + 2, panel);
     panel.store_scale(0, halves(rows, offset));
   }
@@ -104,7 +105,7 @@ struct Q4_1 {
   static constexpr int kGroup = 32, kBits = 4, kOffset = 0;
   static constexpr bool kMinimum = true;
   static constexpr int kElements = 32, kBytes = 20;
-  static inline void unpack(Rows rows, int64_t offset, const Panel& panel) {
+  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
     store_nibbles(rows, offset + 4, panel);
     const Ints both = load_dwords(rows, offset);
     panel.store_scale(0, i_halves_to_floats(both));
@@ -113,7 +114,7 @@ struct Q4_1 {
 };
 
 // Nibbles at `offset`, and above each the fifth bit: bit k of the dword at `bits` for number k.
-inline void store_five_bits(Rows rows, int64_t bits, int64_t offset, const Panel& panel) {
+inline void store_five_bits(Rows rows, int64_t bits, int64_t offset, const auto& panel) {
   Bytes q[4];
   b_load_rows(rows, offset, q);
   const Ints fifth = load_dwords(rows, bits);
@@ -139,7 +140,7 @@ struct Q5_0 {
   static constexpr int kGroup = 32, kBits = 5, kOffset = 16;
   static constexpr bool kMinimum = false;
   static constexpr int kElements = 32, kBytes = 22;
-  static inline void unpack(Rows rows, int64_t offset, const Panel& panel) {
+  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
     store_five_bits(rows, offset + 2, offset + 6, panel);
     panel.store_scale(0, halves(rows, offset));
   }
@@ -150,7 +151,7 @@ struct Q5_1 {
   static constexpr int kGroup = 32, kBits = 5, kOffset = 0;
   static constexpr bool kMinimum = true;
   static constexpr int kElements = 32, kBytes = 24;
-  static inline void unpack(Rows rows, int64_t offset, const Panel& panel) {
+  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
     store_five_bits(rows, offset + 4, offset + 8, panel);
     const Ints both = load_dwords(rows, offset);
     panel.store_scale(0, i_halves_to_floats(both));
@@ -163,7 +164,7 @@ struct Q8_0 {
   static constexpr int kGroup = 32, kBits = 8, kOffset = 128;
   static constexpr bool kMinimum = false;
   static constexpr int kElements = 32, kBytes = 34;
-  static inline void unpack(Rows rows, int64_t offset, const Panel& panel) {
+  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
     const Bytes top = b_set1(0x80);
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
@@ -181,7 +182,7 @@ struct Iq4Nl {
   static constexpr int kGroup = 32, kBits = 8, kOffset = 127;
   static constexpr bool kMinimum = false;
   static constexpr int kElements = 32, kBytes = 18;
-  static inline void unpack(Rows rows, int64_t offset, const Panel& panel) {
+  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
     store_looked_up(rows, offset + 2, kIq4Plus127, panel);
     panel.store_scale(0, halves(rows, offset));
   }
@@ -192,7 +193,7 @@ struct Mxfp4 {
   static constexpr int kGroup = 32, kBits = 5, kOffset = 12;
   static constexpr bool kMinimum = false;
   static constexpr int kElements = 32, kBytes = 17;
-  static inline void unpack(Rows rows, int64_t offset, const Panel& panel) {
+  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
     store_looked_up(rows, offset + 1, kMxfp4Plus12, panel);
     float scale[kLanes];
 #pragma GCC unroll 16
@@ -210,17 +211,18 @@ struct Iq4Xs {
   static constexpr int kGroup = 32, kBits = 8, kOffset = 127;
   static constexpr bool kMinimum = false;
   static constexpr int kElements = 256, kBytes = 136;
-  static inline void unpack(Rows rows, int64_t offset, const Panel& panel) {
+  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
     const Vec d = halves(rows, offset);
     const Ints low = load_dwords(rows, offset + 4), high = load_halves(rows, offset + 2);
     scales<0>(panel, d, low, high);
     for (int s = 0; s < 8; ++s) {
-      store_looked_up(rows, offset + 8 + 16 * s, kIq4Plus127,
-                      {panel.q + s * 8 * kVectorBytes, nullptr, nullptr});
+      auto group = panel;
+      group.q += s * 8 * kVectorBytes;
+      store_looked_up(rows, offset + 8 + 16 * s, kIq4Plus127, group);
     }
   }
   template <int S>
-  static inline void scales(const Panel& panel, Vec d, Ints low, Ints high) {
+  static inline void scales(const auto& panel, Vec d, Ints low, Ints high) {
     if constexpr (S < 8) {
       const Ints top = i_left4(i_and(i_right<2 * S>(high), 3));
       const Ints code = i_or(i_and(i_right<4 * S>(low), 15), top);
@@ -243,7 +245,7 @@ struct KScales {
     a = head[1], b = head[2], c = head[3];
   }
   template <int S>
-  inline void store(const Panel& panel) const {
+  inline void store(const auto& panel) const {
     if constexpr (S < 4) {
       put(panel, S, i_and(i_right<8 * S>(a), 63), i_and(i_right<8 * S>(b), 63));
       store<S + 1>(panel);
@@ -256,7 +258,7 @@ struct KScales {
       store<S + 1>(panel);
     }
   }
-  inline void put(const Panel& panel, int s, Ints scale, Ints minimum) const {
+  inline void put(const auto& panel, int s, Ints scale, Ints minimum) const {
     panel.store_scale(s, vmul(d, i_to_floats(scale)));
     panel.store_low(s, vmul(minus_dmin, i_to_floats(minimum)));
   }
@@ -267,7 +269,7 @@ struct Q4_K {
   static constexpr int kGroup = 32, kBits = 4, kOffset = 0;
   static constexpr bool kMinimum = true;
   static constexpr int kElements = 256, kBytes = 144;
-  static inline void unpack(Rows rows, int64_t offset, const Panel& panel) {
+  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
     KScales(rows, offset).store<0>(panel);
     for (int part = 0; part < 8; ++part) {  // 16 bytes: half of two neighbouring groups
       Bytes q[4];
@@ -287,7 +289,7 @@ struct Q5_K {
   static constexpr int kGroup = 32, kBits = 5, kOffset = 0;
   static constexpr bool kMinimum = true;
   static constexpr int kElements = 256, kBytes = 176;
-  static inline void unpack(Rows rows, int64_t offset, const Panel& panel) {
+  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
     KScales(rows, offset).store<0>(panel);
     for (int half = 0; half < 2; ++half) {
       Bytes fifth[4];
@@ -308,7 +310,7 @@ struct Q5_K {
 };
 
 // 16 scales of a byte each, signed: group 4 i + n from byte n of dword i.
-inline void store_byte_scales(const Ints* codes, Vec d, const Panel& panel) {
+inline void store_byte_scales(const Ints* codes, Vec d, const auto& panel) {
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     panel.store_scale(4 * i, vmul(d, i_to_floats(i_signed_byte<0>(codes[i]))));
@@ -323,7 +325,7 @@ struct Q6_K {
   static constexpr int kGroup = 16, kBits = 6, kOffset = 32;
   static constexpr bool kMinimum = false;
   static constexpr int kElements = 256, kBytes = 210;
-  static inline void unpack(Rows rows, int64_t offset, const Panel& panel) {
+  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
     Ints codes[4];
     b_load_rows(rows, offset + 192, codes);
     store_byte_scales(codes, halves(rows, offset + 208), panel);
@@ -345,6 +347,10 @@ struct Q6_K {
     }
   }
 };
+
+template <typename... Formats>
+struct FormatList {};
+using IntFormats = FormatList<Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, Iq4Nl, Iq4Xs, Mxfp4>;
 
 }  // namespace
 }  // namespace ferry::cpu::FERRY_ISA

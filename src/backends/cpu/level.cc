@@ -12,8 +12,12 @@ extern const Kernels kernels_avx2;
 extern const Kernels kernels_avx512;
 extern const IntKernels int_kernels_avx2;
 extern const IntKernels int_kernels_avx512vnni;
+<<<<<<< HEAD
 extern const Bf16Kernels bf16_kernels_avx512;
 extern const Int8Kernels int8_kernels_avx512vnni;
+=======
+extern const IntKernels int_kernels_amx;
+>>>>>>> d6fe0e6 (Integer matmuls on AMX tiles, with the bits of the other levels)
 #elif defined(__aarch64__)
 extern const Kernels kernels_neon;
 #endif
@@ -71,9 +75,10 @@ Result<Level> choose_level(const char* forced, const CpuFeatures& features) {
   return invalid_input("FERRY_CPU={}: unknown; the values are: {}", forced, known);
 }
 
-std::string describe_level(Level level, const CpuFeatures& features) {
+std::string describe_level(Level level, const CpuFeatures& features, const IntKernels* integer) {
   std::string text(level_name(level));
-  if (level == Level::kAmx) text += " (no kernels of its own yet: runs those of avx512)";
+  // More than one set goes with a level: what the processor has decides, and whether it works.
+  if (integer != nullptr) text += "; integer matmuls: " + std::string(integer->name);
   std::string extras;
   for (const auto& [name, present] :
        {std::pair("vnni", features.avx512_vnni), std::pair("bf16", features.avx512_bf16),
@@ -97,6 +102,9 @@ const Kernels& select_kernels(Level level) {
 
 const IntKernels* select_int_kernels(Level level, const CpuFeatures& features) {
 #if defined(__x86_64__)
+  if (level == Level::kAmx && features.avx512_vnni && int_kernels_amx.works()) {
+    return &int_kernels_amx;
+  }
   if (level >= Level::kAvx512 && features.avx512_vnni) return &int_kernels_avx512vnni;
   if (level >= Level::kAvx2) return &int_kernels_avx2;
 #endif

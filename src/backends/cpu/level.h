@@ -31,15 +31,16 @@ std::string missing_features(Level level, const CpuFeatures& features);
 // level that this processor can't run.
 Result<Level> choose_level(const char* forced, const CpuFeatures& features);
 
-// One line about the level for DeviceSpec::detail.
-std::string describe_level(Level level, const CpuFeatures& features);
+// One line about the level for DeviceSpec::detail. `integer` is what select_int_kernels() chose.
+std::string describe_level(Level level, const CpuFeatures& features, const IntKernels* integer);
 
-// REQUIRES: missing_features(level) is empty. The amx level has no kernels of its own: it runs
-// those of avx512.
+// REQUIRES: missing_features(level) is empty. The amx level has integer matmuls of its own; the
+// rest is that of avx512.
 const Kernels& select_kernels(Level level);
 
 // The integer matmuls, nullptr where the level has none: from avx512 on they need VNNI as well, and
-// are those of avx2 without it. REQUIRES: missing_features(level) is empty
+// are those of avx2 without it. Those of amx are tried first (IntKernels::works) and not chosen if
+// they fail. REQUIRES: missing_features(level) is empty
 const IntKernels* select_int_kernels(Level level, const CpuFeatures& features);
 
 // Those of attention over a bf16 or int8 cache: from avx512 on, where the processor has AVX512_BF16

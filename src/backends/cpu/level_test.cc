@@ -44,8 +44,10 @@ TEST(Level, UnknownNameListsTheKnown) {
   EXPECT_THAT(result.error().message, HasSubstr("generic, avx2, avx512, amx"));
 }
 
-TEST(Level, AmxSaysThatItRunsOtherKernels) {
-  EXPECT_THAT(describe_level(Level::kAmx, features_of(Level::kAmx)), HasSubstr("avx512"));
+TEST(Level, TellsWhichKernelsRun) {
+  const IntKernels other{.name = "avx512vnni"};
+  const std::string text = describe_level(Level::kAmx, features_of(Level::kAmx), &other);
+  EXPECT_THAT(text, testing::StartsWith("amx; integer matmuls: avx512vnni"));
 }
 
 TEST(CpuBackend, OpensAtEveryLevelOfThisMachine) {

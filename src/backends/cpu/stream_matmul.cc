@@ -26,30 +26,42 @@ int64_t choose_block_rows(std::span<const MatmulPart> parts, int team_size) {
 
 }  // namespace
 
-// Rounds the rows that the integer kernels read to int8, once for all parts that share them.
+// The source like `wanted` (which has no offset yet) with as many rows or more, or a new one.
+const QuantSource& CpuStream::quant_source(const QuantSource& wanted, int64_t& bytes) {
+  auto serves = [&](const QuantSource& s) {
+    return s.x == wanted.x && s.stride == wanted.stride && s.cols == wanted.cols &&
+           s.index == wanted.index && s.rows >= wanted.rows;
+  };
+  // Neighbouring parts share; the gates and ups of experts all have the same x.
+  const auto source = std::find_if(quant_sources_.rbegin(), quant_sources_.rend(), serves);
+  if (source != quant_sources_.rend()) return *source;
+  quant_sources_.push_back(wanted);
+  quant_sources_.back().offset = bytes;
+  bytes += wanted.rows * quant_row_bytes(wanted.cols);
+  return quant_sources_.back();
+}
+
+// Rounds the rows that the integer kernels read to int8, once for all parts that share them, and
+// lays them out in the order of each part's tokens.
 void CpuStream::quantize_inputs(std::span<MatmulPart> parts) {
   quant_sources_.clear();
-  int64_t bytes = 0, rows = 0, cols = 0;
+  int64_t bytes = 0, cols = 0;
   std::vector<int64_t>& of_part = part_starts_;  // free until the tasks are counted
   of_part.clear();
   for (const MatmulPart& part : parts) {
     of_part.push_back(-1);
     if (part.w.integer == nullptr) continue;
-    const int64_t needed = part.x_index == nullptr ? part.tokens : part.x_rows;
-    auto same = [&](const QuantSource& s) {
-      return s.x == part.x && s.stride == part.x_stride && s.cols == part.w.cols &&
-             s.rows >= needed;
-    };
-    // Neighbouring parts share; the gates and ups of experts all have the same x.
-    auto source = std::find_if(quant_sources_.rbegin(), quant_sources_.rend(), same);
-    if (source == quant_sources_.rend()) {
-      quant_sources_.push_back({part.x, part.x_stride, part.w.cols, needed, bytes});
-      bytes += needed * quant_row_bytes(part.w.cols);
-      rows += needed;
-      cols = std::max(cols, part.w.cols);
-      source = quant_sources_.rbegin();
+    QuantSource source{part.x, part.x_stride, part.w.cols,
+                       part.x_index == nullptr ? part.tokens : part.x_rows};
+    source = quant_source(source, bytes);
+    if (part.x_index != nullptr) {
+      source.from = source.offset;
+      source.index = part.x_index;
+      source.rows = part.tokens;
+      source = quant_source(source, bytes);
     }
-    of_part.back() = source->offset;
+    of_part.back() = source.offset;
+    cols = std::max(cols, part.w.cols);
   }
   if (bytes == 0) return;
   if (static_cast<int64_t>(quant_rows_.size()) < bytes + 64) {
@@ -61,17 +73,28 @@ void CpuStream::quantize_inputs(std::span<MatmulPart> parts) {
   for (size_t p = 0; p < parts.size(); ++p) {
     if (of_part[p] >= 0) parts[p].quant_x = data + of_part[p];
   }
-  parallel(rows, cols / 2, [&](int64_t begin, int64_t end, int) {
-    int64_t first = 0;
-    for (const QuantSource& s : quant_sources_) {
-      for (int64_t r = std::max(begin, first); r < std::min(end, first + s.rows); ++r) {
-        const int64_t row = r - first;
-        context_->int_kernels()->quantize_row(s.x + row * s.stride, s.cols,
-                                              data + s.offset + row * quant_row_bytes(s.cols));
+  for (const bool copies : {false, true}) {
+    int64_t rows = 0;
+    for (const QuantSource& s : quant_sources_) rows += (s.index != nullptr) == copies ? s.rows : 0;
+    parallel(rows, copies ? cols / 16 : cols / 2, [&](int64_t begin, int64_t end, int) {
+      int64_t first = 0;
+      for (const QuantSource& s : quant_sources_) {
+        if ((s.index != nullptr) != copies) continue;
+        const int64_t row_bytes = quant_row_bytes(s.cols);
+        for (int64_t r = std::max(begin, first); r < std::min(end, first + s.rows); ++r) {
+          const int64_t row = r - first;
+          uint8_t* const out = data + s.offset + row * row_bytes;
+          if (copies) {
+            std::memcpy(out, data + s.from + s.index[row] * row_bytes,
+                        static_cast<size_t>(row_bytes));
+          } else {
+            context_->int_kernels()->quantize_row(s.x + row * s.stride, s.cols, out);
+          }
+        }
+        first += s.rows;
       }
-      first += s.rows;
-    }
-  });
+    });
+  }
 }
 
 void CpuStream::run_matmul_block(const MatmulPart& part, int64_t row_block, int64_t block_rows,
@@ -79,21 +102,13 @@ void CpuStream::run_matmul_block(const MatmulPart& part, int64_t row_block, int6
   const int64_t first_token = token_block * kMaxBlockTokens;
   const int64_t tokens = std::min(kMaxBlockTokens, part.tokens - first_token);
   const int64_t begin = row_block * block_rows;
-  auto row_of_token = [&](int64_t t) {
-    return part.x_index == nullptr ? first_token + t : part.x_index[first_token + t];
-  };
   if (part.w.integer != nullptr) {
-    QuantRow x[kMaxBlockTokens];
-    const int64_t bytes = quant_row_bytes(part.w.cols);
-    for (int64_t t = 0; t < tokens; ++t) {
-      x[t] = quant_row_at(part.quant_x + row_of_token(t) * bytes, part.w.cols);
-    }
     part.w.integer->matmul_block({
         .data = part.w.data + (part.first_row + begin) * part.w.row_bytes,
         .row_bytes = part.w.row_bytes,
         .cols = part.w.cols,
         .rows = std::min(block_rows, part.rows - begin),
-        .x = x,
+        .x = part.quant_x + first_token * quant_row_bytes(part.w.cols),
         .tokens = tokens,
         .bias = part.bias == nullptr ? nullptr : part.bias + begin,
         .out = part.out + first_token * part.out_stride + begin,
@@ -103,7 +118,10 @@ void CpuStream::run_matmul_block(const MatmulPart& part, int64_t row_block, int6
     return;
   }
   const float* x[kMaxBlockTokens];
-  for (int64_t t = 0; t < tokens; ++t) x[t] = part.x + row_of_token(t) * part.x_stride;
+  for (int64_t t = 0; t < tokens; ++t) {
+    const int64_t row = part.x_index == nullptr ? first_token + t : part.x_index[first_token + t];
+    x[t] = part.x + row * part.x_stride;
+  }
   kernels_.matmul_block({
       .w = part.w,
       .first_row = part.first_row + begin,
