@@ -1,12 +1,12 @@
 // The integer matmul of every format on tiles (include vec_avx512.h, bytes_avx512vnni.h and a
-// tiles_*.h first). The weights are unpacked as for vectors, but with their signs; a tile multiplies
+// tiles_*.h first). The weights are unpacked as for vectors, but signed; a tile multiplies
 // 16 tokens × 16 rows × one group of columns, and vectors add the products up with their scales.
 //
 //   panel (16 rows × 512 columns) × 16 tokens: 16 or 32 products of 1 KB, then 16 tokens ×
 //   16 or 32 times { load, to float, times d, times s plus sum }
 //
-// The chain of int_kernels.h has an offset that is taken off after the product; here it is taken off
-// each weight. Both are whole numbers far below 2^24, so t has the same bits and so has the result:
+// The chain of int_kernels.h takes its offset off after the product, here it is taken off each
+// weight. Both are whole numbers far below 2^24, so t has the same bits and so has the result:
 // a prompt on tiles and its continuation on vectors are the same arithmetic.
 //
 // Per 16 × 16 × 32: one product of half a tile's depth (about 16 cycles) and 48 vector operations

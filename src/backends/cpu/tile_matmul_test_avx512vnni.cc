@@ -1,6 +1,6 @@
 // Matmuls on tiles in plain C++, for int_matmul_test.cc: everything of the amx level but its
-// instructions. Compiled with the flags of avx512vnni, apart from the tests themselves, whose inline
-// functions must run on older processors too.
+// instructions. Compiled with the flags of avx512vnni, and apart from the tests themselves, whose
+// inline functions must run on older processors too.
 #if defined(__x86_64__)
 #include "backends/cpu/vec_avx512.h"
 //

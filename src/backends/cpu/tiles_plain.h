@@ -1,5 +1,5 @@
-// Tiles (see tiles_amx.h) in plain C++: so that everything but the instructions themselves is tested
-// on every processor.
+// Tiles (see tiles_amx.h) in plain C++: so that everything but the instructions themselves is
+// tested on every processor.
 #pragma once
 
 #include <stdint.h>
