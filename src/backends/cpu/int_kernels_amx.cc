@@ -1,5 +1,5 @@
 // The integer matmuls of amx: tiles for blocks of many tokens, the vectors of avx512vnni for few.
-// Compiled with the flags of avx512vnni (cmake/Library.cmake); the tile instructions are written out.
+// Compiled with the flags of avx512vnni (cmake/Library.cmake), the tile instructions are assembly.
 #if defined(__x86_64__)
 #include "backends/cpu/vec_avx512.h"
 //
@@ -53,7 +53,8 @@ bool tiles_agree(int group, int64_t ragged) {
   alignas(64) int32_t products[kCount * kTileTokens * kTileRows];
   uint32_t state = 1;
   auto fill = [&state](uint8_t* data, int64_t bytes) {
-    for (int64_t i = 0; i < bytes; ++i) data[i] = static_cast<uint8_t>((state = state * 1664525 + 1013904223) >> 24);
+    for (int64_t i = 0; i < bytes; ++i)
+      data[i] = static_cast<uint8_t>((state = state * 1664525 + 1013904223) >> 24);
   };
   fill(x, sizeof x);
   fill(w, sizeof w);
@@ -70,7 +71,8 @@ bool tiles_agree(int group, int64_t ragged) {
       int32_t sum = 0;
       for (int k = 0; k < group; ++k) {
         const uint8_t weight = w[(product * group + k / 4 * 4) * kTileRows + 4 * n + k % 4];
-        sum += static_cast<int8_t>(x[t * kStride + product * group + k]) * static_cast<int8_t>(weight);
+        sum +=
+            static_cast<int8_t>(x[t * kStride + product * group + k]) * static_cast<int8_t>(weight);
       }
       agree = agree && products[(product * kTileTokens + t) * kTileRows + n] == sum;
     }

@@ -12,7 +12,7 @@ constexpr int64_t kPanel = 512;  // columns: with 8 tokens' x, a quarter of a 48
 static_assert(kLanes * kPanel / 4 <= 2048 && kLanes * kPanel / 16 <= 512);
 static_assert(kMaxBlockRows * kMaxBlockTokens <= 32 * 96);
 
-// The rows of activations of a block: one pointer a row, and its parts at the same distance in each.
+// The rows of activations of a block: a pointer for each, its parts at the same distance from it.
 struct QuantRows {
   const uint8_t* data;
   int64_t stride;

@@ -12,12 +12,9 @@ extern const Kernels kernels_avx2;
 extern const Kernels kernels_avx512;
 extern const IntKernels int_kernels_avx2;
 extern const IntKernels int_kernels_avx512vnni;
-<<<<<<< HEAD
 extern const Bf16Kernels bf16_kernels_avx512;
 extern const Int8Kernels int8_kernels_avx512vnni;
-=======
 extern const IntKernels int_kernels_amx;
->>>>>>> d6fe0e6 (Integer matmuls on AMX tiles, with the bits of the other levels)
 #elif defined(__aarch64__)
 extern const Kernels kernels_neon;
 #endif

@@ -92,9 +92,8 @@ class Tiles {
           "tdpbssd %%tmm6, %%tmm5, %%tmm4\n\t"
           "tilestored %%tmm4, (%[p],%[line],1)"
           :
-          : [x] "r"(x + i * group_), [stride] "r"(stride),
-            [w] "r"(w + i * group_ * kTileRows), [line] "r"(int64_t{64}),
-            [p] "r"(products + i * kProduct)
+          : [x] "r"(x + i * group_), [stride] "r"(stride), [w] "r"(w + i * group_ * kTileRows),
+            [line] "r"(int64_t{64}), [p] "r"(products + i * kProduct)
           : "memory");
     }
   }
