@@ -226,6 +226,73 @@ void pair_rows(const T* src, int64_t src_stride, int64_t rows, int64_t cols, uin
   }
 }
 
+// --- probabilities ---
+
+// e^x to 3e-7 for x <= 0; 0 from −104 down, NaN stays. x = n ln 2 + r with |r| <= ln 2 / 2, then
+// the Taylor series of e^r to the sixth power.
+inline Vec exp_of_negative(Vec x) {
+  x = vmax(vset(-110.0f), x);
+  const Vec n = _mm512_roundscale_ps(vmul(x, vset(1.44269504f)), 0);
+  Vec r = _mm512_fnmadd_ps(n, vset(0.693145751953125f), x);
+  r = _mm512_fnmadd_ps(n, vset(1.42860682e-6f), r);
+  Vec sum = vset(1.0f / 720);
+  sum = vfma(sum, r, vset(1.0f / 120));
+  sum = vfma(sum, r, vset(1.0f / 24));
+  sum = vfma(sum, r, vset(1.0f / 6));
+  sum = vfma(sum, r, vset(0.5f));
+  sum = vfma(sum, r, vset(1.0f));
+  sum = vfma(sum, r, vset(1.0f));
+  return _mm512_scalef_ps(sum, n);
+}
+
+void softmax_row_bf16(const SoftmaxRow& row, uint16_t* p) {
+  constexpr int kVectors = kKeyTile / kLanes;
+  const Vec lowest = vset(-__builtin_inff());
+  Vec scores[kVectors];
+  Vec largest = lowest;
+  __mmask16 seen[kVectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    const int64_t left = row.num_keys - v * kLanes;
+    seen[v] = left >= kLanes ? __mmask16{0xffff}
+              : left <= 0    ? __mmask16{0}
+                             : first_lanes(static_cast<int>(left));
+    scores[v] = vmul(vload(row.scores + v * kLanes), vset(row.scale));
+    largest = _mm512_mask_max_ps(largest, seen[v], scores[v], largest);
+  }
+  const float of_tile = vlargest(largest);
+  const float before = row.first ? -__builtin_inff() : *row.largest;
+  const float now = of_tile > before ? of_tile : before;
+  Vec sum = vzero();
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    const Vec e = _mm512_maskz_mov_ps(seen[v], exp_of_negative(vsub(scores[v], vset(now))));
+    sum = vadd(sum, e);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + v * kLanes), round_to_bf16(e));
+  }
+  *row.largest = now;
+  if (row.first) {
+    *row.sum = vsum(sum);
+    int64_t i = 0;
+    for (; i + kLanes <= row.size; i += kLanes) vstore(row.out + i, vzero());
+    if (i < row.size) vstore_first(row.out + i, vzero(), static_cast<int>(row.size - i));
+    return;
+  }
+  if (now == before) {  // the factor is exactly 1
+    *row.sum += vsum(sum);
+    return;
+  }
+  const float factor = _mm512_cvtss_f32(exp_of_negative(vset(before - now)));
+  *row.sum = *row.sum * factor + vsum(sum);
+  int64_t i = 0;
+  for (; i + kLanes <= row.size; i += kLanes)
+    vstore(row.out + i, vmul(vload(row.out + i), vset(factor)));
+  if (i < row.size) {
+    const int rest = static_cast<int>(row.size - i);
+    vstore_first(row.out + i, vmul(vload_first(row.out + i, rest), vset(factor)), rest);
+  }
+}
+
 // --- values ---
 
 void add_values_bf16(const Bf16Values& a) {
@@ -260,6 +327,7 @@ constinit const Bf16Kernels bf16_kernels_avx512 = {
     .key_scores = avx512::key_scores_bf16,
     .add_values = avx512::add_values_bf16,
     .product = avx512::product_bf16,
+    .softmax_row = avx512::softmax_row_bf16,
     .pair_f32 = avx512::pair_rows<float>,
     .pair_bf16 = avx512::pair_rows<uint16_t>,
 };

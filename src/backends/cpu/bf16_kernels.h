@@ -55,6 +55,8 @@ struct Bf16Kernels {
   void (*key_scores)(const Bf16Scores& a);
   void (*add_values)(const Bf16Values& a);
   void (*product)(const Bf16Product& a);
+  // As Kernels::softmax_row, with the exponentials to p [kKeyTile].
+  void (*softmax_row)(const SoftmaxRow& row, uint16_t* p);
   // Rows [rows, cols] of f32 or bf16 as a right factor; an odd last row is followed by zeros.
   void (*pair_f32)(const float* src, int64_t src_stride, int64_t rows, int64_t cols, uint16_t* dst,
                    int64_t dst_stride);

@@ -88,12 +88,32 @@ class DecodeTiles {
     }
   }
 
-  // out [rows, value_size] += probabilities in scratch.scores times the values of the same keys.
+  // Scores of `count` keys → exponentials; largest, sum [rows] and out [rows, value_size] as in
+  // SoftmaxRow.
+  void soften(int64_t count, bool first, float* largest, float* sum, float* out) {
+    for (int64_t r = 0; r < rows_; ++r) {
+      const SoftmaxRow row{.scores = s_.scores + r * kKeyTile,
+                           .num_keys = count,
+                           .scale = form_.scale,
+                           .first = first,
+                           .largest = largest + r,
+                           .sum = sum + r,
+                           .out = out + r * form_.value_size,
+                           .size = form_.value_size};
+      if (kernels_.bf16 != nullptr) {
+        kernels_.bf16->softmax_row(row, halves(s_.weights) + r * kKeyTile);
+      } else {
+        kernels_.f32.softmax_row(row);
+      }
+    }
+  }
+
+  // out [rows, value_size] += what soften() left in scratch.scores times the values of the same
+  // keys.
   void add_values(int64_t first, int64_t count, int64_t end, float* out) {
     const NextRows next = apart() ? next_rows(values_, first + kKeyTile, end) : NextRows{};
     if (kernels_.bf16 != nullptr) {
       if (apart()) load_bf16(values_, first, count, s_.values);
-      kernels_.f32.from_f32(s_.scores, Dtype::kBF16, halves(s_.weights), rows_ * kKeyTile);
       kernels_.bf16->add_values({.rows = rows_,
                                  .num_keys = count,
                                  .size = form_.value_size,

@@ -4,7 +4,6 @@
 
 #include <array>
 #include <span>
-#include <type_traits>
 
 #include "backends/cpu/cpu_stream.h"
 #include "device/int8_rows.h"
@@ -47,6 +46,9 @@ class PagedRows {
         group_(group) {
     CHECK(pages.shape[1] == batch.block_size && column + width <= pages.shape[2]);
     CHECK(group > 0 && column % group == 0);
+    if (pages.dtype != Dtype::kI8) return;
+    first_scale_ = int8_scales(pages, 0, 0, group) + column / group;
+    scale_stride_ = ceil_div(pages.shape[2], group);
   }
 
   int64_t bytes() const { return width_ * element_bytes_; }
@@ -79,19 +81,22 @@ class PagedRows {
   }
 
   // The scales of the same int8 rows, from that of the first column on.
-  template <typename Positions>  // a first position, or an array of them
-  void locate_scales(Positions positions, int64_t count, TileScales& scales) const {
+  void locate_scales(int64_t first, int64_t count, TileScales& scales) const {
     const int64_t block_size = pages_.shape[1];
-    for (int64_t i = 0; i < count; ++i) {
-      int64_t position;
-      if constexpr (std::is_pointer_v<Positions>) {
-        position = positions[i];
-      } else {
-        position = positions + i;
+    int64_t block = first / block_size;
+    int64_t offset = first % block_size;
+    for (int64_t i = 0; i < count; ++block, offset = 0) {
+      const float* base = scales_of(table_[static_cast<size_t>(block)]);
+      for (; offset < block_size && i < count; ++offset, ++i) {
+        scales[static_cast<size_t>(i)] = base + offset * scale_stride_;
       }
-      const int64_t page = table_[static_cast<size_t>(position / block_size)];
-      scales[static_cast<size_t>(i)] =
-          int8_scales(pages_, page, position % block_size, group_) + column_ / group_;
+    }
+  }
+  void locate_scales(const int32_t* positions, int64_t count, TileScales& scales) const {
+    const int64_t block_size = pages_.shape[1];
+    for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
+      const int64_t page = table_[static_cast<size_t>(positions[i] / block_size)];
+      scales[i] = scales_of(page) + positions[i] % block_size * scale_stride_;
     }
   }
 
@@ -181,6 +186,10 @@ class PagedRows {
     }
   }
 
+  const float* scales_of(int64_t page) const {
+    return first_scale_ + page * pages_.stride[0] / static_cast<int64_t>(sizeof(float));
+  }
+
   const Kernels& kernels_;
   const TensorView& pages_;
   std::span<const int32_t> table_;
@@ -188,6 +197,8 @@ class PagedRows {
   int64_t column_;
   int64_t width_;
   int64_t group_;
+  const float* first_scale_ = nullptr;  // int8 only
+  int64_t scale_stride_ = 0;
 };
 
 inline bool is_cache_dtype(Dtype dtype) {

@@ -9,6 +9,7 @@ namespace ferry::cpu {
 
 inline constexpr int64_t kQueryRows = 48;  // a multiple of every register tile
 inline constexpr int64_t kTriangleRows = 6;
+inline constexpr int64_t kGqaRowsMost = 240;  // of a task; its state still fits into L2
 
 // The state of a group of queries that go through the tiles together.
 struct QueryRows {
@@ -21,21 +22,16 @@ struct QueryRows {
   float scale = 0;
 };
 
-// Scores → exponentials for rows [begin, end), of which row r sees the first visible(r) >= 1 keys
-// of the tile.
-template <typename Visible>
-void soften_rows(const Kernels& kernels, const QueryRows& rows, int64_t begin, int64_t end,
-                 bool first, Visible visible) {
-  for (int64_t r = begin; r < end; ++r) {
-    kernels.softmax_row({.scores = rows.scores + r * kKeyTile,
-                         .num_keys = visible(r),
-                         .scale = rows.scale,
-                         .first = first,
-                         .largest = rows.largest + r,
-                         .sum = rows.sum + r,
-                         .out = rows.out + r * rows.out_stride,
-                         .size = rows.size});
-  }
+// Row r of them, which sees the first `num_keys` of the tile.
+inline SoftmaxRow softmax_row_of(const QueryRows& rows, int64_t r, int64_t num_keys, bool first) {
+  return {.scores = rows.scores + r * kKeyTile,
+          .num_keys = num_keys,
+          .scale = rows.scale,
+          .first = first,
+          .largest = rows.largest + r,
+          .sum = rows.sum + r,
+          .out = rows.out + r * rows.out_stride,
+          .size = rows.size};
 }
 
 struct GqaTask {

@@ -24,12 +24,14 @@ void transpose_pairs(const Kernels& kernels, const uint16_t* rows, int64_t count
                     reinterpret_cast<float*>(pairs), kKeyTile);
 }
 
-// Exponentials of rows [begin, end) → out += P V; see attend_tile() of the f32 form.
+// Scores → probabilities → out += P V for rows [begin, end); see attend_tile() of the f32 form.
 template <typename Visible>
 void attend_tile_bf16(const PrefillKernels& kernels, const QueryRows& rows, int64_t begin,
-                      int64_t end, Visible visible, const uint16_t* value_pairs, uint16_t* p) {
-  kernels.f32.from_f32(rows.scores + begin * kKeyTile, Dtype::kBF16, p + begin * kKeyTile,
-                       (end - begin) * kKeyTile);
+                      int64_t end, bool first, Visible visible, const uint16_t* value_pairs,
+                      uint16_t* p) {
+  for (int64_t r = begin; r < end; ++r) {
+    kernels.bf16.softmax_row(softmax_row_of(rows, r, visible(r), first), p + r * kKeyTile);
+  }
   auto add = [&](int64_t r, int64_t count, int64_t first_key, int64_t num_keys) {
     if (num_keys <= 0) return;
     kernels.bf16.product({.m = count,
@@ -204,8 +206,7 @@ void run_gqa_task_bf16(const PrefillKernels& kernels, const GqaAttentionArgs& ar
     auto visible = [&](int64_t r) {
       return std::min(count, tokens.num_keys(task.first_token + r / own.group) - key);
     };
-    soften_rows(kernels.f32, rows, begin, own.count, key == 0, visible);
-    attend_tile_bf16(kernels, rows, begin, own.count, visible, s.value_pairs, s.p);
+    attend_tile_bf16(kernels, rows, begin, own.count, key == 0, visible, s.value_pairs, s.p);
   }
   for (int64_t r = 0; r < own.count; ++r) {
     kernels.f32.multiply(s.out + r * size, 1.0f / s.sum[r], own.row(args.out, task, r), size);
@@ -257,8 +258,7 @@ void run_mla_task_bf16(const PrefillKernels& kernels, const MlaPrefillAttentionA
       auto visible = [&](int64_t r) {
         return std::min(count, tokens.num_keys(tokens.first + begin + r) - key);
       };
-      soften_rows(f32, rows, 0, group, key == 0, visible);
-      attend_tile_bf16(kernels, rows, 0, group, visible, s.value_pairs, s.p);
+      attend_tile_bf16(kernels, rows, 0, group, key == 0, visible, s.value_pairs, s.p);
     }
   }
   for (int64_t r = 0; r < num_rows; ++r) {

@@ -19,7 +19,9 @@ namespace {
 template <typename Visible>
 void attend_tile(const Kernels& kernels, const QueryRows& rows, int64_t begin, int64_t end,
                  bool first, Visible visible, const float* values, int64_t value_stride) {
-  soften_rows(kernels, rows, begin, end, first, visible);
+  for (int64_t r = begin; r < end; ++r) {
+    kernels.softmax_row(softmax_row_of(rows, r, visible(r), first));
+  }
   // No row touches a key that it must not see: some rows together take the keys that all of them
   // see, then each the few that are left to it. The chain of an output is the same.
   for (int64_t r = begin; r < end;) {
@@ -179,6 +181,20 @@ void run_mla_prefill_task(const Kernels& kernels, const MlaPrefillAttentionArgs&
 
 }  // namespace
 
+namespace {
+
+// Tokens of a task: many, because every task turns all keys and values round for itself, but so
+// that each thread has a few. No bit depends on it.
+int64_t gqa_tile_tokens(const BatchView& batch, int64_t kv_heads, int64_t group, int threads) {
+  const int64_t tokens = batch.query_start.host[batch.num_sequences] -
+                         batch.query_start.host[batch.num_decode_sequences];
+  const int64_t share = tokens * kv_heads / (int64_t{4} * threads);
+  const int64_t least = std::max<int64_t>(1, kQueryRows / group);
+  return std::clamp(share, least, std::max(least, kGqaRowsMost / group));
+}
+
+}  // namespace
+
 const Bf16Kernels* CpuStream::bf16_for(Dtype dtype) const {
   return dtype == Dtype::kBF16 || dtype == Dtype::kI8 ? context_->bf16_kernels() : nullptr;
 }
@@ -206,7 +222,7 @@ void CpuStream::gqa_attention(const GqaAttentionArgs& args) {
                  .scale = args.scale,
                  .out = args.out});
   const int64_t group = args.q.shape[1] / args.num_kv_heads;
-  const int64_t tile_tokens = std::max<int64_t>(1, kQueryRows / group);
+  const int64_t tile_tokens = gqa_tile_tokens(batch, args.num_kv_heads, group, team_.size());
   std::vector<GqaTask> tasks;
   int64_t cost = 0;
   for (int64_t s = batch.num_decode_sequences; s < batch.num_sequences; ++s) {

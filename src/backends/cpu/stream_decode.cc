@@ -87,16 +87,7 @@ void attend_range(const DecodeKernels& kernels, const DecodeForm& form, const Gr
   for (int64_t key = begin; key < end; key += kKeyTile) {
     const int64_t count = std::min(kKeyTile, end - key);
     tiles.score(key, count, end);
-    for (int64_t r = 0; r < group.num_heads; ++r) {
-      kernels.f32.softmax_row({.scores = s.tile.scores + r * kKeyTile,
-                               .num_keys = count,
-                               .scale = form.scale,
-                               .first = key == begin,
-                               .largest = into.largest + r,
-                               .sum = into.sum + r,
-                               .out = into.out + r * form.value_size,
-                               .size = form.value_size});
-    }
+    tiles.soften(count, key == begin, into.largest, into.sum, into.out);
     tiles.add_values(key, count, end, into.out);
   }
 }
