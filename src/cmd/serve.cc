@@ -45,6 +45,7 @@ struct ServeFlags {
   int64_t max_batch_tokens = 512;
   int64_t max_waiting = 1024;
   int64_t kv_tokens = 0;
+  int64_t max_body_mib = 256;
   std::vector<std::string> api_keys;
   std::string api_key_file;
   std::string metrics_compat = "ferry";
@@ -55,6 +56,7 @@ struct ServeFlags {
 Result<server::ServerOptions> server_options(const ServeFlags& flags) {
   server::ServerOptions options = flags.server;
   options.version = FERRY_VERSION;
+  options.max_body_bytes = static_cast<size_t>(flags.max_body_mib) << 20;
   options.vllm_metric_names = flags.metrics_compat == "vllm";
   if (flags.has_thinking) options.thinking = flags.thinking;
   if (options.names.empty()) {
@@ -167,6 +169,12 @@ void add_network_flags(CLI::App& command, ServeFlags& flags) {
       ->group(group)
       ->type_name("S")
       ->check(CLI::Range(0.0, 86400.0));
+  command
+      .add_option("--max-body-mib", flags.max_body_mib,
+                  "Bodies of all requests together while they are read; further ones get 503")
+      ->group(group)
+      ->type_name("N")
+      ->check(CLI::Range(1, 1 << 20));
 }
 
 void add_log_flags(CLI::App& command, ServeFlags& flags) {

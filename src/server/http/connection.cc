@@ -14,6 +14,8 @@ using boost::system::error_code;
 
 constexpr size_t kMaxReadAhead = 64 << 10;  // of the next requests, while one is answered
 constexpr std::chrono::seconds kLingerTime(2);
+constexpr size_t kSmallBody =
+    16 << 10;  // is always taken, so that large ones can't shut others out
 
 std::chrono::steady_clock::duration seconds(double value) {
   return std::chrono::duration_cast<std::chrono::steady_clock::duration>(
@@ -91,8 +93,19 @@ void Connection::on_end_of_input() {
 void Connection::consume() {
   while (state_ == State::kReading && !input_.empty()) {
     if (parser_ == nullptr) begin_request();
+    const bool in_body = parser_->state() == RequestParser::State::kBody;
     const size_t used = parser_->put(input_);
     input_.erase(0, used);
+    if (in_body && !hold_body(used)) {
+      parser_.reset();
+      release_body();
+      close_after_ = true;
+      refuse({503,
+              "the bodies of all requests together are too large just now; try again later",
+              {},
+              "overloaded"});
+      return;
+    }
     const RequestParser::State now = parser_->state();
     if (now == RequestParser::State::kBad) {
       head_ = parser_->head();
@@ -135,6 +148,17 @@ void Connection::begin_request() {
   record_->route = "none";
   record_->bytes_in = static_cast<int64_t>(input_.size());
   deadline_ = Clock::now() + seconds(hub_.options.head_timeout_s);
+}
+
+bool Connection::hold_body(size_t bytes) {
+  held_bytes_ += bytes;
+  hub_.body_bytes += bytes;
+  return held_bytes_ <= kSmallBody || hub_.body_bytes <= hub_.options.max_body_bytes;
+}
+
+void Connection::release_body() {
+  hub_.body_bytes -= held_bytes_;
+  held_bytes_ = 0;
 }
 
 void Connection::send(std::string bytes) {
@@ -192,6 +216,7 @@ void Connection::on_written() {
 void Connection::request_ended() {
   end_record();
   parser_.reset();
+  release_body();
   std::string().swap(output_);
   if (close_after_ || hub_.draining) {
     error_code ignored;
@@ -261,6 +286,8 @@ void Connection::close() {
   if (state_ == State::kClosed) return;
   const bool unfinished = state_ == State::kWorking || state_ == State::kRunning;
   state_ = State::kClosed;
+  gone_ = true;
+  release_body();
   run_.reset();  // cancels
   if (record_ != nullptr) {
     if (unfinished && record_->finish_reason.empty()) record_->finish_reason = "disconnected";

@@ -2,6 +2,7 @@
 // Runs on the thread of the hub's io_context alone.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/ip/tcp.hpp>
 #include <chrono>
 #include <memory>
@@ -56,8 +57,15 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void answer_here();
   void answer_page();
   void hand_over();
+  void work();                                           // on a worker
+  void begin(api::Job job, const std::string& schemas);  // on a worker, or a compiler
+  void deliver(ServedEngine::Outcome outcome);           // from there to take_over()
   void take_over(ServedEngine::Outcome outcome);
   void stream_ended(std::string data);
+
+  // Counts bytes of the body that is being read; false: all requests together have too many.
+  bool hold_body(size_t bytes);
+  void release_body();
 
   void refuse(const api::ApiError& error);
   void reply(int status, std::string_view content_type, std::string body,
@@ -89,6 +97,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   bool close_after_ = false;
   std::shared_ptr<RequestRecord> record_;
   std::string body_;
+  size_t held_bytes_ = 0;          // of the hub's body_bytes
+  std::atomic<bool> gone_{false};  // closed, for threads that have not begun with it
   std::unique_ptr<JobRun> run_;
   bool streaming_ = false;  // the head of an event stream is out
 

@@ -115,6 +115,14 @@ std::optional<api::ApiError> Connection::check_body_head() const {
     return api::ApiError{503, "the model is still loading", {}, "loading"};
   }
   if (!route_->post) return std::nullopt;
+  if (head_.content_length.value_or(0) > hub_.options.max_body_bytes) {
+    return api::ApiError{
+        413,
+        fmt::format("the body is larger than all bodies together may be ({} bytes)",
+                    hub_.options.max_body_bytes),
+        {},
+        "request_too_large"};
+  }
   if (!head_.content_encoding.empty() && !equal_ignoring_case(head_.content_encoding, "identity")) {
     return api::ApiError{415,
                          "a compressed body (Content-Encoding) is not understood",
@@ -201,18 +209,47 @@ void Connection::answer_page() {
 void Connection::hand_over() {
   state_ = State::kWorking;
   parser_.reset();
-  const bool taken = hub_.workers->run([self = shared_from_this()] {
-    auto outcome = std::make_shared<ServedEngine::Outcome>(
-        self->hub_.engine->handle(*self->route_, self->body_));
-    boost::asio::post(self->hub_.io, [self, outcome] { self->take_over(std::move(*outcome)); });
-  });
+  const bool taken = hub_.workers->run([self = shared_from_this()] { self->work(); });
   if (!taken) {
     refuse({429, "too many requests wait to be read; try again later", {}, "rate_limit_exceeded"});
   }
 }
 
+void Connection::work() {
+  if (gone_) return;
+  ServedEngine::Prepared prepared = hub_.engine->prepare(*route_, body_);
+  if (auto* error = std::get_if<api::ApiError>(&prepared)) return deliver(std::move(*error));
+  if (auto* whole = std::get_if<api::Body>(&prepared)) return deliver(std::move(*whole));
+  auto job = std::make_shared<api::Job>(std::get<api::Job>(std::move(prepared)));
+  std::string schemas = schemas_of(*job);
+  if (schemas.empty() || hub_.costs.is_quick(schemas)) return begin(std::move(*job), schemas);
+  const bool taken = hub_.compilers->run([self = shared_from_this(), job, schemas] {
+    if (!self->gone_) self->begin(std::move(*job), schemas);
+  });
+  if (!taken) {
+    deliver(api::ApiError{
+        429, "too many schemas wait to be compiled; try again later", {}, "rate_limit_exceeded"});
+  }
+}
+
+void Connection::begin(api::Job job, const std::string& schemas) {
+  const Clock::time_point began = Clock::now();
+  ServedEngine::Outcome outcome = hub_.engine->begin(std::move(job));
+  if (!schemas.empty()) {
+    hub_.costs.note(schemas, std::chrono::duration<double>(Clock::now() - began).count());
+  }
+  deliver(std::move(outcome));
+}
+
+void Connection::deliver(ServedEngine::Outcome outcome) {
+  auto shared = std::make_shared<ServedEngine::Outcome>(std::move(outcome));
+  boost::asio::post(hub_.io,
+                    [self = shared_from_this(), shared] { self->take_over(std::move(*shared)); });
+}
+
 void Connection::take_over(ServedEngine::Outcome outcome) {
   std::string().swap(body_);
+  release_body();
   if (state_ != State::kWorking) return;  // the client went away meanwhile
   if (const auto* error = std::get_if<api::ApiError>(&outcome)) return refuse(*error);
   if (auto* whole = std::get_if<api::Body>(&outcome)) {

@@ -13,6 +13,7 @@
 #include "server/http/access_log.h"
 #include "server/http/metrics.h"
 #include "server/http/request_table.h"
+#include "server/http/schema_costs.h"
 #include "server/http/served_engine.h"
 #include "server/http/server.h"
 #include "server/http/workers.h"
@@ -61,7 +62,10 @@ struct Hub {
   std::unique_ptr<AccessLog> log;
   Wakeups wakeups;
   std::unique_ptr<ServedEngine> engine;  // nullptr: loading
+  SchemaCosts costs;
+  std::unique_ptr<Workers> compilers;  // for what may take the engine long to compile
   std::unique_ptr<Workers> workers;
+  size_t body_bytes = 0;  // of requests that are being read or parsed
   std::unordered_map<uint64_t, std::shared_ptr<Connection>> connections;
 };
 

@@ -45,11 +45,14 @@ api::ApiResult<api::Reply> ServedEngine::reply(const Route& route, std::string_v
   return api::ApiError{404, "this route is not served here", {}, "not_found"};
 }
 
-ServedEngine::Outcome ServedEngine::handle(const Route& route, std::string_view body) const {
+ServedEngine::Prepared ServedEngine::prepare(const Route& route, std::string_view body) const {
   api::ApiResult<api::Reply> made = reply(route, body);
   if (!made.ok()) return std::move(made).error();
   if (auto* whole = std::get_if<api::Body>(&*made)) return std::move(*whole);
-  auto& job = std::get<api::Job>(*made);
+  return std::get<api::Job>(std::move(*made));
+}
+
+ServedEngine::Outcome ServedEngine::begin(api::Job job) const {
   auto streams = submit_all(engine_, job);
   if (!streams.ok()) return std::move(streams).error();
   return Started{std::move(job), std::move(*streams)};

@@ -31,8 +31,11 @@ class ServedEngine {
     std::vector<TokenStream> streams;
   };
   using Outcome = std::variant<api::ApiError, api::Body, Started>;
-  // A route that needs the model. May take long.
-  Outcome handle(const Route& route, std::string_view body) const;
+  using Prepared = std::variant<api::ApiError, api::Body, api::Job>;
+  // A route that needs the model: all of its answer, or the job that will give it.
+  Prepared prepare(const Route& route, std::string_view body) const;
+  // Submits a job; may take long where it has schemas (schema_costs.h).
+  Outcome begin(api::Job job) const;
 
   const Engine& engine() const { return engine_; }
   const std::string& name() const { return model_.name(); }

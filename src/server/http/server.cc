@@ -26,6 +26,8 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kTick(100);
 constexpr std::chrono::seconds kLastWords(2);  // for errors to reach clients at the end of a drain
 constexpr size_t kMaxWaitingBodies = 4096;
+constexpr size_t kMaxWaitingSchemas = 64;
+constexpr int kCompilerNiceness = 5;
 
 std::string name_for_metrics(const ServerOptions& options) {
   return options.names.empty() ? "default" : options.names.front();
@@ -48,6 +50,7 @@ int num_workers() {
 Hub::Hub(ServerOptions server_options)
     : options(std::move(server_options)),
       metrics(options.vllm_metric_names, name_for_metrics(options)),
+      compilers(std::make_unique<Workers>(num_workers(), kMaxWaitingSchemas, kCompilerNiceness)),
       workers(std::make_unique<Workers>(num_workers(), kMaxWaitingBodies)) {}
 
 Hub::~Hub() { connections.clear(); }

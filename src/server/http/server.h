@@ -1,10 +1,12 @@
 // The HTTP server: sockets on one thread, engine steps on another, bodies on a few workers.
 //
 //   clients ── Connection ── Workers (parse, render, tokenize, submit) ── Engine
+//                  ▲             └─ others, where a schema has to be compiled first ─┘
 //                  ▲                                                        │
 //                  └──── one wake-up for all streams that have events ◄─────┘
 //
-// No client can hurt another: heads, bodies, queues and times are bounded, a slow reader's events
+// No client can hurt another: heads, bodies, queues and times are bounded, schemas that nobody has
+// seen wait for each other only, a slow reader's events
 // melt together in its stream, a client that goes away takes its requests with it within a step.
 #pragma once
 
@@ -44,6 +46,9 @@ struct ServerOptions {
   double write_timeout_s = 30;  // without a byte that the client takes
   double keep_alive_s = 10;     // between comments in a stream without events
   size_t max_connections = 20000;
+  // Of all requests together, while they are read and parsed. Beyond it bodies of more than a few
+  // KiB are refused with 503.
+  size_t max_body_bytes = 256 << 20;
 };
 
 class Server {

@@ -1,12 +1,15 @@
 // See workers.h.
 #include "server/http/workers.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <utility>
 
 namespace ferry::server {
 
-Workers::Workers(int num_threads, size_t max_waiting) : max_waiting_(max_waiting) {
-  for (int i = 0; i < num_threads; ++i) threads_.emplace_back([this] { loop(); });
+Workers::Workers(int num_threads, size_t max_waiting, int niceness) : max_waiting_(max_waiting) {
+  for (int i = 0; i < num_threads; ++i) threads_.emplace_back([=, this] { loop(niceness); });
 }
 
 Workers::~Workers() {
@@ -28,7 +31,9 @@ bool Workers::run(std::function<void()> work) {
   return true;
 }
 
-void Workers::loop() {
+void Workers::loop(int niceness) {
+  // Of this thread alone, on Linux. Where it is not allowed, nothing is lost.
+  if (niceness > 0) setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), niceness);
   for (;;) {
     std::function<void()> work;
     {

@@ -13,7 +13,9 @@ namespace ferry::server {
 
 class Workers {
  public:
-  Workers(int num_threads, size_t max_waiting);
+  // `niceness`: how far behind the other threads of this process these stand where cores are
+  // scarce.
+  Workers(int num_threads, size_t max_waiting, int niceness = 0);
   ~Workers();  // what has not begun is dropped
   Workers(const Workers&) = delete;
   Workers& operator=(const Workers&) = delete;
@@ -22,7 +24,7 @@ class Workers {
   bool run(std::function<void()> work);
 
  private:
-  void loop();
+  void loop(int niceness);
 
   const size_t max_waiting_;
   std::mutex mutex_;
