@@ -52,6 +52,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   foreach(isa avx2 avx512 avx512vnni avx512bf16 amx)
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/*_${isa}.cc)
     set_property(SOURCE ${sources} APPEND PROPERTY COMPILE_OPTIONS ${FERRY_FLAGS_${isa}})
+    set_property(SOURCE ${sources} PROPERTY SKIP_PRECOMPILE_HEADERS ON)
   endforeach()
 endif()
 
@@ -73,7 +74,7 @@ if(NOT CMAKE_CXX_COMPILER_LAUNCHER)
       <string_view> <vector> <fmt/format.h> <nlohmann/json.hpp>)
   target_precompile_headers(ferry PRIVATE ${FERRY_COMMON_HEADERS})
   set_source_files_properties(${FERRY_HOT_SOURCES} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
-  target_precompile_headers(ferry_commands PRIVATE ${FERRY_COMMON_HEADERS})
+  target_precompile_headers(ferry_commands PRIVATE ${FERRY_COMMON_HEADERS} <CLI/CLI.hpp>)
 endif()
 
 # The built-in model becomes bytes of the binary.
