@@ -66,18 +66,6 @@ Status write_text(const std::string& path, const std::string& text) {
   return {};
 }
 
-// One option per chip: the best of its precisions.
-std::vector<plan::Option> one_per_chip(const std::vector<plan::Option>& options) {
-  std::vector<plan::Option> best;
-  for (const plan::Option& option : options) {
-    const bool seen = std::any_of(best.begin(), best.end(), [&option](const plan::Option& other) {
-      return other.deployment.chip == option.deployment.chip;
-    });
-    if (!seen) best.push_back(option);
-  }
-  return best;
-}
-
 Result<int> run_plan(const PlanFlags& flags, bool compare) {
   FERRY_TRY(const plan::Catalogue catalogue, open_catalogue(flags));
   FERRY_TRY(const plan::PlanModel model, open_plan_model(flags.model));
@@ -189,12 +177,14 @@ void add_plan(CLI::App& app, Action& action) {
       "Speeds are predictions; ferry plan calibrate shows their errors.\n\nExamples:\n"
       "  ferry plan deepseek-v3 --slo tpot=50ms,ttft=2s --rate 20 --max-chips 256\n"
       "  ferry plan compare deepseek-v3 --chips H20,H800,910C --html out.html\n"
+      "  ferry plan simulate deepseek-v3 --chips H800 --count 32 --rate 20\n"
       "  ferry plan memory deepseek-v3 --chips H800 --count 32 --ep 32\n"
       "  ferry plan rules H20 910C --as-of 2026-01-31");
   command->require_subcommand(0, 1);
   add_command(*command, action, false);
   CLI::App* compare = command->add_subcommand("compare", "One row per chip on one workload");
   add_command(*compare, action, true);
+  add_plan_simulate(*command, action);
   add_plan_memory(*command, action);
   add_plan_chips(*command, action);
   add_plan_rules(*command, action);

@@ -244,6 +244,17 @@ void print_table(const std::vector<std::string>& header,
   for (const auto& row : rows) print(row, false);
 }
 
+std::vector<plan::Option> one_per_chip(const std::vector<plan::Option>& options) {
+  std::vector<plan::Option> best;
+  for (const plan::Option& option : options) {
+    const bool seen = std::any_of(best.begin(), best.end(), [&option](const plan::Option& other) {
+      return other.deployment.chip == option.deployment.chip;
+    });
+    if (!seen) best.push_back(option);
+  }
+  return best;
+}
+
 std::string short_number(double value) {
   if (value == 0) return "0";
   const double size = std::abs(value);

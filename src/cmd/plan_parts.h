@@ -65,6 +65,10 @@ Json option_json(const plan::Option& option);
 std::string plan_html(const plan::PlanModel& model, const plan::SearchOptions& options,
                       const std::vector<plan::Option>& found);
 
+// One option per chip: the first, which is the best of its precisions.
+std::vector<plan::Option> one_per_chip(const std::vector<plan::Option>& options);
+
+void add_plan_simulate(CLI::App& plan, Action& action);
 void add_plan_chips(CLI::App& plan, Action& action);
 void add_plan_rules(CLI::App& plan, Action& action);
 void add_plan_calibrate(CLI::App& plan, Action& action);

@@ -13,12 +13,13 @@ namespace ferry::cmd {
 
 class Progress {
  public:
-  explicit Progress(std::string label);
+  // `unit`: of what is counted, " requests"; bytes without one.
+  explicit Progress(std::string label, std::string unit = "");
   ~Progress();  // finishes the line
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  void update(int64_t bytes_done, int64_t bytes_total);
+  void update(int64_t done, int64_t total);
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -26,6 +27,7 @@ class Progress {
 
   std::mutex mutex_;
   std::string label_;
+  std::string unit_;
   bool terminal_;
   Clock::time_point start_;
   Clock::time_point last_draw_;
