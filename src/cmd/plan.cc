@@ -25,6 +25,7 @@ std::vector<std::string> cells(const plan::Option& o) {
           std::to_string(o.batch),
           short_number(o.tokens_s_per_chip),
           fmt::format("±{:.0f} %", o.error * 100),
+          facts_level(*o.deployment.chip),
           duration_text(o.steady.tpot_s),
           duration_text(o.ttft_s),
           range_text(o.usd_per_million_output),
@@ -33,14 +34,20 @@ std::vector<std::string> cells(const plan::Option& o) {
           o.binds};
 }
 
-const std::vector<std::string> kHeader = {"chip",       "chips", "split", "weights", "batch",
-                                          "tok/s/chip", "error", "TPOT",  "TTFT",    "$/M out",
-                                          "$/M in",     "tok/J", "binds"};
+const std::vector<std::string> kHeader = {"chip",       "chips",  "split", "weights", "batch",
+                                          "tok/s/chip", "error",  "facts", "TPOT",    "TTFT",
+                                          "$/M out",    "$/M in", "tok/J", "binds"};
 
 void print_notes(const std::vector<plan::Option>& options,
                  const std::vector<std::string>& rejected) {
   if (!options.empty()) {
     const plan::Option& best = options.front();
+    const plan::Chip& chip = *best.deployment.chip;
+    const std::string level = facts_level(chip);
+    if (level != "high" && level != "medium") {
+      std::printf("\nCaution: what is known of %s is uncertain: %s.\n", chip.name.c_str(),
+                  chip.confidence.c_str());
+    }
     std::printf("\nFirst: %s binds. What would help: %s.\n", best.binds.c_str(),
                 best.helps.c_str());
     std::printf(
@@ -53,7 +60,10 @@ void print_notes(const std::vector<plan::Option>& options,
   if (!rejected.empty()) std::printf("\nWithout an option\n");
   for (const std::string& line : rejected) std::printf("  %s\n", line.c_str());
   std::printf(
-      "\ntok/s are generated tokens; costs: value (range of prices and of the model's error).\n"
+      "\ntok/s are generated tokens; error: of the speed model; facts: confidence in what is known "
+      "of the chip,\nits sources in ferry plan chips CHIP; costs: value (range of prices and of "
+      "the "
+      "model's error).\n"
       "Export rules are not considered here: see ferry plan rules. %s\n",
       std::string(plan::kNoLegalAdvice).c_str());
 }
@@ -148,6 +158,7 @@ Json option_json(const plan::Option& o) {
           {"tpot_s", o.steady.tpot_s},
           {"ttft_s", o.ttft_s},
           {"error", o.error},
+          {"confidence", d.chip->confidence},
           {"usd_per_million_output", range_json(o.usd_per_million_output)},
           {"usd_per_million_input", range_json(o.usd_per_million_input)},
           {"cost_basis", o.cost_basis},

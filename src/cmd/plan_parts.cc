@@ -268,6 +268,12 @@ std::string duration_text(double seconds) {
   return seconds < 1 ? short_number(seconds * 1e3) + " ms" : short_number(seconds) + " s";
 }
 
+std::string facts_level(const plan::Chip& chip) {
+  std::string level = chip.confidence.substr(0, chip.confidence.find_first_of("(:;,"));
+  while (!level.empty() && level.back() == ' ') level.pop_back();
+  return level.empty() ? "unknown" : level;
+}
+
 std::string split_text(const plan::Deployment& d) {
   std::string text;
   for (auto [name, degree] : {std::pair{"tp", d.tp}, {"dp", d.dp}, {"ep", d.ep}, {"pp", d.pp}}) {

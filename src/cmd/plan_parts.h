@@ -56,6 +56,8 @@ void print_table(const std::vector<std::string>& header,
 std::string short_number(double value);
 // "50 ms", "1.23 s"
 std::string duration_text(double seconds);
+// "high", "very low", …: how sure the catalogue is of this chip, without the reasons.
+std::string facts_level(const plan::Chip& chip);
 std::string split_text(const plan::Deployment& deployment);  // "tp2 · dp4 · ep8"
 std::string range_text(const std::optional<plan::Range>& range);
 
