@@ -47,6 +47,7 @@ enum class KvDtype : uint8_t { kF32, kF16, kBF16, kInt8 };
 enum class Speculation : uint8_t {
   kOff,
   kPromptLookup,  // what followed where prompt and answer last had the same ending
+  kMtp,           // what the model's own prediction module says (DeepSeek-V3 and its kin)
 };
 
 struct LoadProgress {
@@ -83,7 +84,7 @@ struct EngineOptions {
   bool prefix_cache = true;
 
   Speculation speculation = Speculation::kOff;
-  int64_t draft_tokens = 8;  // guessed per step and sequence at most; [1, 15]
+  int64_t draft_tokens = 8;  // kPromptLookup: guessed per step at most; [1, 15]. kMtp: always one
   int64_t min_match = 2;     // kPromptLookup: tokens an ending must have in common; [1, 16]
 
   // Called from load(), on its thread.

@@ -19,8 +19,8 @@ const std::map<std::string, KvDtype> kKvDtypes = {{"f32", KvDtype::kF32},
                                                   {"bf16", KvDtype::kBF16},
                                                   {"int8", KvDtype::kInt8}};
 
-const std::map<std::string, Speculation> kSpeculations = {{"off", Speculation::kOff},
-                                                          {"lookup", Speculation::kPromptLookup}};
+const std::map<std::string, Speculation> kSpeculations = {
+    {"off", Speculation::kOff}, {"lookup", Speculation::kPromptLookup}, {"mtp", Speculation::kMtp}};
 
 template <typename T>
 bool parse_number(std::string_view text, T& value) {
@@ -80,13 +80,13 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
   add_activations_flag(command, flags.activations);
   command
       .add_option("--speculate", flags.speculate,
-                  "Guess tokens and check several in one step, with the same answers: off, or "
-                  "lookup, by what prompt and answer said before")
+                  "Guess tokens and check several in one step, with the same answers: off, lookup "
+                  "(by what prompt and answer said before) or mtp (by the model's own module)")
       ->type_name("HOW")
-      ->check(CLI::IsMember({"off", "lookup"}));
+      ->check(CLI::IsMember({"off", "lookup", "mtp"}));
   command
       .add_option("--draft-tokens", flags.draft_tokens,
-                  "With --speculate: tokens guessed per step at most")
+                  "With --speculate lookup: tokens guessed per step at most")
       ->type_name("N")
       ->check(CLI::Range(1, 15));
   command.add_flag("-v,--verbose", flags.verbose,

@@ -9,6 +9,8 @@ namespace {
 // A longer ending says no more about what follows.
 constexpr int64_t kLongestMatch = 16;
 constexpr int64_t kLongestPause = 16;
+// A module that is right in two of three cases misses so often by chance.
+constexpr int64_t kMtpPatience = 3;
 
 // Tokens that the texts which end before `end` and before tokens.size() have in common, at most
 // kLongestMatch.
@@ -50,7 +52,7 @@ int64_t DraftLength::next() {
 void DraftLength::judge(int64_t drafts, int64_t accepted) {
   if (drafts <= 0) return;
   misses_ = accepted > 0 ? 0 : misses_ + 1;
-  pause_ = std::min(misses_, kLongestPause);
+  pause_ = std::clamp<int64_t>(misses_ - patience_, 0, kLongestPause);
   if (accepted == drafts) {
     length_ = std::min(most_, length_ * 2);
   } else if (accepted * 2 < drafts) {
@@ -58,13 +60,15 @@ void DraftLength::judge(int64_t drafts, int64_t accepted) {
   }
 }
 
-std::span<const int32_t> Drafter::guess(std::span<const int32_t> tokens) {
+Drafter::Drafter(const Drafting& drafting)
+    : min_match_(drafting.min_match),
+      length_(drafting.kind == Speculation::kMtp ? DraftLength(1, kMtpPatience)
+                                                 : DraftLength(drafting.draft_tokens, 0)) {}
+
+int64_t Drafter::look_up_next(std::span<const int32_t> tokens, int64_t count) {
   guessed_.assign(1, tokens.back());
-  const int64_t count = length_.next();
-  if (count > 0 && drafting_.kind == Speculation::kPromptLookup) {
-    look_up(tokens, drafting_.min_match, count, guessed_);
-  }
-  return guessed_;
+  if (count > 0) look_up(tokens, min_match_, count, guessed_);
+  return std::ssize(guessed_) - 1;
 }
 
 }  // namespace ferry::engine

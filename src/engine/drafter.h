@@ -1,7 +1,8 @@
-// Drafter: guesses the next tokens of one request, and how many of them are worth checking.
+// Drafter: what is guessed of the next tokens of one request, and how many are worth checking.
 //
 // The lookup takes what followed where the tokens so far last had the same ending: texts quote
-// their prompt and repeat themselves. Nothing depends on a guess but the time: the engine takes a
+// their prompt and repeat themselves. What a prediction module guesses comes from the engine
+// loop, for all requests at once. Nothing depends on a guess but the time: the engine takes a
 // token only where the request's own sampler, on the model's own logits, chooses it.
 #pragma once
 
@@ -27,10 +28,10 @@ void look_up(std::span<const int32_t> tokens, int64_t min_match, int64_t count,
              std::vector<int32_t>& out);
 
 // How many tokens to guess: doubled when all were right, halved when less than half were. When
-// none was, the next steps go without, one more each time.
+// none was more often in a row than `patience`, the next steps go without, one more each time.
 class DraftLength {
  public:
-  explicit DraftLength(int64_t most) : most_(most), length_(most) {}
+  DraftLength(int64_t most, int64_t patience) : most_(most), patience_(patience), length_(most) {}
 
   // For the next step; 0: it goes without. Each call counts as one step.
   int64_t next();
@@ -38,6 +39,7 @@ class DraftLength {
 
  private:
   int64_t most_;
+  int64_t patience_;
   int64_t length_;
   int64_t pause_ = 0;   // steps still to go without
   int64_t misses_ = 0;  // in a row
@@ -45,18 +47,21 @@ class DraftLength {
 
 class Drafter {
  public:
-  explicit Drafter(const Drafting& drafting)
-      : drafting_(drafting), length_(drafting.draft_tokens) {}
+  explicit Drafter(const Drafting& drafting);
 
-  // What to compute in a step that checks guesses: the last of `tokens`, then the guesses. Just
-  // that one: there are none. Valid until the next call.
-  std::span<const int32_t> guess(std::span<const int32_t> tokens);
-  // What guess() said last.
+  // Before each step: how many guesses are worth being made; 0: none.
+  int64_t num_wanted() { return length_.next(); }
+  // Looks up to `count` tokens up, to follow `tokens`. Returns how many there are.
+  int64_t look_up_next(std::span<const int32_t> tokens, int64_t count);
+  // A guess of a prediction module.
+  void take(int32_t last_token, int32_t guess) { guessed_ = {last_token, guess}; }
+
+  // What to compute in a step that checks them: the last token, then what was guessed of the next.
   std::span<const int32_t> guessed() const { return guessed_; }
   void judge(int64_t drafts, int64_t accepted) { length_.judge(drafts, accepted); }
 
  private:
-  Drafting drafting_;
+  int64_t min_match_;
   DraftLength length_;
   std::vector<int32_t> guessed_;
 };

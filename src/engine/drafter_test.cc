@@ -31,7 +31,7 @@ TEST(Drafter, AGuessRunsIntoItself) {
 }
 
 TEST(Drafter, LengthFollowsWhatWasRight) {
-  DraftLength length(8);
+  DraftLength length(8, 0);
   EXPECT_EQ(length.next(), 8);
   length.judge(8, 3);
   EXPECT_EQ(length.next(), 4);
@@ -50,12 +50,27 @@ TEST(Drafter, LengthFollowsWhatWasRight) {
   EXPECT_EQ(length.next(), 2);
 }
 
+TEST(Drafter, PatienceForgivesMissesInARow) {
+  DraftLength length(1, 2);
+  for (int i = 0; i < 2; ++i) {
+    length.judge(1, 0);
+    EXPECT_EQ(length.next(), 1);
+  }
+  length.judge(1, 0);
+  EXPECT_EQ(length.next(), 0);
+  EXPECT_EQ(length.next(), 1);
+  length.judge(1, 1);
+  length.judge(1, 0);
+  EXPECT_EQ(length.next(), 1);
+}
+
 TEST(Drafter, ComesBehindTheLastToken) {
   Drafter drafter({Speculation::kPromptLookup, 2, 1});
   const Tokens tokens{4, 5, 6, 4};
-  EXPECT_EQ(Tokens(drafter.guess(tokens).begin(), drafter.guess(tokens).end()), (Tokens{4, 5, 6}));
+  EXPECT_EQ(drafter.look_up_next(tokens, drafter.num_wanted()), 2);
+  EXPECT_EQ(Tokens(drafter.guessed().begin(), drafter.guessed().end()), (Tokens{4, 5, 6}));
   drafter.judge(2, 0);
-  EXPECT_EQ(drafter.guess(tokens).size(), 1u);
+  EXPECT_EQ(drafter.look_up_next(tokens, drafter.num_wanted()), 0);
 }
 
 }  // namespace

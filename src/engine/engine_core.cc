@@ -27,6 +27,7 @@ Result<LoadedModel> measure_weights(const disk::ModelSource& source,
                                     const EngineOptions& options) {
   LoadOptions load{.max_context = options.max_context,
                    .kv_dtype = kv_dtype_of(options.kv_dtype),
+                   .mtp = options.speculation == Speculation::kMtp,
                    .measure_only = true};
   if (load.max_context == 0) {
     // What the model allows is known only once its config was read.
@@ -40,7 +41,8 @@ Result<LoadedModel> load_weights(const disk::ModelSource& source, std::shared_pt
                                  const EngineOptions& options, const Sizing& sizing) {
   LoadOptions load{.max_context = sizing.limits.batch.max_context,
                    .kv_dtype = sizing.limits.cache.dtype,
-                   .threads = options.threads};
+                   .threads = options.threads,
+                   .mtp = options.speculation == Speculation::kMtp};
   if (options.progress) {
     load.progress = [&options](int64_t done, int64_t total) { options.progress({done, total}); };
   }
@@ -109,13 +111,15 @@ Result<std::unique_ptr<EngineCore>> EngineCore::load(const EngineOptions& option
                                         {.batch = sizing.limits.batch,
                                          .cache = sizing.limits.cache,
                                          .max_logit_rows = sizing.limits.max_logit_rows,
+                                         .mtp = sizing.limits.mtp,
                                          .workspace_bytes = sizing.plan.workspace_bytes}));
   const SchedulerLimits limits{.block_size = options.block_size,
                                .num_pages = sizing.limits.cache.num_pages,
                                .max_batch_tokens = options.max_batch_tokens,
                                .max_sequences = options.max_sequences,
                                .max_draft_step_tokens = max_draft_step_tokens(options)};
-  core->loop_ = std::make_unique<EngineLoop>(std::move(runner), limits, options.max_waiting);
+  core->loop_ = std::make_unique<EngineLoop>(std::move(runner), limits, options.max_waiting,
+                                             options.speculation);
   return core;
 }
 

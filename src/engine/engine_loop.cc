@@ -14,13 +14,15 @@ constexpr int64_t kMaxTexts = 4096;  // to embed, that wait
 
 }  // namespace
 
-EngineLoop::EngineLoop(Runner runner, const SchedulerLimits& limits, int64_t max_waiting)
+EngineLoop::EngineLoop(Runner runner, const SchedulerLimits& limits, int64_t max_waiting,
+                       Speculation speculation)
     : runner_(std::move(runner)),
       scheduler_(limits),
       block_size_(limits.block_size),
       kv_tokens_(limits.num_pages * limits.block_size),
       max_waiting_(max_waiting),
-      drafts_(limits.max_draft_step_tokens > 0) {
+      speculation_(speculation),
+      max_draft_step_tokens_(limits.max_draft_step_tokens) {
   publish_stats();
   thread_ = std::thread([this] { run(); });
 }
@@ -152,11 +154,15 @@ void EngineLoop::step() {
     fail_all(logits.error());
     return;
   }
-  deliver(schedule, *logits);
+  const std::vector<SequenceId> ended = deliver(schedule, *logits);
+  const Status predicted = speculation_ == Speculation::kMtp ? predict(schedule, ended) : Status();
+  for (const SequenceId id : ended) end(id);
+  if (!predicted.ok()) fail_all(predicted.error());
 }
 
-// What the step gave to each: a token, a part of a vector, or nothing yet.
-void EngineLoop::deliver(const Schedule& schedule, std::span<float> logits) {
+// What the step gave to each: a token, a part of a vector, or nothing yet. Returns who is done.
+std::vector<SequenceId> EngineLoop::deliver(const Schedule& schedule, std::span<float> logits) {
+  std::vector<SequenceId> ended;
   const auto vocab_size = static_cast<size_t>(runner_.vocab_size());
   const auto hidden_size = static_cast<size_t>(runner_.hidden_size());
   size_t row = 0;
@@ -168,7 +174,7 @@ void EngineLoop::deliver(const Schedule& schedule, std::span<float> logits) {
     token += count;
     if (generation.embeds()) {
       const auto hidden = runner_.hidden().subspan(first * hidden_size, count * hidden_size);
-      if (generation.pool(chunk.begin, hidden, hidden_size)) end(chunk.id);
+      if (generation.pool(chunk.begin, hidden, hidden_size)) ended.push_back(chunk.id);
       continue;
     }
     if (!chunk.wants_logits) continue;
@@ -180,14 +186,63 @@ void EngineLoop::deliver(const Schedule& schedule, std::span<float> logits) {
     draft_tokens_total_ += chunk.drafts;
     accepted_tokens_total_ += progress.num_right;
     if (progress.ended) {
-      end(chunk.id);
+      ended.push_back(chunk.id);
       continue;
     }
     scheduler_.append(chunk.id, progress.num_tokens);
-    if (!drafts_) continue;
-    const std::span<const int32_t> guess = generation.drafter().guess(generation.tokens());
-    scheduler_.draft(chunk.id, std::ssize(guess) - 1);
+    if (speculation_ == Speculation::kPromptLookup) look_up(chunk.id, generation);
   }
+  return ended;
+}
+
+void EngineLoop::look_up(SequenceId id, Generation& generation) {
+  Drafter& drafter = generation.drafter();
+  scheduler_.draft(id, drafter.look_up_next(generation.tokens(), drafter.num_wanted()));
+}
+
+// Lets the prediction module read on behind a step, and guess where that is wanted. It reads every
+// token, or its cache would have gaps; those of prompts even where the answer has ended, as others
+// may share their pages. There the last place of a page belongs to who wrote it: the module sees
+// the token behind, which is another one for others. That can make a guess worse and no answer
+// different.
+Status EngineLoop::predict(const Schedule& schedule, std::span<const SequenceId> ended) {
+  std::vector<nn::BatchInput> inputs;
+  std::vector<int32_t> rows;
+  std::vector<SequenceId> asking;
+  const bool few = std::ssize(schedule.chunks) < max_draft_step_tokens_;
+  int64_t next_row = 0;
+  for (const Chunk& chunk : schedule.chunks) {
+    const int64_t first_row = next_row;
+    next_row += chunk.count;
+    Generation& generation = *live_.at(chunk.id);
+    const bool has_ended = std::find(ended.begin(), ended.end(), chunk.id) != ended.end();
+    // Of these the token behind is known; wrong guesses are not among them.
+    const int64_t known = std::ssize(generation.tokens()) - 1 - chunk.begin;
+    const int64_t count = std::min(chunk.count, known);
+    if (generation.embeds() || (has_ended && chunk.decode) || count == 0) continue;
+    const bool asks =
+        few && chunk.wants_logits && !has_ended && generation.drafter().num_wanted() > 0;
+    inputs.push_back({.tokens = generation.tokens().subspan(static_cast<size_t>(chunk.begin + 1),
+                                                            static_cast<size_t>(count)),
+                      .first_position = chunk.begin,
+                      .pages = scheduler_.pages(chunk.id),
+                      .decode = chunk.decode,
+                      .logits = asks ? nn::WantedLogits::kLast : nn::WantedLogits::kNone});
+    for (int64_t i = 0; i < count; ++i) rows.push_back(static_cast<int32_t>(first_row + i));
+    if (asks) asking.push_back(chunk.id);
+  }
+  if (inputs.empty()) return {};
+  runner_.launch_mtp(inputs, rows);
+  FERRY_TRY(const std::span<const float> logits, runner_.wait());
+  const auto vocab_size = static_cast<size_t>(runner_.vocab_size());
+  for (size_t i = 0; i < asking.size(); ++i) {
+    const auto row = logits.subspan(i * vocab_size, vocab_size);
+    const auto best = std::max_element(row.begin(), row.end()) - row.begin();
+    Generation& generation = *live_.at(asking[i]);
+    generation.drafter().take(generation.tokens().back(), static_cast<int32_t>(best));
+    scheduler_.draft(asking[i], 1);
+  }
+  return {};
 }
 
 void EngineLoop::count_step(int64_t num_tokens) {

@@ -24,7 +24,8 @@ namespace ferry::engine {
 class EngineLoop {
  public:
   // What `runner` computes with must outlive the loop.
-  EngineLoop(Runner runner, const SchedulerLimits& limits, int64_t max_waiting);
+  EngineLoop(Runner runner, const SchedulerLimits& limits, int64_t max_waiting,
+             Speculation speculation);
   // Cancels what is left and waits for the step that is running.
   ~EngineLoop();
   EngineLoop(const EngineLoop&) = delete;
@@ -42,7 +43,9 @@ class EngineLoop {
   void drop_cancelled();
   void step();
   nn::BatchInput input_of(const Chunk& chunk, Generation& generation) const;
-  void deliver(const Schedule& schedule, std::span<float> logits);
+  std::vector<SequenceId> deliver(const Schedule& schedule, std::span<float> logits);
+  void look_up(SequenceId id, Generation& generation);
+  Status predict(const Schedule& schedule, std::span<const SequenceId> ended);
   void count_step(int64_t num_tokens);
   void fail_all(const Error& error);
   void end(SequenceId id);
@@ -54,7 +57,8 @@ class EngineLoop {
   const int64_t block_size_;
   const int64_t kv_tokens_;
   const int64_t max_waiting_;
-  const bool drafts_;
+  const Speculation speculation_;
+  const int64_t max_draft_step_tokens_;
   Generations live_;
   SequenceId last_id_ = 0;
   int64_t prompt_tokens_total_ = 0;

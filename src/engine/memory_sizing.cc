@@ -20,6 +20,7 @@ nn::PlanLimits limits_for(const EngineOptions& options, int64_t context, int64_t
   limits.cache = {.dtype = kv_dtype_of(options.kv_dtype),
                   .block_size = options.block_size,
                   .num_pages = num_pages};
+  limits.mtp = options.speculation == Speculation::kMtp;
   limits.max_logit_rows = std::max(options.max_sequences, max_draft_step_tokens(options));
   return limits;
 }

@@ -26,6 +26,7 @@ nn::PlanLimits question_limits(const LoadOptions& options) {
   nn::PlanLimits limits;
   limits.batch = {.max_tokens = 2, .max_sequences = 2, .max_context = 16, .block_size = 16};
   limits.cache = {.dtype = options.kv_dtype, .block_size = 16, .num_pages = 2};
+  limits.mtp = options.mtp;
   return limits;
 }
 
@@ -66,6 +67,9 @@ Result<LoadedModel> load_model(const disk::ModelSource& source, std::shared_ptr<
   weights::FileLoader measure(source.checkpoint, backend, loader_options);
   loaded.model = (*architecture)->build(*spec, measure, build_options);
   FERRY_TRY_VOID(measure.finish());
+  if (options.mtp && loaded.model->num_mtp_modules() == 0) {
+    return unsupported("{}: has no prediction module (MTP) to guess tokens with", source.name);
+  }
   loaded.weights_bytes = measure.device_bytes();
   const nn::MemoryPlan questions =
       nn::plan_memory(*loaded.model, loaded.weights_bytes, question_limits(options));

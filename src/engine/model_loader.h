@@ -19,6 +19,8 @@ struct LoadOptions {
   int64_t max_context = 0;
   Dtype kv_dtype = Dtype::kF32;  // of the cache it will run with
   int threads = 0;               // that read; 0: all there are
+  // The model's prediction module will be run; without one it is refused.
+  bool mtp = false;
   // Everything but the weights: the model can be planned with, not run.
   bool measure_only = false;
   // Called on the loading thread with the bytes of tensors done and of all tensors there.

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/check.h"
+
 namespace ferry::engine {
 
 Runner::Runner(std::shared_ptr<Backend> backend, const nn::Model& model, nn::KvCache cache,
@@ -27,47 +29,85 @@ Result<Runner> Runner::create(std::shared_ptr<Backend> backend, const nn::Model&
       limits.max_logit_rows * runner.vocab_size_ * static_cast<int64_t>(sizeof(float));
   FERRY_TRY(runner.logits_device_, chip.allocate(logits_bytes));
   FERRY_TRY(runner.logits_host_, chip.allocate_host(logits_bytes));
+  if (limits.mtp) {
+    CHECK(model.num_mtp_modules() > 0);
+    runner.mtp_ = true;
+    const int64_t rows_bytes = limits.batch.max_tokens * dtype_bytes(Dtype::kI32);
+    FERRY_TRY(runner.rows_device_, chip.allocate(rows_bytes));
+    FERRY_TRY(runner.rows_host_, chip.allocate_host(rows_bytes));
+  }
   FERRY_TRY(runner.stream_, chip.create_stream());
   return runner;
 }
 
-// In place of the scratch that a forward takes for the same rows when nobody wants them: the plan
-// of the workspace holds for both.
-TensorView Runner::take_hidden(Workspace& workspace, int64_t num_tokens) {
+// False: there is no memory for it, which wait() will say.
+bool Runner::prepare_hidden_host() {
   hidden_status_ = {};
-  if (hidden_host_.data == nullptr) {
-    Result<Buffer> buffer =
-        backend_->allocate_host(max_tokens_ * hidden_size_ * static_cast<int64_t>(sizeof(float)));
-    if (!buffer.ok()) {
-      hidden_status_ = buffer.error();
-      return {};
-    }
-    hidden_host_ = std::move(buffer).value();
+  if (hidden_host_.data != nullptr) return true;
+  Result<Buffer> buffer =
+      backend_->allocate_host(max_tokens_ * hidden_size_ * static_cast<int64_t>(sizeof(float)));
+  if (!buffer.ok()) {
+    hidden_status_ = buffer.error();
+    return false;
   }
-  num_hidden_rows_ = num_tokens;
-  return workspace.tensor(Dtype::kF32, {num_tokens, hidden_size_});
+  hidden_host_ = std::move(buffer).value();
+  return true;
+}
+
+TensorView Runner::logits_for(const BatchView& batch) {
+  num_logit_rows_ = static_cast<int64_t>(batch.logit_rows.host.size());
+  return TensorView::contiguous(logits_device_.data, Dtype::kF32, {num_logit_rows_, vocab_size_});
+}
+
+void Runner::copy_logits_out() {
+  const int64_t bytes = num_logit_rows_ * vocab_size_ * static_cast<int64_t>(sizeof(float));
+  if (bytes > 0) stream_->copy_out(logits_host_.data, logits_device_.data, bytes);
 }
 
 void Runner::launch(std::span<const nn::BatchInput> inputs, bool wants_hidden) {
   const BatchView& batch = batch_memory_.lay_out(*stream_, inputs);
-  num_logit_rows_ = static_cast<int64_t>(batch.logit_rows.host.size());
-  const TensorView logits =
-      TensorView::contiguous(logits_device_.data, Dtype::kF32, {num_logit_rows_, vocab_size_});
   Workspace workspace(workspace_.data, workspace_.bytes);
+  const bool copies_hidden = wants_hidden && prepare_hidden_host();
   TensorView hidden;
-  if (wants_hidden) hidden = take_hidden(workspace, batch.num_tokens);
+  num_hidden_rows_ = batch.num_tokens;
+  // In place of the scratch that a forward takes for the same rows when nobody wants them: the plan
+  // of the workspace holds for both. launch_mtp() finds them there.
+  if (copies_hidden || mtp_) {
+    hidden = workspace.tensor(Dtype::kF32, {num_hidden_rows_, hidden_size_});
+  }
   model_->forward({.stream = *stream_,
                    .workspace = workspace,
                    .batch = batch,
                    .cache = cache_,
-                   .logits = logits,
+                   .logits = logits_for(batch),
                    .hidden = hidden});
-  const int64_t bytes = num_logit_rows_ * vocab_size_ * static_cast<int64_t>(sizeof(float));
-  if (!hidden.empty()) {
+  if (copies_hidden) {
     stream_->copy_out(hidden_host_.data, hidden.data,
                       num_hidden_rows_ * hidden_size_ * static_cast<int64_t>(sizeof(float)));
   }
-  if (bytes > 0) stream_->copy_out(logits_host_.data, logits_device_.data, bytes);
+  copy_logits_out();
+}
+
+void Runner::launch_mtp(std::span<const nn::BatchInput> inputs, std::span<const int32_t> rows) {
+  const BatchView& batch = batch_memory_.lay_out(*stream_, inputs);
+  const auto num_rows = static_cast<int64_t>(rows.size());
+  CHECK(mtp_ && num_rows == batch.num_tokens && num_rows <= num_hidden_rows_);
+  std::copy(rows.begin(), rows.end(), static_cast<int32_t*>(rows_host_.data));
+  stream_->copy_in(rows_device_.data, rows_host_.data, num_rows * dtype_bytes(Dtype::kI32));
+  Workspace workspace(workspace_.data, workspace_.bytes);
+  const TensorView hidden = workspace.tensor(Dtype::kF32, {num_hidden_rows_, hidden_size_});
+  const TensorView picked = workspace.tensor(Dtype::kF32, {num_rows, hidden_size_});
+  const TensorView picks = TensorView::contiguous(rows_device_.data, Dtype::kI32, {num_rows});
+  stream_->gather_rows({.x = hidden, .rows = picks, .out = picked});
+  model_->forward_mtp({.stream = *stream_,
+                       .workspace = workspace,
+                       .batch = batch,
+                       .cache = cache_,
+                       .module = 0,
+                       .hidden = picked,
+                       .logits = logits_for(batch),
+                       .hidden_out = {}});
+  copy_logits_out();
 }
 
 std::span<const float> Runner::hidden() const {

@@ -3,6 +3,7 @@
 // number is looked at as well.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <thread>
 
@@ -44,13 +45,34 @@ std::vector<Request> requests_of_all_kinds() {
   return requests;
 }
 
-TEST(Speculation, NoAnswerChanges) {
+struct Guesses {
+  int64_t made = 0;
+  int64_t right = 0;
+};
+
+Guesses guesses_of(const std::vector<Completion>& completions) {
+  Guesses guesses;
+  for (const Completion& completion : completions) {
+    guesses.made += completion.finish.draft_tokens;
+    guesses.right += completion.finish.accepted_tokens;
+  }
+  return guesses;
+}
+
+class Speculations : public ::testing::TestWithParam<Speculation> {};
+INSTANTIATE_TEST_SUITE_P(Both, Speculations,
+                         ::testing::Values(Speculation::kPromptLookup, Speculation::kMtp),
+                         [](const ::testing::TestParamInfo<Speculation>& speculation) {
+                           return speculation.param == Speculation::kMtp ? "Mtp" : "Lookup";
+                         });
+
+TEST_P(Speculations, NoAnswerChanges) {
   const std::vector<Request> requests = requests_of_all_kinds();
   const std::vector<Completion> expected = one_by_one(load_engine(demo_options()), requests);
   EXPECT_EQ(expected[5].finish.stop_string, "are. are");
 
   std::vector<EngineOptions> kinds(5, demo_options());
-  for (EngineOptions& kind : kinds) kind.speculation = Speculation::kPromptLookup;
+  for (EngineOptions& kind : kinds) kind.speculation = GetParam();
   kinds[1].draft_tokens = 15;
   kinds[1].min_match = 1;
   kinds[1].threads = 2;
@@ -65,19 +87,19 @@ TEST(Speculation, NoAnswerChanges) {
     const Engine engine = load_engine(kinds[kind]);
     const auto completions = kind == 0 ? one_by_one(engine, requests) : together(engine, requests);
     for (size_t i = 0; i < requests.size(); ++i) expect_same_bits(expected[i], completions[i], i);
-    int64_t drafted = 0, accepted = 0;
     for (const Completion& completion : completions) {
-      drafted += completion.finish.draft_tokens;
-      accepted += completion.finish.accepted_tokens;
       EXPECT_EQ(completion.finish.completion_tokens, std::ssize(completion.tokens));
     }
-    EXPECT_GT(accepted, kind == 2 ? 20 : 100) << "kind " << kind;
-    EXPECT_GT(drafted, accepted) << "kind " << kind;  // wrong ones are there to be thrown away
-    EXPECT_EQ(engine.stats().num_preemptions > 0, kind == 3) << "kind " << kind;
+    const Guesses guesses = guesses_of(completions);
+    EXPECT_GT(guesses.right, kind == 2 ? 20 : 100) << "kind " << kind;
+    EXPECT_GT(guesses.made, guesses.right) << "kind " << kind;  // wrong ones are thrown away
+    const EngineStats stats = engine.stats();
+    EXPECT_EQ(stats.num_preemptions > 0, kind == 3) << "kind " << kind;
+    EXPECT_TRUE(kind != 0 || stats.prefix_hits_total > 0);
   }
 }
 
-TEST(Speculation, TakesFewerStepsAndCountsThem) {
+TEST_P(Speculations, TakesFewerStepsAndCountsThem) {
   for (const std::string& backend : host_backends()) {
     Request request = greedy(question("one two three one two three one two three"), 100);
     request.stop.ignore_eos = true;
@@ -86,7 +108,7 @@ TEST(Speculation, TakesFewerStepsAndCountsThem) {
     options.backend = backend;
     const Completion expected = complete(load_engine(options), request);
     EXPECT_EQ(expected.finish.draft_tokens, 0);
-    options.speculation = Speculation::kPromptLookup;
+    options.speculation = GetParam();
     const Engine engine = load_engine(options);
     const Completion completion = complete(engine, request);
     expect_same_bits(expected, completion, 0);
@@ -104,6 +126,47 @@ TEST(Speculation, TakesFewerStepsAndCountsThem) {
   }
 }
 
+// What the module keeps of a prompt lies in the pages that are shared: its guesses are as good
+// behind a prompt that was there already, whose first answer had ended with its first token.
+TEST(Speculation, ModuleReadsSharedPages) {
+  EngineOptions options = demo_options();
+  options.speculation = Speculation::kMtp;
+  options.block_size = 4;
+  const Request request = greedy(question("Sort these numbers: 41, 7, 93, 18, 66, 52, 30"), 60);
+  const Completion alone = complete(load_engine(options), request);
+  EXPECT_GT(alone.finish.accepted_tokens, 10);
+
+  const Engine engine = load_engine(options);
+  Request first = request;
+  first.stop.max_tokens = 1;
+  complete(engine, first);
+  const Completion second = complete(engine, request);
+  EXPECT_GT(second.finish.cached_prompt_tokens, 8);
+  EXPECT_EQ(second.tokens, alone.tokens);
+  EXPECT_EQ(second.finish.draft_tokens, alone.finish.draft_tokens);
+  EXPECT_EQ(second.finish.accepted_tokens, alone.finish.accepted_tokens);
+}
+
+// A text to embed has no next token: the module leaves it out, and guesses for those beside it.
+TEST(Speculation, ModuleLeavesEmbeddingsOut) {
+  EngineOptions options = demo_options();
+  const TextPrompt text{question("Count: one two three four five."), false, true};
+  const Result<Embedding> expected = load_engine(options).embed(text, Pooling::kMean);
+  ASSERT_TRUE(expected.ok());
+  options.speculation = Speculation::kMtp;
+  const Engine engine = load_engine(options);
+  Request request = greedy(question("one two three one two three"), 60);
+  request.stop.ignore_eos = true;
+  Result<TokenStream> stream = engine.submit(request);
+  ASSERT_TRUE(stream.ok());
+  for (int i = 0; i < 3; ++i) {
+    const Result<Embedding> embedding = engine.embed(text, Pooling::kMean);
+    ASSERT_TRUE(embedding.ok());
+    EXPECT_EQ(embedding->vector, expected->vector);
+  }
+  EXPECT_EQ(drain(*stream).tokens, complete(load_engine(demo_options()), request).tokens);
+}
+
 TEST(Speculation, OptionsHaveRanges) {
   EngineOptions options = demo_options();
   options.draft_tokens = 16;
@@ -111,6 +174,47 @@ TEST(Speculation, OptionsHaveRanges) {
   options = demo_options();
   options.min_match = 0;
   EXPECT_THAT(Engine::load(options).error().message, ::testing::HasSubstr("min_match: 0"));
+}
+
+// A tiny model that the built-in model's tokenizer goes with.
+void write_model(const disk::testing::TempDir& dir, const Json& config,
+                 testing::TinyWeights& weights, EngineOptions& options) {
+  options.model = testing::write_hf(dir, config, testing::hf_tensors(weights));
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json"}) {
+    std::filesystem::copy_file(std::filesystem::path(FERRY_SOURCE_DIR "/demo") / name,
+                               std::filesystem::path(options.model) / name);
+  }
+}
+
+// That choose from kFirstChoice to kLastChoice only.
+constexpr int32_t kFirstChoice = 20, kLastChoice = 22;
+std::vector<Request> requests_of_few_tokens() {
+  std::vector<Request> requests;
+  for (int i = 0; i < 3; ++i) {
+    Request request;
+    request.prompt = testing::random_tokens(8 + 5 * i, 1000, 3 + i);
+    request.sampling.temperature = 0;
+    request.sampling.logprobs = 2;
+    for (int32_t id = kFirstChoice; id <= kLastChoice; ++id) {
+      request.sampling.logit_bias.push_back({id, 100.0f});
+    }
+    request.stop = {.strings = {}, .token_ids = {}, .ignore_eos = true, .max_tokens = 90};
+    requests.push_back(std::move(request));
+  }
+  return requests;
+}
+
+void expect_no_change(EngineOptions options, Speculation speculation, const char* model) {
+  const std::vector<Request> requests = requests_of_few_tokens();
+  const std::vector<Completion> expected = one_by_one(load_engine(options), requests);
+  options.speculation = speculation;
+  options.min_match = 1;
+  const Engine engine = load_engine(options);
+  const std::vector<Completion> completions = together(engine, requests);
+  for (size_t i = 0; i < requests.size(); ++i) expect_same_bits(expected[i], completions[i], i);
+  const Guesses guesses = guesses_of(completions);
+  EXPECT_GT(guesses.right, 10) << model;
+  EXPECT_GT(guesses.made, guesses.right) << model;
 }
 
 // Every architecture: what its caches hold of wrong guesses, an indexer's keys included, is never
@@ -122,31 +226,38 @@ TEST(Speculation, NoAnswerChangesWithAnyArchitecture) {
     config["vocab_size"] = 1024;
     testing::TinyWeights weights = testing::random_weights(config, 11);
     EngineOptions options = demo_options();
-    options.model = testing::write_hf(dir, config, testing::hf_tensors(weights));
-    for (const char* name : {"tokenizer.json", "tokenizer_config.json"}) {
-      std::filesystem::copy_file(std::filesystem::path(FERRY_SOURCE_DIR "/demo") / name,
-                                 std::filesystem::path(options.model) / name);
-    }
-    std::vector<Request> requests;
-    for (int i = 0; i < 3; ++i) {
-      Request request;
-      request.prompt = testing::random_tokens(8 + 5 * i, 1000, 3 + i);
-      request.sampling.temperature = 0;
-      request.sampling.logprobs = 2;
-      for (int32_t id = 20; id < 23; ++id) request.sampling.logit_bias.push_back({id, 100.0f});
-      request.stop = {.strings = {}, .token_ids = {}, .ignore_eos = true, .max_tokens = 90};
-      requests.push_back(std::move(request));
-    }
-    const std::vector<Completion> expected = one_by_one(load_engine(options), requests);
-    options.speculation = Speculation::kPromptLookup;
-    options.min_match = 1;
-    const Engine engine = load_engine(options);
-    const std::vector<Completion> completions = together(engine, requests);
-    for (size_t i = 0; i < requests.size(); ++i) expect_same_bits(expected[i], completions[i], i);
-    const EngineStats stats = engine.stats();
-    EXPECT_GT(stats.accepted_tokens_total, 20) << model.name;
-    EXPECT_GT(stats.draft_tokens_total, stats.accepted_tokens_total) << model.name;
+    write_model(dir, config, weights, options);
+    expect_no_change(options, Speculation::kPromptLookup, model.name);
   }
+}
+
+// Random weights make random guesses. They are right now and then where there are few choices, to
+// the module, which knows of no bias, as well.
+TEST(Speculation, NoAnswerChangesWithAnyModule) {
+  int num_with_module = 0;
+  for (const testing::TinyModel& model : testing::tiny_models()) {
+    disk::testing::TempDir dir;
+    Json config = testing::parse(model.config);
+    config["vocab_size"] = 1024;
+    testing::TinyWeights weights = testing::random_weights(config, 11);
+    std::vector<float>& head = weights.values.at("lm_head.weight");
+    const auto row = static_cast<int64_t>(head.size() / 1024);
+    std::fill(head.begin(), head.begin() + kFirstChoice * row, 0.0f);
+    std::fill(head.begin() + (kLastChoice + 1) * row, head.end(), 0.0f);
+    EngineOptions options = demo_options();
+    write_model(dir, config, weights, options);
+    if (config.contains("num_nextn_predict_layers")) {
+      expect_no_change(options, Speculation::kMtp, model.name);
+      ++num_with_module;
+      continue;
+    }
+    options.speculation = Speculation::kMtp;
+    const Result<Engine> engine = Engine::load(options);
+    ASSERT_FALSE(engine.ok()) << model.name;
+    EXPECT_EQ(engine.error().kind, ErrorKind::kUnsupported);
+    EXPECT_THAT(engine.error().message, ::testing::HasSubstr("has no prediction module (MTP)"));
+  }
+  EXPECT_EQ(num_with_module, 2);
 }
 
 }  // namespace

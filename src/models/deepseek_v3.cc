@@ -30,7 +30,7 @@ constexpr std::string_view kModelTypes[] = {"deepseek_v3", "kimi_k2"};
 const nn::Architecture architecture_deepseek_v3 = {
     .name = "deepseek_v3",
     .model_types = kModelTypes,
-    .summary = "DeepSeek-V3, V3-0324, V3.1, R1; Kimi-K2; BF16 and FP8; MTP weights kept",
+    .summary = "DeepSeek-V3, V3-0324, V3.1, R1; Kimi-K2; BF16 and FP8; MTP (--speculate mtp)",
     .read_spec = read_spec,
     .build = nn::build_decoder,
 };

@@ -36,7 +36,7 @@ const nn::Architecture architecture_deepseek_v32 = {
     .name = "deepseek_v32",
     .model_types = kModelTypes,
     .summary =
-        "DeepSeek-V3.2, V3.2-Exp, Speciale; sparse attention; BF16 and FP8; MTP weights kept",
+        "DeepSeek-V3.2, V3.2-Exp, Speciale; sparse attention; BF16 and FP8; MTP (--speculate mtp)",
     .read_spec = read_spec,
     .build = nn::build_decoder,
 };

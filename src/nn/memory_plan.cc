@@ -37,6 +37,24 @@ BatchView fake_batch(const BatchLimits& limits, int64_t logit_rows, bool decode)
   return batch;
 }
 
+// The prediction module behind a forward, whose states are kept and then picked from.
+void measure_mtp(const Model& model, const BatchView& batch, const KvCache& cache,
+                 const TensorView& logits, Stream& stream, Workspace& workspace) {
+  auto scope = workspace.scope();
+  const int64_t hidden_size = model.spec().hidden_size;
+  const TensorView hidden = workspace.tensor(Dtype::kF32, {batch.num_tokens, hidden_size});
+  const TensorView picked = workspace.tensor(Dtype::kF32, {batch.num_tokens, hidden_size});
+  stream.gather_rows({.x = hidden, .rows = batch.token_ids.device, .out = picked});
+  model.forward_mtp({.stream = stream,
+                     .workspace = workspace,
+                     .batch = batch,
+                     .cache = cache,
+                     .module = 0,
+                     .hidden = picked,
+                     .logits = logits,
+                     .hidden_out = {}});
+}
+
 }  // namespace
 
 MemoryPlan plan_memory(const Model& model, int64_t weights_bytes, const PlanLimits& limits) {
@@ -60,6 +78,9 @@ MemoryPlan plan_memory(const Model& model, int64_t weights_bytes, const PlanLimi
                    .cache = cache,
                    .logits = logits,
                    .hidden = {}});
+    if (limits.mtp && model.num_mtp_modules() > 0) {
+      measure_mtp(model, batch, cache, logits, stream, workspace);
+    }
   }
 
   MemoryPlan plan;
@@ -69,6 +90,7 @@ MemoryPlan plan_memory(const Model& model, int64_t weights_bytes, const PlanLimi
   plan.workspace_bytes = workspace.bytes_max();
   plan.logits_bytes = logit_rows * vocab_size * dtype_bytes(Dtype::kF32);
   plan.index_bytes = BatchMemory::bytes_for(batch_limits);
+  if (limits.mtp) plan.index_bytes += batch_limits.max_tokens * dtype_bytes(Dtype::kI32);
   plan.queries.assign(stream.queries().begin(), stream.queries().end());
   return plan;
 }

@@ -17,6 +17,7 @@ struct PlanLimits {
   BatchLimits batch;
   KvCacheSpec cache;           // its block_size counts, not the batch's
   int64_t max_logit_rows = 0;  // 0: one per sequence
+  bool mtp = false;            // the first prediction module, if there is one, will be run as well
 };
 
 struct MemoryPlan {
