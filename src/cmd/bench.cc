@@ -42,7 +42,7 @@ constexpr int64_t kAccountedSteps = 4;
 struct BenchFlags {
   std::string model;
   std::string backend = "cpu";
-  std::string kv_dtype = "f32";
+  std::string kv_dtype = "bf16";
   std::string activations = "int8";
   int device = 0;
   int threads = 0;

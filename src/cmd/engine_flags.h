@@ -22,7 +22,7 @@ struct EngineFlags {
   int device = 0;
   int threads = 0;
   int64_t context = 0;
-  std::string kv_dtype = "f32";
+  std::string kv_dtype = "bf16";
   std::string activations = "int8";
   std::string speculate = "off";
   int64_t draft_tokens = EngineOptions().draft_tokens;

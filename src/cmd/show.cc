@@ -17,7 +17,7 @@ namespace {
 struct ShowFlags {
   std::string model;
   std::string backend = "cpu";
-  std::string kv_dtype = "f32";
+  std::string kv_dtype = "bf16";
   int64_t context = 0;
   bool tensors = false;
   bool json = false;
