@@ -41,11 +41,11 @@ def shapes():
     check(far["decode"]["weight_bytes_per_token"] == one["decode"]["weight_bytes_per_token"], "the context reads no weights")
     with open(os.path.join(DEMO, "config.json"), encoding="utf-8") as f:
         config = json.load(f)
-    row_bytes = (config["kv_lora_rank"] + config["qk_rope_head_dim"]) * 4 * config["num_hidden_layers"]
+    row_bytes = (config["kv_lora_rank"] + config["qk_rope_head_dim"]) * 2 * config["num_hidden_layers"]
     grown = far["decode"]["kv_bytes_per_token"] - one["decode"]["kv_bytes_per_token"]
     check(grown == 64 * row_bytes, "64 more positions read %s bytes more, expected %d" % (grown, 64 * row_bytes))
-    half = bench(*QUICK, "--json", "--batch", "1", "--context", "64", "--kv-dtype", "bf16")["results"][0]
-    check(half["decode"]["kv_bytes_per_token"] * 2 == far["decode"]["kv_bytes_per_token"], "bf16 takes half")
+    exact = bench(*QUICK, "--json", "--batch", "1", "--context", "64", "--kv-dtype", "f32")["results"][0]
+    check(exact["decode"]["kv_bytes_per_token"] == 2 * far["decode"]["kv_bytes_per_token"], "bf16, the default, takes half")
 
 
 def parts():
