@@ -1,6 +1,6 @@
 // One message of a conversation: what was asked, answered, called or returned.
 import { memo } from 'preact/compat';
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { Icon, IconButton } from './icons.jsx';
 import { toHtml } from './markdown.js';
 import { answerOf } from './store.js';
@@ -192,50 +192,52 @@ export const AssistantMessage = memo(function AssistantMessage({ message, live, 
   );
 }, (before, after) => !after.live && !before.live && before.stamp === after.stamp);
 
-export function UserMessage({ message, busy, actions, editing, onEditing }) {
+// Begins with the message's own text, and before the first paint: nothing may overwrite what is
+// typed at once.
+function MessageEditor({ message, actions, onEditing }) {
   const [text, setText] = useState(message.content);
   const area = useRef(null);
-  useEffect(() => {
-    if (!editing) return;
-    setText(message.content);
-    area.current?.focus();
-    area.current?.setSelectionRange(message.content.length, message.content.length);
-  }, [editing]);
-  if (editing) {
-    const send = () => {
-      onEditing(null);
-      if (text.trim()) actions.resend(message, text);
-    };
-    return (
-      <article class="message user is-editing" aria-label="Your message">
-        <textarea
-          ref={area}
-          aria-label="Edit message"
-          rows={Math.min(12, text.split('\n').length + 1)}
-          value={text}
-          onInput={(event) => setText(event.target.value)}
-          onKeyDown={(event) => {
-            if (event.key === 'Escape') {
-              event.stopPropagation();
-              onEditing(null);
-            }
-            if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
-              event.preventDefault();
-              send();
-            }
-          }}
-        />
-        <div class="edit-buttons">
-          <button type="button" class="button" onClick={() => onEditing(null)}>
-            Cancel
-          </button>
-          <button type="button" class="button primary" onClick={send}>
-            Send
-          </button>
-        </div>
-      </article>
-    );
-  }
+  useLayoutEffect(() => {
+    area.current.focus();
+    area.current.setSelectionRange(message.content.length, message.content.length);
+  }, []);
+  const send = () => {
+    onEditing(null);
+    if (text.trim()) actions.resend(message, text);
+  };
+  return (
+    <article class="message user is-editing" aria-label="Your message">
+      <textarea
+        ref={area}
+        aria-label="Edit message"
+        rows={Math.min(12, text.split('\n').length + 1)}
+        value={text}
+        onInput={(event) => setText(event.target.value)}
+        onKeyDown={(event) => {
+          if (event.key === 'Escape') {
+            event.stopPropagation();
+            onEditing(null);
+          }
+          if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
+            event.preventDefault();
+            send();
+          }
+        }}
+      />
+      <div class="edit-buttons">
+        <button type="button" class="button" onClick={() => onEditing(null)}>
+          Cancel
+        </button>
+        <button type="button" class="button primary" onClick={send}>
+          Send
+        </button>
+      </div>
+    </article>
+  );
+}
+
+export function UserMessage({ message, busy, actions, editing, onEditing }) {
+  if (editing) return <MessageEditor message={message} actions={actions} onEditing={onEditing} />;
   return (
     <article class="message user" aria-label="Your message">
       <div class="bubble">{message.content}</div>

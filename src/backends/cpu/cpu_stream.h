@@ -64,9 +64,9 @@ struct DecodeForm {
 struct QuantSource {
   const float* x;
   int64_t stride, cols, rows;
-  const int32_t* index;  // [rows], of rows of the source at `from`; nullptr: rows of x
-  int64_t from;          // in bytes, like offset
-  int64_t offset;
+  const int32_t* index = nullptr;  // [rows], of rows of the source at `from`; nullptr: rows of x
+  int64_t from = 0;                // in bytes, like offset
+  int64_t offset = 0;
 };
 
 class CpuStream : public Stream {
