@@ -68,7 +68,7 @@ async function chat(page) {
   check((await page.locator('.versions').innerText()).includes('2 / 2'), 'versions');
 
   await page.getByRole('button', { name: 'Edit message' }).click();
-  await page.getByLabel('Edit message').fill('What is 20 + 30?');
+  await page.locator('textarea[aria-label="Edit message"]').fill('What is 20 + 30?');
   await page.keyboard.press('Enter');
   await until('the edited message', async () => (await page.locator('.bubble').last().innerText()) === 'What is 20 + 30?');
   await idle(page);

@@ -107,7 +107,7 @@ async function stopRegenerateEdit() {
 
   await page.focus('#message');
   await page.keyboard.press('ArrowUp');
-  await page.getByLabel('Edit message').fill('Something else');
+  await page.locator('textarea[aria-label="Edit message"]').fill('Something else');
   await page.keyboard.press('Enter');
   await until('the edited question', async () => server.requests.at(-1).messages[0].content === 'Something else');
   await idle(page);
