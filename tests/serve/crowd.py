@@ -30,8 +30,9 @@ def slow_schemas():
         until("the first refusal", lambda: select.select(bombs, [], [], 0)[0])
         plain = server.post("/v1/chat/completions", chat("Hello!"))
         check("How can I help you?" in plain.text, "a chat beside slow schemas: " + plain.text)
-        check(server.post("/v1/chat/completions", known).status == 200, "a known schema beside slow ones")
+        # Before the known schema: on a busy machine it may not have counted as quick, and waits then.
         check(len(select.select(bombs, [], [], 0)[0]) < len(bombs), "the others waited for slow schemas")
+        check(server.post("/v1/chat/completions", known).status == 200, "a known schema beside slow ones")
         check(b"400 Bad Request" in bombs[0].recv(4096), "the answer to a slow schema")
         for s in bombs:  # who has gone is not worked for
             s.close()
