@@ -17,6 +17,7 @@ std::string schemas_of(const api::Job& job);
 class SchemaCosts {
  public:
   bool is_quick(const std::string& schemas) const;
+  // `seconds` of a processor: how busy it was with others says nothing about a schema.
   void note(const std::string& schemas, double seconds);
 
  private:
