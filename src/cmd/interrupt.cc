@@ -4,18 +4,21 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 
 namespace ferry::cmd {
 namespace {
 
-volatile std::sig_atomic_t g_interrupted = 0;
+// The handler runs on any thread, and other threads ask: an atomic without a lock is both.
+std::atomic<bool> g_interrupted{false};
+static_assert(std::atomic<bool>::is_always_lock_free);
 int g_pipe[2] = {-1, -1};
 
 void on_interrupt(int) {
   const int saved = errno;
-  g_interrupted = 1;
+  g_interrupted = true;
   // A full pipe is readable already.
   [[maybe_unused]] const ssize_t written = write(g_pipe[1], "c", 1);
   errno = saved;
@@ -32,10 +35,10 @@ void catch_interrupts() {
   sigaction(SIGINT, &action, nullptr);
 }
 
-bool interrupted() { return g_interrupted != 0; }
+bool interrupted() { return g_interrupted; }
 
 void clear_interrupt() {
-  g_interrupted = 0;
+  g_interrupted = false;
   char drained[64];
   while (read(g_pipe[0], drained, sizeof drained) > 0) {
   }
