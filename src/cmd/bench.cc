@@ -21,7 +21,7 @@
 namespace ferry::cmd {
 namespace {
 
-constexpr const char* kFooter =
+constexpr const char* kBenchFooter =
     R"(Prefill: one sequence, --prompt tokens behind a context. Decode: a batch of sequences, each
 behind a context, --generate tokens each; tokens/s are those of the whole batch. Tokens are random.
 A context is not computed: its pages of the cache are filled with random values, which attention
@@ -351,7 +351,7 @@ void add_bench_flags(CLI::App& command, BenchFlags& flags) {
 
 void add_bench(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("bench", "Measure the speed of a model, or of a server");
-  command->footer(kFooter);
+  command->footer(kBenchFooter);
   auto flags = std::make_shared<BenchFlags>();
   add_bench_flags(*command, *flags);
   add_bench_serve(*command, action);

@@ -17,7 +17,7 @@
 namespace ferry::cmd {
 namespace {
 
-constexpr const char* kFooter =
+constexpr const char* kBenchServeFooter =
     R"(Closed loop: so many requests at a time, the next when one ends. With --rate, requests arrive
 at random (Poisson) whether the server keeps up or not, and times count from their arrival. A trace
 has one JSON object a line: {"timestamp": ms, "input_length": tokens, "output_length": tokens}.
@@ -92,7 +92,7 @@ class Bench {
       return invalid_input("\"{}\" is no http or https address", flags_.url);
     }
     for (const char* ending : {"/", "/chat/completions", "/completions", "/"}) {
-      if (url.ends_with(ending)) url.resize(url.size() - std::string_view(ending).size());
+      if (url.ends_with(ending)) url.erase(url.size() - std::string_view(ending).size());
     }
     return url.ends_with("/v1") ? url : url + "/v1";
   }
@@ -280,7 +280,7 @@ void add_load_flags(CLI::App& command, ServeFlags& flags) {
 void add_bench_serve(CLI::App& bench, Action& action) {
   CLI::App* command =
       bench.add_subcommand("serve", "Put load on a running OpenAI-compatible server");
-  command->footer(kFooter);
+  command->footer(kBenchServeFooter);
   command->fallthrough(false);  // flags of `bench` mean nothing here
   auto flags = std::make_shared<ServeFlags>();
   command->add_option("url", flags->url, "Where the server is: http://127.0.0.1:8000")

@@ -13,7 +13,7 @@
 namespace ferry::cmd {
 namespace {
 
-constexpr const char* kFooter =
+constexpr const char* kCompleteFooter =
     R"(Special tokens may be spelled out in the prompt (--plain takes them as text).
 
 Examples:
@@ -106,7 +106,7 @@ int complete(const CompleteFlags& flags) {
 
 void add_complete(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("complete", "Continue a text, without a chat template");
-  command->footer(kFooter);
+  command->footer(kCompleteFooter);
   auto flags = std::make_shared<CompleteFlags>();
   command
       ->add_option("model,-m,--model", flags->engine.model,

@@ -30,12 +30,6 @@ struct Transfer {
   HttpResponse response;
 };
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return out;
-}
-
 std::string_view trim(std::string_view text) {
   while (!text.empty() && std::isspace(static_cast<unsigned char>(text.front())) != 0) {
     text.remove_prefix(1);
@@ -132,6 +126,12 @@ HttpResponse cannot_follow(HttpResponse response, std::string why) {
 }
 
 }  // namespace
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return out;
+}
 
 std::string origin_of(const std::string& url) {
   const std::unique_ptr<CURLU, CurlFree> parsed(curl_url());

@@ -61,6 +61,9 @@ class HttpClient {
   void* handle_;  // CURL*
 };
 
+// With A to Z as a to z.
+std::string lower(std::string_view text);
+
 // "https://host:443" in lower case; "" for what is no http or https URL.
 std::string origin_of(const std::string& url);
 

@@ -2,21 +2,15 @@
 #include "cmd/hub_choice.h"
 
 #include <algorithm>
-#include <cctype>
 #include <map>
 
 #include "base/checked_math.h"
+#include "cmd/http.h"
 #include "disk/quote_name.h"
 #include "disk/shard_name.h"
 
 namespace ferry::cmd {
 namespace {
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return out;
-}
 
 std::string_view file_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 

@@ -26,7 +26,7 @@ std::vector<disk::CachedModel> list_models(const disk::HubCache& cache) {
   return models;
 }
 
-void print_table(const disk::HubCache& cache, const std::vector<disk::CachedModel>& models) {
+void print_models(const disk::HubCache& cache, const std::vector<disk::CachedModel>& models) {
   size_t width = 4;
   for (const auto& model : models) width = std::max(width, model.name.size());
   std::printf("%-*s  %-11s  %9s  %s\n", static_cast<int>(width), "NAME", "FORMAT", "SIZE", "PATH");
@@ -64,7 +64,7 @@ int list(bool json, bool aliases) {
     std::fprintf(stderr, "Your own go into %s\n", disk::user_alias_file().c_str());
     return 0;
   }
-  print_table(cache, models);
+  print_models(cache, models);
   return 0;
 }
 

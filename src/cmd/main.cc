@@ -14,7 +14,7 @@
 namespace ferry::cmd {
 namespace {
 
-constexpr const char* kFooter =
+constexpr const char* kMainFooter =
     R"(Models are named by path (a directory, a .gguf, the first shard), by alias,
 or as org/name in the Hugging Face cache. Without one, the small built-in model answers.
 
@@ -100,7 +100,7 @@ class HelpFormatter : public CLI::Formatter {
 int main_impl(int argc, char** argv) {
   CLI::App app{"ferry runs and serves open-weight language models on whatever chip there is."};
   app.name("ferry");
-  app.footer(kFooter);
+  app.footer(kMainFooter);
   app.set_version_flag("-V,--version", "ferry " FERRY_VERSION);
   auto formatter = std::make_shared<HelpFormatter>();
   formatter->column_width(34);

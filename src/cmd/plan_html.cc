@@ -53,25 +53,25 @@ std::string rectangle(double x, double y, double width, double height, const cha
       x, y, std::max(width, 0.0), height, colour, escaped(title));
 }
 
-struct Part {
+struct PagePart {
   const char* name;
   double value;
 };
 
 // Rows of stacked parts, each row as long as its share of the longest.
 std::string stacked(const std::vector<plan::Option>& options, const char* unit,
-                    std::vector<Part> (*parts_of)(const plan::Option&)) {
+                    std::vector<PagePart> (*parts_of)(const plan::Option&)) {
   double longest = 0;
   for (const plan::Option& option : options) {
     double sum = 0;
-    for (const Part& part : parts_of(option)) sum += part.value;
+    for (const PagePart& part : parts_of(option)) sum += part.value;
     longest = std::max(longest, sum);
   }
   std::string body;
   double y = 24;
   double x = kLabel;
   int colour = 0;
-  for (const Part& part : parts_of(options.front())) {
+  for (const PagePart& part : parts_of(options.front())) {
     body += rectangle(x, 4, 10, 10, kColours[colour++ % 8], part.name);
     body += text_at(x + 14, 13, part.name);
     x += 110;
@@ -80,7 +80,7 @@ std::string stacked(const std::vector<plan::Option>& options, const char* unit,
     body += text_at(0, y + 14, label_of(option));
     x = kLabel;
     colour = 0;
-    for (const Part& part : parts_of(option)) {
+    for (const PagePart& part : parts_of(option)) {
       const double width = part.value / longest * (kWidth - kLabel - 70);
       body += rectangle(x, y, width, kBar - 6, kColours[colour++ % 8],
                         fmt::format("{}: {} {}", part.name, short_number(part.value), unit));
@@ -91,7 +91,7 @@ std::string stacked(const std::vector<plan::Option>& options, const char* unit,
   return svg(y + 4, body);
 }
 
-std::vector<Part> memory_parts(const plan::Option& o) {
+std::vector<PagePart> memory_parts(const plan::Option& o) {
   const plan::MemoryUse& m = o.memory;
   constexpr double kGb = 1e9;
   const double context =
@@ -108,7 +108,7 @@ std::vector<Part> memory_parts(const plan::Option& o) {
           {"free", (m.free_for_kv() - cache) / kGb}};
 }
 
-std::vector<Part> step_parts(const plan::Option& o) {
+std::vector<PagePart> step_parts(const plan::Option& o) {
   const plan::StepTime& step = o.steady.decode;
   return {{"memory", step.memory * 1e3},
           {"compute", step.compute * 1e3},

@@ -14,7 +14,7 @@
 namespace ferry::cmd {
 namespace {
 
-constexpr const char* kFooter =
+constexpr const char* kRunFooter =
     R"(Without -p, and with a terminal, this is a chat: /help there shows the commands.
 Without -p, and with a pipe or file as standard input, the prompt is read from there.
 
@@ -123,7 +123,7 @@ int run(const RunFlags& flags) {
 
 void add_run(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("run", "Talk to a model, or get one answer with -p");
-  command->footer(kFooter);
+  command->footer(kRunFooter);
   auto flags = std::make_shared<RunFlags>();
   command
       ->add_option("model,-m,--model", flags->engine.model,

@@ -13,7 +13,7 @@
 namespace ferry::cmd {
 namespace {
 
-constexpr const char* kFooter =
+constexpr const char* kServeFooter =
     R"(Without MODEL the small built-in one answers. Any "model" of a request is taken for the one
 that is loaded, unless --strict-model-name. The server listens at once and loads behind that:
 /livez says that it is there, /readyz that it can answer.
@@ -199,7 +199,7 @@ void add_log_flags(CLI::App& command, ServeFlags& flags) {
 
 void add_serve(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("serve", "Serve a model over HTTP, with a web page");
-  command->footer(kFooter);
+  command->footer(kServeFooter);
   auto flags = std::make_shared<ServeFlags>();
   add_model_flags(*command, *flags);
   CLI::Option* thinking =

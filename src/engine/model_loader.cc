@@ -11,7 +11,7 @@
 namespace ferry::engine {
 namespace {
 
-constexpr int64_t kDefaultMaxContext = 131072;
+constexpr int64_t kDefaultPlannedContext = 131072;
 constexpr int64_t kBytesWorthATeam = 64 << 20;  // below, threads cost more than they save
 constexpr int kMaxThreads = 64;
 
@@ -59,7 +59,7 @@ Result<LoadedModel> load_model(const disk::ModelSource& source, std::shared_ptr<
                          options.max_context, source.name, longest);
   }
   loaded.max_context =
-      options.max_context > 0 ? options.max_context : std::min(longest, kDefaultMaxContext);
+      options.max_context > 0 ? options.max_context : std::min(longest, kDefaultPlannedContext);
 
   weights::FileLoaderOptions loader_options{
       .measure_only = true, .scale_rows = scale_block->rows, .scale_cols = scale_block->cols};

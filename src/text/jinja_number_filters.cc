@@ -191,7 +191,7 @@ Value filter_round(Interpreter& in, const Value& subject, const Args& args) {
   return binary_operation(in, BinaryOp::kDivide, whole, scale);
 }
 
-constexpr FilterEntry kFilters[] = {
+constexpr FilterEntry kNumberFilters[] = {
     {"abs", filter_abs},
     {"float", filter_float},
     {"int", filter_int},
@@ -201,9 +201,9 @@ constexpr FilterEntry kFilters[] = {
 }  // namespace
 
 Filter find_number_filter(std::string_view name) {
-  const auto* it = std::find_if(std::begin(kFilters), std::end(kFilters),
+  const auto* it = std::find_if(std::begin(kNumberFilters), std::end(kNumberFilters),
                                 [name](const FilterEntry& entry) { return entry.name == name; });
-  return it == std::end(kFilters) ? nullptr : it->filter;
+  return it == std::end(kNumberFilters) ? nullptr : it->filter;
 }
 
 }  // namespace ferry::text::jinja

@@ -376,7 +376,7 @@ Value filter_select(Interpreter& in, const Value& subject, const Args& args) {
   });
 }
 
-constexpr FilterEntry kFilters[] = {
+constexpr FilterEntry kSequenceFilters[] = {
     {"attr", filter_attr},
     {"batch", filter_batch},
     {"count", filter_length},
@@ -407,9 +407,9 @@ constexpr FilterEntry kFilters[] = {
 }  // namespace
 
 Filter find_sequence_filter(std::string_view name) {
-  const auto* it = std::find_if(std::begin(kFilters), std::end(kFilters),
+  const auto* it = std::find_if(std::begin(kSequenceFilters), std::end(kSequenceFilters),
                                 [name](const FilterEntry& entry) { return entry.name == name; });
-  return it == std::end(kFilters) ? nullptr : it->filter;
+  return it == std::end(kSequenceFilters) ? nullptr : it->filter;
 }
 
 // Dots lead from attribute to attribute; parts of digits are indices.

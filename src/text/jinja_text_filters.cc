@@ -272,7 +272,7 @@ Value filter_from_json(Interpreter& in, const Value& subject, const Args& args) 
   return from_json(in.heap(), kept->json);
 }
 
-constexpr FilterEntry kFilters[] = {
+constexpr FilterEntry kTextFilters[] = {
     {"capitalize", filter_capitalize},
     {"center", filter_center},
     {"e", filter_escape},
@@ -303,9 +303,9 @@ Filter find_filter(std::string_view name) {
 }  // namespace
 
 Filter find_text_filter(std::string_view name) {
-  const auto* it = std::find_if(std::begin(kFilters), std::end(kFilters),
+  const auto* it = std::find_if(std::begin(kTextFilters), std::end(kTextFilters),
                                 [name](const FilterEntry& entry) { return entry.name == name; });
-  return it == std::end(kFilters) ? nullptr : it->filter;
+  return it == std::end(kTextFilters) ? nullptr : it->filter;
 }
 
 bool is_filter(std::string_view name) { return find_filter(name) != nullptr; }

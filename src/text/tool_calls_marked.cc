@@ -28,8 +28,8 @@ constexpr Markers kKimi{"<|tool_calls_section_begin|>", "<|tool_call_begin|>",
                         "<|tool_calls_section_end|>"};
 
 constexpr std::string_view kBackticks = "```";
-constexpr size_t kMaxHead = 512;  // bytes before the separator, and of a name behind it
-constexpr size_t kMaxTail = 16;   // bytes behind arguments that may be space and a fence
+constexpr size_t kMaxMarkedHead = 512;  // bytes before the separator, and of a name behind it
+constexpr size_t kMaxTail = 16;         // bytes behind arguments that may be space and a fence
 
 class MarkedCallParser : public ToolCallParser {
  public:
@@ -84,10 +84,10 @@ class MarkedCallParser : public ToolCallParser {
   bool head(bool last) {
     const size_t end = find(markers_.separator);
     if (end == std::string::npos) {
-      return (last || pending_.size() > kMaxHead + markers_.separator.size()) && give_up();
+      return (last || pending_.size() > kMaxMarkedHead + markers_.separator.size()) && give_up();
     }
     head_ = trimmed(std::string_view(pending_).substr(0, end));
-    if (end > kMaxHead || !is_function_name(head_)) return give_up();
+    if (end > kMaxMarkedHead || !is_function_name(head_)) return give_up();
     take_raw(end + markers_.separator.size());
     state_ = State::kName;
     return true;
@@ -100,9 +100,9 @@ class MarkedCallParser : public ToolCallParser {
     if (!skip_space()) return last && give_up();
     if (pending_.front() == '{') return open(head_);
     const size_t end = find("\n");
-    if (end == std::string::npos) return (last || pending_.size() > kMaxHead) && give_up();
+    if (end == std::string::npos) return (last || pending_.size() > kMaxMarkedHead) && give_up();
     const std::string_view name = trimmed(std::string_view(pending_).substr(0, end));
-    if (end > kMaxHead || !is_function_name(name)) return give_up();
+    if (end > kMaxMarkedHead || !is_function_name(name)) return give_up();
     const std::string kept(name);
     drop(end);
     return open(kept);

@@ -6,8 +6,6 @@
 namespace ferry::server::api {
 namespace {
 
-constexpr const char* kDone = "data: [DONE]\n\n";
-
 struct Head {
   std::string id;
   int64_t created = 0;
@@ -165,7 +163,7 @@ class StreamedChatAnswer : public ChatAnswer {
       json["usage"] = usage_json(usage_);
       out = sse_data(json);
     }
-    return out + kDone;
+    return out + kSseDone;
   }
 
   std::string fail(const ApiError& error) override {

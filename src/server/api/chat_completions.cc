@@ -9,7 +9,6 @@
 namespace ferry::server::api {
 namespace {
 
-constexpr int64_t kMaxChoices = 16;
 constexpr int64_t kMaxTopLogprobs = 20;
 
 void read_template_variables(Fields& body, ChatAsk& ask) {

@@ -6,8 +6,6 @@
 namespace ferry::server::api {
 namespace {
 
-constexpr const char* kDone = "data: [DONE]\n\n";
-
 // The four lists of the old API, one entry per token.
 struct Logprobs {
   Json tokens = Json::array();
@@ -88,7 +86,7 @@ class CompletionAnswer : public Answer {
     }
     json["usage"] = usage_json(usage_);
     if (!stream_) return dump(json);
-    return (include_usage_ ? sse_data(json) : std::string()) + kDone;
+    return (include_usage_ ? sse_data(json) : std::string()) + kSseDone;
   }
 
   std::string fail(const ApiError& error) override {

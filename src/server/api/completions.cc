@@ -12,7 +12,6 @@
 namespace ferry::server::api {
 namespace {
 
-constexpr int64_t kMaxChoices = 16;
 constexpr size_t kMaxPrompts = 128;
 constexpr size_t kMaxStreams = 256;  // prompts times choices
 constexpr int64_t kMaxLogprobs = 20;

@@ -56,6 +56,8 @@ using Reply = std::variant<Body, Job>;
 
 // "data: …\n\n"
 std::string sse_data(const Json& json);
+// What ends a stream of chat or completion chunks.
+inline constexpr const char* kSseDone = "data: [DONE]\n\n";
 // "event: …\ndata: …\n\n"
 std::string sse_event(std::string_view name, const Json& json);
 

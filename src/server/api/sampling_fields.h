@@ -7,6 +7,8 @@
 
 namespace ferry::server::api {
 
+inline constexpr int64_t kMaxChoices = 16;  // "n"
+
 // Fails where names are strict and "model" is none of them.
 void check_model(Fields& body, const ServedModel& model);
 

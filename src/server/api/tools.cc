@@ -10,7 +10,7 @@ namespace {
 
 constexpr size_t kMaxTools = 512;
 constexpr size_t kMaxNameBytes = 128;
-constexpr size_t kMaxChoices = 4096;
+constexpr size_t kMaxChoiceConstraint = 4096;
 
 bool is_tool_name(std::string_view name) {
   return !name.empty() && name.size() <= kMaxNameBytes &&
@@ -91,9 +91,9 @@ void read_structure(Fields& fields, std::string_view json_key, std::string_view 
     }
     constraint.choices.push_back(choice.get<std::string>());
   }
-  if (constraint.choices.empty() || constraint.choices.size() > kMaxChoices) {
+  if (constraint.choices.empty() || constraint.choices.size() > kMaxChoiceConstraint) {
     fields.fail(invalid_value(fields.path(choice_key),
-                              fmt::format("expected 1 to {} choices", kMaxChoices)));
+                              fmt::format("expected 1 to {} choices", kMaxChoiceConstraint)));
   }
   set_constraint(fields, choice_key, std::move(constraint), ask);
 }
