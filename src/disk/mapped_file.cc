@@ -63,6 +63,9 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
   if (data == MAP_FAILED) {
     return io_error("{}: cannot map {} bytes: {}", path, size, errno_text(errno));
   }
+  // Weights are streamed from the mapping for every token. Where the file system caches files in
+  // huge pages this maps them as such; elsewhere it changes nothing.
+  ::madvise(data, size, MADV_HUGEPAGE);
   return std::shared_ptr<const MappedFile>(
       new MappedFile(path, {static_cast<const uint8_t*>(data), size}, true));
 }

@@ -43,15 +43,41 @@ inline Bytes b_where(Bytes a, Bytes bits, int value) {
   return _mm256_andnot_si256(none, b_set1(value));
 }
 
-inline void b_load_rows(const uint8_t* const* rows, int64_t offset, Bytes* out) {
-  Bytes v[4];
+struct Rows {
+  const uint8_t* data;
+  int64_t stride;
+  const uint8_t* next;
+};
+template <int N>
+inline void ask_for_next(Rows rows, int64_t offset) {
 #pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    auto load = [&](int row) {
-      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[row] + offset));
-    };
-    v[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(load(i)), load(4 + i), 1);
+  for (int i = 0; i < N * kLanes; i += 64) {
+    __builtin_prefetch(rows.next + offset * kLanes + i, 0, 2);
   }
+}
+inline const uint8_t* next_two(const uint8_t* p, int64_t stride) {
+  p += 2 * stride;
+  asm("" : "+r"(p));
+  return p;
+}
+
+// Those of row 4 b + i in half b of vector i.
+[[gnu::always_inline]] inline void b_load_quads(Rows rows, int64_t offset, Bytes* out) {
+  ask_for_next<16>(rows, offset);
+  const uint8_t* p = rows.data + offset;
+  auto load = [&](int row) {
+    const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + row * rows.stride));
+    if (row == 1) p = next_two(p, rows.stride);
+    return v;
+  };
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) out[i] = _mm256_castsi128_si256(load(i % 2));
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) out[i] = _mm256_inserti128_si256(out[i], load(i % 2), 1);
+}
+[[gnu::always_inline]] inline void b_load_rows(Rows rows, int64_t offset, Bytes* out) {
+  Bytes v[4];
+  b_load_quads(rows, offset, v);
   const Bytes a = _mm256_unpacklo_epi32(v[0], v[1]), b = _mm256_unpackhi_epi32(v[0], v[1]);
   const Bytes c = _mm256_unpacklo_epi32(v[2], v[3]), d = _mm256_unpackhi_epi32(v[2], v[3]);
   out[0] = _mm256_unpacklo_epi64(a, c);
@@ -59,6 +85,46 @@ inline void b_load_rows(const uint8_t* const* rows, int64_t offset, Bytes* out) 
   out[2] = _mm256_unpacklo_epi64(b, d);
   out[3] = _mm256_unpackhi_epi64(b, d);
 }
+inline Ints i_add_quads(Ints v0, Ints v1, Ints v2, Ints v3) {
+  const Ints a = _mm256_add_epi32(_mm256_unpacklo_epi32(v0, v1), _mm256_unpackhi_epi32(v0, v1));
+  const Ints b = _mm256_add_epi32(_mm256_unpacklo_epi32(v2, v3), _mm256_unpackhi_epi32(v2, v3));
+  return _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+}
+
+using Words = __m128i;
+[[gnu::always_inline]] inline Words w_load_rows(Rows rows, int64_t offset) {
+  ask_for_next<2>(rows, offset);
+  const uint8_t* p = rows.data + offset;
+  auto two = [&]<int I>(__m128i v) {
+    int16_t first, second;
+    __builtin_memcpy(&first, p, sizeof first);
+    __builtin_memcpy(&second, p + rows.stride, sizeof second);
+    p = next_two(p, rows.stride);
+    return _mm_insert_epi16(_mm_insert_epi16(v, first, I), second, I + 1);
+  };
+  __m128i v = two.template operator()<0>(_mm_setzero_si128());
+  v = two.template operator()<2>(v);
+  v = two.template operator()<4>(v);
+  return two.template operator()<6>(v);
+}
+[[gnu::always_inline]] inline Ints i_load_rows(Rows rows, int64_t offset) {
+  ask_for_next<4>(rows, offset);
+  const uint8_t* p = rows.data + offset;
+  auto four = [&] {
+    int32_t dwords[4];
+#pragma GCC unroll 2
+    for (int i = 0; i < 4; i += 2) {
+      __builtin_memcpy(dwords + i, p, sizeof(int32_t));
+      __builtin_memcpy(dwords + i + 1, p + rows.stride, sizeof(int32_t));
+      p = next_two(p, rows.stride);
+    }
+    return _mm_setr_epi32(dwords[0], dwords[1], dwords[2], dwords[3]);
+  };
+  const Ints low = _mm256_castsi128_si256(four());
+  return _mm256_inserti128_si256(low, four(), 1);
+}
+inline Vec w_halves_to_floats(Words a) { return _mm256_cvtph_ps(a); }
+inline Ints w_to_ints(Words a) { return _mm256_cvtepu16_epi32(a); }
 
 template <int N>
 inline Ints i_right(Ints a) {
@@ -70,16 +136,37 @@ inline Ints i_signed_byte(Ints a) {
 }
 inline Ints i_and(Ints a, int mask) { return _mm256_and_si256(a, _mm256_set1_epi32(mask)); }
 inline Ints i_or(Ints a, Ints b) { return _mm256_or_si256(a, b); }
-inline Ints i_left4(Ints a) { return _mm256_slli_epi32(a, 4); }
+template <int N>
+inline Ints i_left(Ints a) {
+  return _mm256_slli_epi32(a, N);
+}
+inline Ints i_add(Ints a, Ints b) { return _mm256_add_epi32(a, b); }
+inline Ints i_max(Ints a, Ints b) { return _mm256_max_epi32(a, b); }
+inline Ints i_min(Ints a, Ints b) { return _mm256_min_epi32(a, b); }
+inline Ints i_set1(int32_t value) { return _mm256_set1_epi32(value); }
+inline Ints i_zero() { return _mm256_setzero_si256(); }
 inline Ints i_subtract(Ints a, int value) { return _mm256_sub_epi32(a, _mm256_set1_epi32(value)); }
-inline Ints i_load(const uint32_t* p) {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+inline Ints i_load_products(const int32_t* p) {
+  return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
+}
+inline void i_store_products(int32_t* p, Ints a) {
+  _mm256_store_si256(reinterpret_cast<__m256i*>(p), a);
 }
 inline Vec i_to_floats(Ints a) { return _mm256_cvtepi32_ps(a); }
+inline Vec i_as_floats(Ints a) { return _mm256_castsi256_ps(a); }
 inline Vec i_halves_to_floats(Ints a) {
   const Ints low = i_and(a, 0xffff);
   const Ints packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, low), 0x08);
   return _mm256_cvtph_ps(_mm256_castsi256_si128(packed));
+}
+
+inline Bytes b_set4(const uint8_t* p) {
+  int32_t four;
+  __builtin_memcpy(&four, p, sizeof four);
+  return _mm256_set1_epi32(four);
+}
+inline Bytes b_set16(const uint8_t* p) {
+  return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 
 inline Ints i_add_words(Ints sum, __m256i words) {
@@ -89,18 +176,19 @@ template <int Bits>
 struct Dot {
   static constexpr int kBias = Bits == 8 ? 128 : 0;
   static constexpr int kWords = Bits <= 4 ? 8 : Bits == 5 ? 4 : Bits == 6 ? 2 : 1;
-  __m256i words = _mm256_setzero_si256();
-  Ints sum = _mm256_setzero_si256();
-  inline void add(Bytes w, const uint8_t* x) {
-    int32_t four;
-    __builtin_memcpy(&four, x, sizeof four);
-    const __m256i all = _mm256_set1_epi32(four);
+  __m256i words;
+  Ints sum;
+  inline void start(Ints from) {
+    words = _mm256_setzero_si256();
+    sum = from;
+  }
+  inline void add(Bytes w, Bytes x) {
     if constexpr (Bits == 8) {
       const __m256i centred = b_xor(w, b_set1(0x80));
-      const __m256i with_sign = _mm256_sign_epi8(all, centred);
+      const __m256i with_sign = _mm256_sign_epi8(x, centred);
       sum = i_add_words(sum, _mm256_maddubs_epi16(_mm256_abs_epi8(centred), with_sign));
     } else {
-      words = _mm256_add_epi16(words, _mm256_maddubs_epi16(w, all));
+      words = _mm256_add_epi16(words, _mm256_maddubs_epi16(w, x));
     }
   }
   // After so many products, a multiple of two: empties the words when they are full.

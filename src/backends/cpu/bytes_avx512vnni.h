@@ -41,19 +41,51 @@ inline Bytes b_where(Bytes a, Bytes bits, int value) {
   return _mm512_maskz_mov_epi8(_mm512_test_epi8_mask(a, bits), b_set1(value));
 }
 
-// Bytes [offset, offset + 16) of kLanes rows; vector j of the result holds their dword j.
-inline void b_load_rows(const uint8_t* const* rows, int64_t offset, Bytes* out) {
-  Bytes v[4];
+// kLanes rows of a matrix, to be walked over two at a time. Without next_two() hiding where a
+// pointer comes from the compiler keeps one for each row, more than there are registers.
+struct Rows {
+  const uint8_t* data;
+  int64_t stride;
+  const uint8_t* next;  // see ask_for_next()
+};
+// The kLanes rows behind these, which begin at rows.next, are asked for line by line: each load of
+// N bytes of every row asks for as many. All at once would fill the few buffers for lines on their
+// way, and the loads of these rows would have to queue behind them.
+template <int N>
+inline void ask_for_next(Rows rows, int64_t offset) {
 #pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    auto load = [&](int row) {
-      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[row] + offset));
-    };
-    v[i] = _mm512_castsi128_si512(load(i));
-    v[i] = _mm512_inserti32x4(v[i], load(4 + i), 1);
-    v[i] = _mm512_inserti32x4(v[i], load(8 + i), 2);
-    v[i] = _mm512_inserti32x4(v[i], load(12 + i), 3);
+  for (int i = 0; i < N * kLanes; i += 64) {
+    __builtin_prefetch(rows.next + offset * kLanes + i, 0, 2);
   }
+}
+inline const uint8_t* next_two(const uint8_t* p, int64_t stride) {
+  p += 2 * stride;
+  asm("" : "+r"(p));
+  return p;
+}
+
+// Bytes [offset, offset + 16) of kLanes rows: those of row 4 b + i in quarter b of vector i.
+[[gnu::always_inline]] inline void b_load_quads(Rows rows, int64_t offset, Bytes* out) {
+  ask_for_next<16>(rows, offset);
+  const uint8_t* p = rows.data + offset;
+  auto load = [&](int row) {
+    const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + row * rows.stride));
+    if (row == 1) p = next_two(p, rows.stride);
+    return v;
+  };
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) out[i] = _mm512_castsi128_si512(load(i % 2));
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) out[i] = _mm512_inserti32x4(out[i], load(i % 2), 1);
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) out[i] = _mm512_inserti32x4(out[i], load(i % 2), 2);
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) out[i] = _mm512_inserti32x4(out[i], load(i % 2), 3);
+}
+// The same bytes; vector j holds dword j of each row.
+[[gnu::always_inline]] inline void b_load_rows(Rows rows, int64_t offset, Bytes* out) {
+  Bytes v[4];
+  b_load_quads(rows, offset, v);
   const Bytes a = _mm512_unpacklo_epi32(v[0], v[1]), b = _mm512_unpackhi_epi32(v[0], v[1]);
   const Bytes c = _mm512_unpacklo_epi32(v[2], v[3]), d = _mm512_unpackhi_epi32(v[2], v[3]);
   out[0] = _mm512_unpacklo_epi64(a, c);
@@ -61,6 +93,55 @@ inline void b_load_rows(const uint8_t* const* rows, int64_t offset, Bytes* out) 
   out[2] = _mm512_unpacklo_epi64(b, d);
   out[3] = _mm512_unpackhi_epi64(b, d);
 }
+// Four quads, each row's dwords added up: lane r belongs to row r.
+inline Ints i_add_quads(Ints v0, Ints v1, Ints v2, Ints v3) {
+  const Ints a = _mm512_add_epi32(_mm512_unpacklo_epi32(v0, v1), _mm512_unpackhi_epi32(v0, v1));
+  const Ints b = _mm512_add_epi32(_mm512_unpacklo_epi32(v2, v3), _mm512_unpackhi_epi32(v2, v3));
+  return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+}
+
+// 16 bits of each row.
+using Words = __m256i;
+[[gnu::always_inline]] inline Words w_load_rows(Rows rows, int64_t offset) {
+  ask_for_next<2>(rows, offset);
+  const uint8_t* p = rows.data + offset;
+  auto two = [&]<int I>(__m128i v) {
+    int16_t first, second;
+    __builtin_memcpy(&first, p, sizeof first);
+    __builtin_memcpy(&second, p + rows.stride, sizeof second);
+    p = next_two(p, rows.stride);
+    return _mm_insert_epi16(_mm_insert_epi16(v, first, I), second, I + 1);
+  };
+  auto eight = [&] {
+    __m128i v = two.template operator()<0>(_mm_setzero_si128());
+    v = two.template operator()<2>(v);
+    v = two.template operator()<4>(v);
+    return two.template operator()<6>(v);
+  };
+  const __m256i low = _mm256_castsi128_si256(eight());
+  return _mm256_inserti128_si256(low, eight(), 1);
+}
+// 32 bits of each row.
+[[gnu::always_inline]] inline Ints i_load_rows(Rows rows, int64_t offset) {
+  ask_for_next<4>(rows, offset);
+  const uint8_t* p = rows.data + offset;
+  auto four = [&] {
+    int32_t dwords[4];
+#pragma GCC unroll 2
+    for (int i = 0; i < 4; i += 2) {
+      __builtin_memcpy(dwords + i, p, sizeof(int32_t));
+      __builtin_memcpy(dwords + i + 1, p + rows.stride, sizeof(int32_t));
+      p = next_two(p, rows.stride);
+    }
+    return _mm_setr_epi32(dwords[0], dwords[1], dwords[2], dwords[3]);
+  };
+  Ints all = _mm512_castsi128_si512(four());
+  all = _mm512_inserti32x4(all, four(), 1);
+  all = _mm512_inserti32x4(all, four(), 2);
+  return _mm512_inserti32x4(all, four(), 3);
+}
+inline Vec w_halves_to_floats(Words a) { return _mm512_cvtph_ps(a); }
+inline Ints w_to_ints(Words a) { return _mm512_cvtepu16_epi32(a); }
 
 template <int N>
 inline Ints i_right(Ints a) {
@@ -73,24 +154,40 @@ inline Ints i_signed_byte(Ints a) {
 }
 inline Ints i_and(Ints a, int mask) { return _mm512_and_si512(a, _mm512_set1_epi32(mask)); }
 inline Ints i_or(Ints a, Ints b) { return _mm512_or_si512(a, b); }
-inline Ints i_left4(Ints a) { return _mm512_slli_epi32(a, 4); }
+template <int N>
+inline Ints i_left(Ints a) {
+  return _mm512_slli_epi32(a, N);
+}
+inline Ints i_add(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
+inline Ints i_max(Ints a, Ints b) { return _mm512_max_epi32(a, b); }
+inline Ints i_min(Ints a, Ints b) { return _mm512_min_epi32(a, b); }
+inline Ints i_set1(int32_t value) { return _mm512_set1_epi32(value); }
+inline Ints i_zero() { return _mm512_setzero_si512(); }
 inline Ints i_subtract(Ints a, int value) { return _mm512_sub_epi32(a, _mm512_set1_epi32(value)); }
-inline Ints i_load(const uint32_t* p) { return _mm512_loadu_si512(p); }
 inline Ints i_load_products(const int32_t* p) { return _mm512_load_si512(p); }
+inline void i_store_products(int32_t* p, Ints a) { _mm512_store_si512(p, a); }
 inline Vec i_to_floats(Ints a) { return _mm512_cvtepi32_ps(a); }
+inline Vec i_as_floats(Ints a) { return _mm512_castsi512_ps(a); }
 // The low halves of the lanes, read as f16.
 inline Vec i_halves_to_floats(Ints a) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a)); }
+
+// 4 bytes for all lanes, 16 bytes for all quarters.
+inline Bytes b_set4(const uint8_t* p) {
+  int32_t four;
+  __builtin_memcpy(&four, p, sizeof four);
+  return _mm512_set1_epi32(four);
+}
+inline Bytes b_set16(const uint8_t* p) {
+  return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
 
 // Integer dot products: of `Bits`-wide unsigned weights and int8 activations, four at a time.
 template <int Bits>
 struct Dot {
   static constexpr int kBias = 0;  // what this form takes off each weight
-  Ints sum = _mm512_setzero_si512();
-  inline void add(Bytes w, const uint8_t* x) {
-    int32_t four;
-    __builtin_memcpy(&four, x, sizeof four);
-    sum = _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(four));
-  }
+  Ints sum;
+  inline void start(Ints from) { sum = from; }
+  inline void add(Bytes w, Bytes x) { sum = _mm512_dpbusd_epi32(sum, w, x); }
   inline void flush(int) {}
   inline Ints total() const { return sum; }
 };

@@ -14,35 +14,46 @@
 //   t = (i − o Σ_g q_x) d     or     t = i d + (−m) Σ_g q_x
 //   sum = s t + sum
 //
-// so that it has the same bits in every instruction set, and for one token or a thousand.
+// so that it has the same bits in every instruction set, and for one token or a thousand. Integers
+// start from −o Σ q_x, which is the same number as long as it fits f32 (24 bits), as it always
+// does.
 #pragma once
 
 #include <cstdint>
 
 namespace ferry::cpu {
 
-// A row of activations after quantize_row(). Sums of q are whole numbers, kept as floats.
+// A row of activations after quantize_row(). Minimums are multiplied with sums as floats, offsets
+// with negative sums as integers.
 struct QuantRow {
-  const int8_t* q = nullptr;        // [cols]
-  const float* scale = nullptr;     // [cols / 32]
-  const float* sum = nullptr;       // [cols / 32]
-  const float* half_sum = nullptr;  // [cols / 16]
+  const int8_t* q = nullptr;                   // [cols]
+  const float* scale = nullptr;                // [cols / 32]
+  const float* sum = nullptr;                  // [cols / 32] Σ q
+  const int32_t* negative_sum = nullptr;       // [cols / 32] −Σ q
+  const int32_t* negative_half_sum = nullptr;  // [cols / 16]
 };
 inline constexpr int64_t kQuantGroup = 32;
-// Bytes of one row with all its parts, a multiple of 64. REQUIRES: cols % 32 == 0
-constexpr int64_t quant_row_bytes(int64_t cols) {
-  return (cols + cols / kQuantGroup * 16 + 63) / 64 * 64;
-}
 // Parts of a row from its start, in bytes: q, then these.
 constexpr int64_t quant_scale_at(int64_t cols) { return cols; }
 constexpr int64_t quant_sum_at(int64_t cols) { return cols + cols / kQuantGroup * 4; }
-constexpr int64_t quant_half_sum_at(int64_t cols) { return cols + cols / kQuantGroup * 8; }
+constexpr int64_t quant_negative_sum_at(int64_t cols) { return cols + cols / kQuantGroup * 8; }
+constexpr int64_t quant_negative_half_sum_at(int64_t cols) {
+  return cols + cols / kQuantGroup * 12;
+}
+// Bytes of one row with all its parts, a multiple of 64. REQUIRES: cols % 32 == 0
+constexpr int64_t quant_row_bytes(int64_t cols) {
+  return (cols + cols / kQuantGroup * 20 + 63) / 64 * 64;
+}
 // The row that quantize_row() wrote to `data`.
 inline QuantRow quant_row_at(const void* data, int64_t cols) {
   const auto* q = static_cast<const int8_t*>(data);
-  const auto* scale = static_cast<const float*>(static_cast<const void*>(q + cols));
-  const int64_t groups = cols / kQuantGroup;
-  return {q, scale, scale + groups, scale + 2 * groups};
+  const void* const scale = q + quant_scale_at(cols);
+  const void* const sum = q + quant_sum_at(cols);
+  const void* const negative_sum = q + quant_negative_sum_at(cols);
+  const void* const negative_half_sum = q + quant_negative_half_sum_at(cols);
+  return {q, static_cast<const float*>(scale), static_cast<const float*>(sum),
+          static_cast<const int32_t*>(negative_sum),
+          static_cast<const int32_t*>(negative_half_sum)};
 }
 
 // out[t][n] = bias[n] + x[t] · W[n] for n in [0, rows), t in [0, tokens).
@@ -58,9 +69,9 @@ struct IntMatmulBlock {
   int64_t out_stride = 0;
   float* scratch = nullptr;  // kIntScratchFloats, aligned to 64 bytes
 };
-// Accumulators of a block, a panel of unpacked weights with its scales (int_matmul.h), integer
-// products of tiles (tile_matmul.h).
-inline constexpr int64_t kIntScratchFloats = 32 * 96 + 2048 + 2 * 512 + 16 * 16 * 16;
+// Accumulators of a block, a panel of unpacked weights with its scales, integer products, rows of a
+// block that is no multiple of a vector (int_panels.h).
+inline constexpr int64_t kIntScratchFloats = 32 * 96 + 2048 + 2 * 512 + 16 * 16 * 16 + 2176;
 
 struct IntFormat {
   const char* format = nullptr;  // StorageFormat::name

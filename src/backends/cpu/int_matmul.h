@@ -5,28 +5,14 @@
 //   rows  w_0 │ 4 neighbours │           sum[t] += w_j · x_t[4j .. 4j+3], lanes = rows
 //    ↓    w_1 │ of each row  │           once a group: acc[t] = s_t (sum d) + acc[t]
 //
-// Per 512 weights and token (AVX-512): 8 dot products, and 4 float operations for the scales. Two
+// Per 512 weights and token (AVX-512): 8 dot products, and 3 float operations for the scales. Two
 // dot products a cycle make that 128 multiply-adds a cycle at most, four times those of f32.
 #pragma once
 
-#include "backends/cpu/int_panels.h"
+#include "backends/cpu/row_matmul.h"
 
 namespace ferry::cpu::FERRY_ISA {
 namespace {
-
-// One group after its dot product.
-template <typename Format>
-inline Vec add_group(Ints dot, Vec d, Vec low, float scale, float sum, Vec acc) {
-  constexpr int kOffset = Format::kOffset - Dot<Format::kBits>::kBias;
-  Vec t = i_to_floats(dot);
-  if constexpr (Format::kMinimum) {
-    t = vfma(t, d, vmul(low, vset(sum)));
-  } else {
-    if constexpr (kOffset != 0) t = vfma(vset(-static_cast<float>(kOffset)), vset(sum), t);
-    t = vmul(t, d);
-  }
-  return vfma(vset(scale), t, acc);
-}
 
 // T tokens × kLanes rows × `groups` groups of 32 columns, the first of which is number `first`.
 template <typename Format, int T>
@@ -41,32 +27,33 @@ inline void int_tile(const Panel& panel, int64_t first, int64_t groups, const Qu
     sums[t] = first == 0 ? vzero() : vload(acc + t * kLanes);
     row[t] = x.data + t * x.stride;
   }
-  const int64_t sum_at = kHalves == 1 ? x.sum_at : x.half_sum_at;
   for (int64_t g = 0; g < groups; ++g) {
     const uint8_t* weights = panel.q + g * 8 * kVectorBytes;
-    const int64_t at = first + g;
-    const int64_t q_at = at * kQuantGroup;
+    const int64_t q_at = (first + g) * kQuantGroup;
 #pragma GCC unroll 2
     for (int half = 0; half < kHalves; ++half) {
+      const int64_t index = g * kHalves + half;
+      const int64_t group = first * kHalves + index;
       Dot<Format::kBits> dots[T];
+#pragma GCC unroll 8
+      for (int t = 0; t < T; ++t) dots[t].start(negative_offset<Format>(x, row[t], group));
 #pragma GCC unroll 8
       for (int j = 0; j < kSteps; ++j) {
         const Bytes w = b_load(weights + (half * kSteps + j) * kVectorBytes);
 #pragma GCC unroll 8
-        for (int t = 0; t < T; ++t) dots[t].add(w, row[t] + q_at + 4 * (half * kSteps + j));
+        for (int t = 0; t < T; ++t) {
+          dots[t].add(w, b_set4(row[t] + q_at + 4 * (half * kSteps + j)));
+        }
         if (j % 2 == 1) {
 #pragma GCC unroll 8
           for (int t = 0; t < T; ++t) dots[t].flush(j + 1);
         }
       }
-      const int64_t index = g * kHalves + half;
       const Vec d = vload(panel.scale + index * kLanes);
       const Vec low = Format::kMinimum ? vload(panel.low + index * kLanes) : vzero();
 #pragma GCC unroll 8
       for (int t = 0; t < T; ++t) {
-        const float scale = read_f32(row[t] + x.scale_at + 4 * at);
-        const float sum = read_f32(row[t] + sum_at + 4 * (kHalves * at + half));
-        sums[t] = add_group<Format>(dots[t].total(), d, low, scale, sum, sums[t]);
+        sums[t] = add_group<Format>(dots[t].total(), d, low, x, row[t], group, sums[t]);
       }
     }
   }
@@ -94,10 +81,13 @@ inline void int_tiles(const Panel& panel, int64_t first, int64_t groups, const Q
 
 template <typename Format>
 void int_matmul_block(const IntMatmulBlock& block) {
+  if constexpr (kHasRowMatmul<Format>) {
+    if (block.tokens <= kRowTokens) return row_matmul_block<Format>(block);
+  }
   const PanelScratch scratch = panel_scratch(block);
   const Panel panel{scratch.q, scratch.scale, scratch.low};
   const QuantRows x(block);
-  for_each_panel<Format>(block, panel, scratch.acc, [&](int64_t first, int64_t groups) {
+  for_each_panel<Format>(block, scratch, panel, [&](int64_t first, int64_t groups) {
     int_tiles<Format>(panel, first, groups, x, block.tokens, scratch.acc);
   });
 }

@@ -88,8 +88,9 @@ TEST_P(IntMatmulTest, ActivationsAreRoundedToTheNearest) {
       int first = 0, second = 0;
       for (int i = 0; i < 16; ++i) first += plain.q[32 * g + i];
       for (int i = 16; i < 32; ++i) second += plain.q[32 * g + i];
-      EXPECT_EQ(row.half_sum[2 * g], first);
-      EXPECT_EQ(row.half_sum[2 * g + 1], second);
+      EXPECT_EQ(row.negative_half_sum[2 * g], -first);
+      EXPECT_EQ(row.negative_half_sum[2 * g + 1], -second);
+      EXPECT_EQ(row.negative_sum[g], -(first + second));
       EXPECT_EQ(row.sum[g], first + second);
     }
   }
@@ -172,7 +173,7 @@ TEST(IntMatmul, SameBitsInEveryTable) {
   for (int f = 0; !tables.empty() && f < tables[0]->num_formats; ++f) {
     const auto* format = quant::find_format(tables[0]->formats[f].format);
     ASSERT_NE(format, nullptr);
-    for (int64_t tokens : {1, 7, 16, 33, 96}) {
+    for (int64_t tokens : {1, 2, 3, 4, 7, 16, 33, 96}) {
       const int64_t rows = 31, cols = 1280;
       const TestDevice device = open_device("cpu");
       const TestWeight w(*device.backend, *format, rows, cols, 3);

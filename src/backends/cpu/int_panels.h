@@ -1,5 +1,6 @@
-// A block of an integer matmul as a walk over panels of unpacked weights (include int_unpack.h
-// first): what int_matmul.h does with vectors and tile_matmul.h with tiles.
+// A block of an integer matmul as a walk over panels (include a vec_*.h and its bytes_*.h first):
+// what int_matmul.h does with vectors of columns, row_matmul.h with vectors of rows and
+// tile_matmul.h with tiles.
 #pragma once
 
 #include "backends/cpu/int_unpack.h"
@@ -11,19 +12,22 @@ namespace {
 constexpr int64_t kPanel = 512;  // columns: with 8 tokens' x, a quarter of a 48 KB cache
 static_assert(kLanes * kPanel / 4 <= 2048 && kLanes * kPanel / 16 <= 512);
 static_assert(kMaxBlockRows * kMaxBlockTokens <= 32 * 96);
+constexpr int64_t kPanelRowBytes = 544;  // of a row in the file: those of Q8_0
+static_assert(kLanes * kPanelRowBytes <= 2176 * 4);
 
 // The rows of activations of a block: a pointer for each, its parts at the same distance from it.
 struct QuantRows {
   const uint8_t* data;
   int64_t stride;
-  int64_t scale_at, sum_at, half_sum_at;
+  int64_t scale_at, sum_at, negative_sum_at, negative_half_sum_at;
 
   explicit QuantRows(const IntMatmulBlock& block)
       : data(block.x),
         stride(quant_row_bytes(block.cols)),
         scale_at(quant_scale_at(block.cols)),
         sum_at(quant_sum_at(block.cols)),
-        half_sum_at(quant_half_sum_at(block.cols)) {}
+        negative_sum_at(quant_negative_sum_at(block.cols)),
+        negative_half_sum_at(quant_negative_half_sum_at(block.cols)) {}
   QuantRows from(int64_t token) const {
     QuantRows rest = *this;
     rest.data += token * stride;
@@ -35,6 +39,66 @@ inline float read_f32(const uint8_t* p) {
   __builtin_memcpy(&value, p, sizeof value);
   return value;
 }
+inline int32_t read_i32(const uint8_t* p) {
+  int32_t value;
+  __builtin_memcpy(&value, p, sizeof value);
+  return value;
+}
+
+// −o Σ q_x of group g of a row, as far as the dot product has not taken it off the weights.
+template <typename Format>
+inline Ints negative_offset(const QuantRows& x, const uint8_t* row, int64_t g) {
+  constexpr int kOffset = Format::kOffset - Dot<Format::kBits>::kBias;
+  if constexpr (Format::kMinimum || kOffset == 0) {
+    return i_zero();
+  } else {
+    static_assert(kOffset > 0 && (kOffset & (kOffset - 1)) == 0);
+    const int64_t at = Format::kGroup == kQuantGroup ? x.negative_sum_at : x.negative_half_sum_at;
+    return i_left<__builtin_ctz(kOffset)>(i_set1(read_i32(row + at + 4 * g)));
+  }
+}
+// Σ q_x of group g, for the minimum.
+template <typename Format>
+inline Vec group_sum(const QuantRows& x, const uint8_t* row, int64_t g) {
+  static_assert(Format::kMinimum && Format::kGroup == kQuantGroup);
+  return vset(read_f32(row + x.sum_at + 4 * g));
+}
+
+// One group of the chain of int_kernels.h: `dot` is its integer sum, offset included.
+template <typename Format>
+inline Vec add_group(Ints dot, Vec d, Vec low, const QuantRows& x, const uint8_t* row, int64_t g,
+                     Vec sum) {
+  Vec t = i_to_floats(dot);
+  if constexpr (Format::kMinimum) {
+    t = vfma(t, d, vmul(low, group_sum<Format>(x, row, g)));
+  } else {
+    t = vmul(t, d);
+  }
+  const int64_t scale_at = x.scale_at + g * Format::kGroup / kQuantGroup * 4;
+  return vfma(vset(read_f32(row + scale_at)), t, sum);
+}
+
+// Adds T tokens' integer sums of `count` groups, from number `first` of their rows, to acc.
+//   dots [count][tokens_apart][kLanes], acc [T][kLanes]
+template <typename Format, int T>
+inline void add_groups(const int32_t* dots, int tokens_apart, const float* scale, const float* low,
+                       int64_t first, int64_t count, const QuantRows& x, const uint8_t* const* rows,
+                       float* acc) {
+  Vec sums[T];
+#pragma GCC unroll 8
+  for (int t = 0; t < T; ++t) sums[t] = first == 0 ? vzero() : vload(acc + t * kLanes);
+  for (int64_t i = 0; i < count; ++i) {
+    const Vec d = vload(scale + i * kLanes);
+    const Vec minimum = Format::kMinimum ? vload(low + i * kLanes) : vzero();
+#pragma GCC unroll 8
+    for (int t = 0; t < T; ++t) {
+      const Ints dot = i_load_products(dots + (i * tokens_apart + t) * kLanes);
+      sums[t] = add_group<Format>(dot, d, minimum, x, rows[t], first + i, sums[t]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int t = 0; t < T; ++t) vstore(acc + t * kLanes, sums[t]);
+}
 
 // Where a block's scratch goes.
 struct PanelScratch {
@@ -43,14 +107,20 @@ struct PanelScratch {
   float* scale;
   float* low;
   int32_t* products;
+  uint8_t* ragged;  // [kLanes][kPanelRowBytes]
 };
 inline PanelScratch panel_scratch(const IntMatmulBlock& block) {
   float* const acc = block.scratch;
   float* const q = acc + kMaxBlockRows * kMaxBlockTokens;
   float* const scale = q + 2048;
   float* const low = scale + 512;
-  return {acc, static_cast<uint8_t*>(static_cast<void*>(q)), scale, low,
-          static_cast<int32_t*>(static_cast<void*>(low + 512))};
+  float* const products = low + 512;
+  return {acc,
+          static_cast<uint8_t*>(static_cast<void*>(q)),
+          scale,
+          low,
+          static_cast<int32_t*>(static_cast<void*>(products)),
+          static_cast<uint8_t*>(static_cast<void*>(products + 16 * 16 * 16))};
 }
 
 inline void store_rows(const float* acc, int64_t rows, const float* bias, float* out) {
@@ -62,49 +132,41 @@ inline void store_rows(const float* acc, int64_t rows, const float* bias, float*
   for (int64_t r = 0; r < rows; ++r) out[r] = bias == nullptr ? acc[r] : acc[r] + bias[r];
 }
 
-// `next` is where the following kLanes rows begin. They are asked for line by line, as many bytes
-// with each block as the block has: all at once would fill the few buffers for lines on their way,
-// and the loads of this block would have to queue behind them.
-template <typename Format, typename P>
-inline void unpack_panel(Rows rows, int64_t first_block, int64_t blocks, const uint8_t* next,
-                         const P& panel) {
-  constexpr int kGroups = Format::kElements / Format::kGroup;
-  constexpr int kBytes = Format::kElements * kLanes;
-  for (int64_t b = 0; b < blocks; ++b) {
-    const int64_t offset = (first_block + b) * Format::kBytes;
-    const int64_t end = (offset + Format::kBytes) * kLanes;
-    for (int64_t i = offset * kLanes / 64 * 64; i < end; i += 64) {
-      __builtin_prefetch(next + i, 0, 2);
-    }
-    P block = panel;
-    block.q += b * kBytes;
-    block.scale += b * kGroups * kLanes;
-    block.low += b * kGroups * kLanes;
-    Format::unpack(rows, offset, block);
+// The last rows of a block as kLanes rows of their own, the last one again and again.
+inline Rows fill_up_rows(Rows rows, int64_t count, int64_t bytes, uint8_t* copy) {
+  for (int64_t r = 0; r < kLanes; ++r) {
+    __builtin_memcpy(copy + r * kPanelRowBytes,
+                     rows.data + (r < count ? r : count - 1) * rows.stride,
+                     static_cast<size_t>(bytes));
   }
+  return {copy, kPanelRowBytes, rows.next};
 }
 
 // multiply(first, groups): adds the products with 32-groups [first, first + groups) of the columns,
 // which lie in the panel, to acc; the first time, with first = 0, it overwrites it.
 template <typename Format, typename P, typename Multiply>
-inline void for_each_panel(const IntMatmulBlock& block, const P& panel, const float* acc,
+inline void for_each_panel(const IntMatmulBlock& block, const PanelScratch& scratch, const P& panel,
                            Multiply multiply) {
   constexpr int64_t kPanelBlocks = kPanel / Format::kElements;
+  static_assert(kPanelBlocks * Format::kBytes <= kPanelRowBytes);
   const int64_t blocks = block.cols / Format::kElements;
   for (int64_t row = 0; row < block.rows; row += kLanes) {
     const int64_t count = block.rows - row < kLanes ? block.rows - row : kLanes;
-    const uint8_t* rows[kLanes];
-    const uint8_t* const next = block.data + (row + kLanes) * block.row_bytes;
-    for (int64_t r = 0; r < kLanes; ++r) {  // ragged: the last row again
-      rows[r] = block.data + (row + (r < count ? r : count - 1)) * block.row_bytes;
-    }
+    const uint8_t* const data = block.data + row * block.row_bytes;
+    const uint8_t* const next = data + kLanes * block.row_bytes;
     for (int64_t b = 0; b < blocks; b += kPanelBlocks) {
       const int64_t here = blocks - b < kPanelBlocks ? blocks - b : kPanelBlocks;
-      unpack_panel<Format>(rows, b, here, next, panel);
+      const int64_t offset = b * Format::kBytes;
+      Rows rows{data + offset, block.row_bytes, next + offset * kLanes};
+      if (count < kLanes) rows = fill_up_rows(rows, count, here * Format::kBytes, scratch.ragged);
+      for (int64_t i = 0; i < here; ++i) {
+        Format::unpack(rows, i * Format::kBytes, panel.template block<Format>(b, i));
+      }
       multiply(b * Format::kElements / kQuantGroup, here * Format::kElements / kQuantGroup);
     }
     for (int64_t t = 0; t < block.tokens; ++t) {
-      store_rows(acc + t * kLanes, count, block.bias == nullptr ? nullptr : block.bias + row,
+      store_rows(scratch.acc + t * kLanes, count,
+                 block.bias == nullptr ? nullptr : block.bias + row,
                  block.out + t * block.out_stride + row);
     }
   }

@@ -11,7 +11,8 @@ inline void quantize_row(const float* x, int64_t cols, void* data) {
   float* scale = static_cast<float*>(static_cast<void*>(q + cols));
   const int64_t groups = cols / kQuantGroup;
   float* sum = scale + groups;
-  float* half_sum = sum + groups;
+  auto* negative_sum = static_cast<int32_t*>(static_cast<void*>(sum + groups));
+  int32_t* negative_half_sum = negative_sum + groups;
   for (int64_t g = 0; g < groups; ++g) {
     const float* in = x + g * kQuantGroup;
     Vec largest = vzero(), total = vzero();
@@ -31,9 +32,10 @@ inline void quantize_row(const float* x, int64_t cols, void* data) {
     const int32_t first = quantize16(from, factor, q + g * kQuantGroup);
     const int32_t second = quantize16(from + 16, factor, q + g * kQuantGroup + 16);
     scale[g] = !finite ? __builtin_nanf("") : rounds_to_zero ? 0.0f : most / 127.0f;
-    half_sum[2 * g] = static_cast<float>(first);
-    half_sum[2 * g + 1] = static_cast<float>(second);
     sum[g] = static_cast<float>(first + second);
+    negative_sum[g] = -(first + second);
+    negative_half_sum[2 * g] = -first;
+    negative_half_sum[2 * g + 1] = -second;
   }
 }
 

@@ -9,12 +9,13 @@
 // Each format below is a struct of
 //   kGroup       numbers that share a scale: 16 or 32
 //   kBits        width of q
-//   kOffset      o of int_kernels.h; kMinimum: there is a minimum instead
+//   kOffset      o of int_kernels.h, a power of two; kMinimum: there is a minimum instead
 //   kElements, kBytes   of a block of the file
 //   unpack(rows, offset, panel)   one block of each row, at `offset` bytes from its start, to
 //                                 a Panel or what has its members
-// The layouts are told in quant/formats/. About 30 instructions for 512 weights of four bits,
-// against 12 for their product with one token: enough to stream weights from memory in decode.
+// The layouts are told in quant/formats/. What is done to weights is done to bytes wherever they
+// are in a vector, so that it is the panel that says how 16 bytes of each row are laid out
+// (row_matmul.h has another way).
 #pragma once
 
 #include "backends/cpu/int_kernels.h"
@@ -29,65 +30,78 @@ struct Panel {
   float* scale;
   float* low;
 
-  void store(int vector, Bytes a) const { b_store(q + vector * kVectorBytes, a); }
-  void store_scale(int group, Vec a) const { vstore(scale + group * kLanes, a); }
-  void store_low(int group, Vec a) const { vstore(low + group * kLanes, a); }
+  // The panel of block b, whose first block is number `first` of its rows.
+  template <typename Format>
+  Panel block(int64_t first, int64_t b) const {
+    static_cast<void>(first);
+    constexpr int kGroups = Format::kElements / Format::kGroup;
+    return {q + b * Format::kElements * kLanes, scale + b * kGroups * kLanes,
+            low + b * kGroups * kLanes};
+  }
+  [[gnu::always_inline]] void load(Rows rows, int64_t offset, Bytes* out) const {
+    b_load_rows(rows, offset, out);
+  }
+  // Group g as the vectors of its 16 numbers, or of its first 16 and its other 16.
+  template <typename Format>
+  [[gnu::always_inline]] void store(int g, const Bytes* w) const {
+    constexpr int kVectors = Format::kGroup / 4;
+#pragma GCC unroll 8
+    for (int j = 0; j < kVectors; ++j) b_store(q + (g * kVectors + j) * kVectorBytes, w[j]);
+  }
+  void store_scale(int g, Vec a) const { vstore(scale + g * kLanes, a); }
+  void store_low(int g, Vec a) const { vstore(low + g * kLanes, a); }
+  // Not zero in each byte whose bit of its row's `bits` is set: bit k for number k of vector j.
+  static Bytes bits_of(Ints bits, int j) {
+    // Byte j / 2 of the dword, four times; then bit 4 (j % 2) + i for byte i.
+    alignas(16) static constexpr uint8_t kSpread[4][16] = {
+        {0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12},
+        {1, 1, 1, 1, 5, 5, 5, 5, 9, 9, 9, 9, 13, 13, 13, 13},
+        {2, 2, 2, 2, 6, 6, 6, 6, 10, 10, 10, 10, 14, 14, 14, 14},
+        {3, 3, 3, 3, 7, 7, 7, 7, 11, 11, 11, 11, 15, 15, 15, 15}};
+    alignas(16) static constexpr uint8_t kBitOf[2][16] = {
+        {1, 2, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8},
+        {16, 32, 64, 128, 16, 32, 64, 128, 16, 32, 64, 128, 16, 32, 64, 128}};
+    return b_and(b_look_up(bits, b_table(kSpread[j / 2])), b_table(kBitOf[j % 2]));
+  }
 };
-using Rows = const uint8_t* const*;
 
-inline uint32_t read_u16(const uint8_t* p) {
-  uint16_t bits;
-  __builtin_memcpy(&bits, p, sizeof bits);
-  return bits;
-}
-inline uint32_t read_u32(const uint8_t* p) {
-  uint32_t bits;
-  __builtin_memcpy(&bits, p, sizeof bits);
-  return bits;
-}
-// The half at `offset` of each row, in the low bits of its lane.
-inline Ints load_halves(Rows rows, int64_t offset) {
-  uint32_t bits[kLanes];
-#pragma GCC unroll 16
-  for (int r = 0; r < kLanes; ++r) bits[r] = read_u16(rows[r] + offset);
-  return i_load(bits);
-}
-inline Ints load_dwords(Rows rows, int64_t offset) {
-  uint32_t bits[kLanes];
-#pragma GCC unroll 16
-  for (int r = 0; r < kLanes; ++r) bits[r] = read_u32(rows[r] + offset);
-  return i_load(bits);
-}
+// An f16 of each row.
 inline Vec halves(Rows rows, int64_t offset) {
-  return i_halves_to_floats(load_halves(rows, offset));
+  return w_halves_to_floats(w_load_rows(rows, offset));
 }
 inline Vec minus(Vec a) { return vsub(vzero(), a); }
 inline Bytes low_half(Bytes q) { return b_and(q, b_set1(15)); }
 inline Bytes high_half(Bytes q) { return b_and(b_right<4>(q), b_set1(15)); }
 
 // 16 bytes of nibbles: the low ones are numbers 0–15, the high ones 16–31.
+[[gnu::always_inline]] inline void load_nibbles(Rows rows, int64_t offset, const auto& panel,
+                                                Bytes* w) {
+  panel.load(rows, offset, w);
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    w[4 + j] = high_half(w[j]);
+    w[j] = low_half(w[j]);
+  }
+}
+template <typename Format>
 inline void store_nibbles(Rows rows, int64_t offset, const auto& panel) {
-  Bytes q[4];
-  b_load_rows(rows, offset, q);
-#pragma GCC unroll 4
-  for (int j = 0; j < 4; ++j) {
-    panel.store(j, low_half(q[j]));
-    panel.store(4 + j, high_half(q[j]));
-  }
+  Bytes w[8];
+  load_nibbles(rows, offset, panel, w);
+  panel.template store<Format>(0, w);
 }
-inline void store_looked_up(Rows rows, int64_t offset, const uint8_t* values, const auto& panel) {
-  Bytes q[4];
-  b_load_rows(rows, offset, q);
+template <typename Format>
+inline void store_looked_up(Rows rows, int64_t offset, const uint8_t* values, const auto& panel,
+                            int group = 0) {
+  Bytes w[8];
+  load_nibbles(rows, offset, panel, w);
   const Bytes table = b_table(values);
-#pragma GCC unroll 4
-  for (int j = 0; j < 4; ++j) {
-    panel.store(j, b_look_up(table, low_half(q[j])));
-    panel.store(4 + j, b_look_up(table, high_half(q[j])));
-  }
+#pragma GCC unroll 8
+  for (int j = 0; j < 8; ++j) w[j] = b_look_up(table, w[j]);
+  panel.template store<Format>(group, w);
 }
-constexpr uint8_t kIq4Plus127[16] = {0,   23,  44,  62,  78,  92,  105, 117,
-                                     128, 140, 152, 165, 180, 196, 216, 240};
-constexpr uint8_t kMxfp4Plus12[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
+constexpr uint8_t kIq4Plus128[16] = {1,   24,  45,  63,  79,  93,  106, 118,
+                                     129, 141, 153, 166, 181, 197, 217, 241};
+constexpr uint8_t kMxfp4Plus16[16] = {16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4};
 
 struct Q4_0 {
   static constexpr const char* kName = "Q4_0";
@@ -95,7 +109,7 @@ struct Q4_0 {
   static constexpr bool kMinimum = false;
   static constexpr int kElements = 32, kBytes = 18;
   static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
-    store_nibbles(rows, offset + 2, panel);
+    store_nibbles<Q4_0>(rows, offset + 2, panel);
     panel.store_scale(0, halves(rows, offset));
   }
 };
@@ -106,33 +120,25 @@ struct Q4_1 {
   static constexpr bool kMinimum = true;
   static constexpr int kElements = 32, kBytes = 20;
   static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
-    store_nibbles(rows, offset + 4, panel);
-    const Ints both = load_dwords(rows, offset);
+    store_nibbles<Q4_1>(rows, offset + 4, panel);
+    const Ints both = i_load_rows(rows, offset);
     panel.store_scale(0, i_halves_to_floats(both));
     panel.store_low(0, i_halves_to_floats(i_right<16>(both)));
   }
 };
 
 // Nibbles at `offset`, and above each the fifth bit: bit k of the dword at `bits` for number k.
+template <typename Format>
 inline void store_five_bits(Rows rows, int64_t bits, int64_t offset, const auto& panel) {
-  Bytes q[4];
-  b_load_rows(rows, offset, q);
-  const Ints fifth = load_dwords(rows, bits);
-  // Byte j / 2 of the dword, four times; then bit 4 (j % 2) + i for byte i.
-  alignas(16) static constexpr uint8_t kSpread[4][16] = {
-      {0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12},
-      {1, 1, 1, 1, 5, 5, 5, 5, 9, 9, 9, 9, 13, 13, 13, 13},
-      {2, 2, 2, 2, 6, 6, 6, 6, 10, 10, 10, 10, 14, 14, 14, 14},
-      {3, 3, 3, 3, 7, 7, 7, 7, 11, 11, 11, 11, 15, 15, 15, 15}};
-  alignas(16) static constexpr uint8_t kBitOf[2][16] = {
-      {1, 2, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8},
-      {16, 32, 64, 128, 16, 32, 64, 128, 16, 32, 64, 128, 16, 32, 64, 128}};
+  Bytes w[8];
+  load_nibbles(rows, offset, panel, w);
+  const Ints fifth = i_load_rows(rows, bits);
 #pragma GCC unroll 8
   for (int j = 0; j < 8; ++j) {
-    const Bytes spread = b_look_up(fifth, b_table(kSpread[j / 2]));
-    const Bytes nibble = j < 4 ? low_half(q[j]) : high_half(q[j - 4]);
-    panel.store(j, b_or(nibble, b_where(spread, b_table(kBitOf[j % 2]), 16)));
+    const Bytes of_lane = panel.bits_of(fifth, j);
+    w[j] = b_or(w[j], b_where(of_lane, of_lane, 16));
   }
+  panel.template store<Format>(0, w);
 }
 
 struct Q5_0 {
@@ -141,7 +147,7 @@ struct Q5_0 {
   static constexpr bool kMinimum = false;
   static constexpr int kElements = 32, kBytes = 22;
   static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
-    store_five_bits(rows, offset + 2, offset + 6, panel);
+    store_five_bits<Q5_0>(rows, offset + 2, offset + 6, panel);
     panel.store_scale(0, halves(rows, offset));
   }
 };
@@ -152,8 +158,8 @@ struct Q5_1 {
   static constexpr bool kMinimum = true;
   static constexpr int kElements = 32, kBytes = 24;
   static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
-    store_five_bits(rows, offset + 4, offset + 8, panel);
-    const Ints both = load_dwords(rows, offset);
+    store_five_bits<Q5_1>(rows, offset + 4, offset + 8, panel);
+    const Ints both = i_load_rows(rows, offset);
     panel.store_scale(0, i_halves_to_floats(both));
     panel.store_low(0, i_halves_to_floats(i_right<16>(both)));
   }
@@ -165,66 +171,59 @@ struct Q8_0 {
   static constexpr bool kMinimum = false;
   static constexpr int kElements = 32, kBytes = 34;
   static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
-    const Bytes top = b_set1(0x80);
-#pragma GCC unroll 2
-    for (int half = 0; half < 2; ++half) {
-      Bytes q[4];
-      b_load_rows(rows, offset + 2 + 16 * half, q);
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) panel.store(4 * half + j, b_xor(q[j], top));
-    }
+    Bytes w[8];
+    panel.load(rows, offset + 2, w);
+    panel.load(rows, offset + 18, w + 4);
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; ++j) w[j] = b_xor(w[j], b_set1(0x80));
+    panel.template store<Q8_0>(0, w);
     panel.store_scale(0, halves(rows, offset));
   }
 };
 
 struct Iq4Nl {
   static constexpr const char* kName = "IQ4_NL";
-  static constexpr int kGroup = 32, kBits = 8, kOffset = 127;
+  static constexpr int kGroup = 32, kBits = 8, kOffset = 128;
   static constexpr bool kMinimum = false;
   static constexpr int kElements = 32, kBytes = 18;
   static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
-    store_looked_up(rows, offset + 2, kIq4Plus127, panel);
+    store_looked_up<Iq4Nl>(rows, offset + 2, kIq4Plus128, panel);
     panel.store_scale(0, halves(rows, offset));
   }
 };
 
 struct Mxfp4 {
   static constexpr const char* kName = "MXFP4";
-  static constexpr int kGroup = 32, kBits = 5, kOffset = 12;
+  static constexpr int kGroup = 32, kBits = 5, kOffset = 16;
   static constexpr bool kMinimum = false;
   static constexpr int kElements = 32, kBytes = 17;
   static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
-    store_looked_up(rows, offset + 1, kMxfp4Plus12, panel);
-    float scale[kLanes];
-#pragma GCC unroll 16
-    for (int r = 0; r < kLanes; ++r) {
-      const uint32_t e = rows[r][offset];
-      const uint32_t bits = e < 2 ? 0x00200000u << e : (e - 1) << 23;
-      __builtin_memcpy(scale + r, &bits, sizeof bits);
-    }
-    panel.store_scale(0, vload(scale));
+    store_looked_up<Mxfp4>(rows, offset + 1, kMxfp4Plus16, panel);
+    // 2^(e − 128), whose bits are (e − 1) << 23 but for the two smallest, which are denormal.
+    const Ints e = i_and(w_to_ints(w_load_rows(rows, offset)), 0xff);
+    const Ints small = i_left<21>(i_min(i_add(e, i_set1(1)), i_set1(2)));
+    panel.store_scale(0, i_as_floats(i_max(i_left<23>(i_subtract(e, 1)), small)));
   }
 };
 
 struct Iq4Xs {
   static constexpr const char* kName = "IQ4_XS";
-  static constexpr int kGroup = 32, kBits = 8, kOffset = 127;
+  static constexpr int kGroup = 32, kBits = 8, kOffset = 128;
   static constexpr bool kMinimum = false;
   static constexpr int kElements = 256, kBytes = 136;
   static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
     const Vec d = halves(rows, offset);
-    const Ints low = load_dwords(rows, offset + 4), high = load_halves(rows, offset + 2);
+    const Ints low = i_load_rows(rows, offset + 4);
+    const Ints high = w_to_ints(w_load_rows(rows, offset + 2));
     scales<0>(panel, d, low, high);
     for (int s = 0; s < 8; ++s) {
-      auto group = panel;
-      group.q += s * 8 * kVectorBytes;
-      store_looked_up(rows, offset + 8 + 16 * s, kIq4Plus127, group);
+      store_looked_up<Iq4Xs>(rows, offset + 8 + 16 * s, kIq4Plus128, panel, s);
     }
   }
   template <int S>
   static inline void scales(const auto& panel, Vec d, Ints low, Ints high) {
     if constexpr (S < 8) {
-      const Ints top = i_left4(i_and(i_right<2 * S>(high), 3));
+      const Ints top = i_left<4>(i_and(i_right<2 * S>(high), 3));
       const Ints code = i_or(i_and(i_right<4 * S>(low), 15), top);
       panel.store_scale(S, vmul(d, i_to_floats(i_subtract(code, 32))));
       scales<S + 1>(panel, d, low, high);
@@ -251,8 +250,8 @@ struct KScales {
       store<S + 1>(panel);
     } else if constexpr (S < 8) {
       constexpr int kShift = 8 * (S - 4);
-      const Ints top_scale = i_left4(i_and(i_right<kShift + 6>(a), 3));
-      const Ints top_minimum = i_left4(i_and(i_right<kShift + 6>(b), 3));
+      const Ints top_scale = i_left<4>(i_and(i_right<kShift + 6>(a), 3));
+      const Ints top_minimum = i_left<4>(i_and(i_right<kShift + 6>(b), 3));
       put(panel, S, i_or(i_and(i_right<kShift>(c), 15), top_scale),
           i_or(i_and(i_right<kShift + 4>(c), 15), top_minimum));
       store<S + 1>(panel);
@@ -271,15 +270,17 @@ struct Q4_K {
   static constexpr int kElements = 256, kBytes = 144;
   static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
     KScales(rows, offset).store<0>(panel);
-    for (int part = 0; part < 8; ++part) {  // 16 bytes: half of two neighbouring groups
-      Bytes q[4];
-      b_load_rows(rows, offset + 16 + 16 * part, q);
-      const int vector = part / 2 * 16 + part % 2 * 4;
-#pragma GCC unroll 4
-      for (int j = 0; j < 4; ++j) {
-        panel.store(vector + j, low_half(q[j]));
-        panel.store(vector + 8 + j, high_half(q[j]));
+    for (int pair = 0; pair < 4; ++pair) {  // 32 bytes: two neighbouring groups
+      Bytes low[8], high[8];
+      panel.load(rows, offset + 16 + 32 * pair, low);
+      panel.load(rows, offset + 32 + 32 * pair, low + 4);
+#pragma GCC unroll 8
+      for (int j = 0; j < 8; ++j) {
+        high[j] = high_half(low[j]);
+        low[j] = low_half(low[j]);
       }
+      panel.template store<Q4_K>(2 * pair, low);
+      panel.template store<Q4_K>(2 * pair + 1, high);
     }
   }
 };
@@ -291,20 +292,21 @@ struct Q5_K {
   static constexpr int kElements = 256, kBytes = 176;
   static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
     KScales(rows, offset).store<0>(panel);
-    for (int half = 0; half < 2; ++half) {
-      Bytes fifth[4];
-      b_load_rows(rows, offset + 16 + 16 * half, fifth);
-      for (int pair = 0; pair < 4; ++pair) {
-        Bytes q[4];
-        b_load_rows(rows, offset + 48 + 32 * pair + 16 * half, q);
-        const Bytes even = b_set1(1 << (2 * pair)), odd = b_set1(2 << (2 * pair));
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; ++j) {
-          const int vector = 16 * pair + 4 * half + j;
-          panel.store(vector, b_or(low_half(q[j]), b_where(fifth[j], even, 16)));
-          panel.store(vector + 8, b_or(high_half(q[j]), b_where(fifth[j], odd, 16)));
-        }
+    Bytes fifth[8];
+    panel.load(rows, offset + 16, fifth);
+    panel.load(rows, offset + 32, fifth + 4);
+    for (int pair = 0; pair < 4; ++pair) {
+      Bytes low[8], high[8];
+      panel.load(rows, offset + 48 + 32 * pair, low);
+      panel.load(rows, offset + 64 + 32 * pair, low + 4);
+      const Bytes even = b_set1(1 << (2 * pair)), odd = b_set1(2 << (2 * pair));
+#pragma GCC unroll 8
+      for (int j = 0; j < 8; ++j) {
+        high[j] = b_or(high_half(low[j]), b_where(fifth[j], odd, 16));
+        low[j] = b_or(low_half(low[j]), b_where(fifth[j], even, 16));
       }
+      panel.template store<Q5_K>(2 * pair, low);
+      panel.template store<Q5_K>(2 * pair + 1, high);
     }
   }
 };
@@ -332,18 +334,19 @@ struct Q6_K {
     const Bytes top = b_set1(0x30);
     for (int part = 0; part < 4; ++part) {
       const int half = part / 2, step = part % 2;
-      Bytes first[4], second[4], high[4];
-      b_load_rows(rows, offset + 64 * half + 16 * step, first);
-      b_load_rows(rows, offset + 64 * half + 32 + 16 * step, second);
-      b_load_rows(rows, offset + 128 + 32 * half + 16 * step, high);
+      Bytes w[4][4], high[4];
+      panel.load(rows, offset + 64 * half + 16 * step, w[0]);
+      panel.load(rows, offset + 64 * half + 32 + 16 * step, w[1]);
+      panel.load(rows, offset + 128 + 32 * half + 16 * step, high);
 #pragma GCC unroll 4
       for (int j = 0; j < 4; ++j) {
-        const int vector = 32 * half + 4 * step + j;
-        panel.store(vector, b_or(low_half(first[j]), b_and(b_left<4>(high[j]), top)));
-        panel.store(vector + 8, b_or(low_half(second[j]), b_and(b_left<2>(high[j]), top)));
-        panel.store(vector + 16, b_or(high_half(first[j]), b_and(high[j], top)));
-        panel.store(vector + 24, b_or(high_half(second[j]), b_and(b_right<2>(high[j]), top)));
+        w[2][j] = b_or(high_half(w[0][j]), b_and(high[j], top));
+        w[3][j] = b_or(high_half(w[1][j]), b_and(b_right<2>(high[j]), top));
+        w[0][j] = b_or(low_half(w[0][j]), b_and(b_left<4>(high[j]), top));
+        w[1][j] = b_or(low_half(w[1][j]), b_and(b_left<2>(high[j]), top));
       }
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) panel.template store<Q6_K>(8 * half + 2 * i + step, w[i]);
     }
   }
 };

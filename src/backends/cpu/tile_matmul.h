@@ -5,9 +5,9 @@
 //   panel (16 rows × 512 columns) × 16 tokens: 16 or 32 products of 1 KB, then 16 tokens ×
 //   16 or 32 times { load, to float, times d, times s plus sum }
 //
-// The chain of int_kernels.h takes its offset off after the product, here it is taken off each
-// weight. Both are whole numbers far below 2^24, so t has the same bits and so has the result:
-// a prompt on tiles and its continuation on vectors are the same arithmetic.
+// The offset of int_kernels.h is taken off each weight. Sums are whole numbers either way, so t has
+// the same bits and so has the result: a prompt on tiles and its continuation on vectors are the
+// same arithmetic.
 //
 // Per 16 × 16 × 32: one product of half a tile's depth (about 16 cycles) and 48 vector operations
 // (24 cycles) at their best, against 96 cycles of int_matmul.h. The scales of 32 numbers are what
@@ -33,51 +33,34 @@ struct SignedPanel {
   float* low;
   Bytes offset;
 
-  void store(int vector, Bytes a) const { b_store(q + vector * kVectorBytes, b_sub(a, offset)); }
-  void store_scale(int group, Vec a) const { vstore(scale + group * kLanes, a); }
-  void store_low(int group, Vec a) const { vstore(low + group * kLanes, a); }
-};
-
-// Adds T tokens' products of `count` groups, from column `col`, to acc.
-template <typename Format, int T>
-inline void add_products(const int32_t* products, const float* scale, const float* low, int64_t col,
-                         int64_t count, const QuantRows& x, float* acc) {
-  Vec sums[T];
-  const uint8_t* row[T];
-#pragma GCC unroll 8
-  for (int t = 0; t < T; ++t) {
-    sums[t] = col == 0 ? vzero() : vload(acc + t * kLanes);
-    row[t] = x.data + t * x.stride;
+  template <typename Format>
+  SignedPanel block(int64_t first, int64_t b) const {
+    const Panel part = Panel{q, scale, low}.block<Format>(first, b);
+    return {part.q, part.scale, part.low, offset};
   }
-  const int64_t sum_at = Format::kGroup == kQuantGroup ? x.sum_at : x.half_sum_at;
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t group = col / Format::kGroup + i;
-    const int64_t scale_at = x.scale_at + group * Format::kGroup / kQuantGroup * 4;
-    const Vec d = vload(scale + i * kLanes);
-    const Vec minimum = Format::kMinimum ? vload(low + i * kLanes) : vzero();
+  void load(Rows rows, int64_t at, Bytes* out) const { b_load_rows(rows, at, out); }
+  template <typename Format>
+  void store(int g, const Bytes* w) const {
+    constexpr int kVectors = Format::kGroup / 4;
 #pragma GCC unroll 8
-    for (int t = 0; t < T; ++t) {
-      const Ints product = i_load_products(products + (i * kTileTokens + t) * kTileRows);
-      Vec v = i_to_floats(product);
-      if constexpr (Format::kMinimum) {
-        v = vfma(v, d, vmul(minimum, vset(read_f32(row[t] + sum_at + 4 * group))));
-      } else {
-        v = vmul(v, d);
-      }
-      sums[t] = vfma(vset(read_f32(row[t] + scale_at)), v, sums[t]);
+    for (int j = 0; j < kVectors; ++j) {
+      b_store(q + (g * kVectors + j) * kVectorBytes, b_sub(w[j], offset));
     }
   }
-#pragma GCC unroll 8
-  for (int t = 0; t < T; ++t) vstore(acc + t * kLanes, sums[t]);
-}
+  void store_scale(int g, Vec a) const { vstore(scale + g * kLanes, a); }
+  void store_low(int g, Vec a) const { vstore(low + g * kLanes, a); }
+  static Bytes bits_of(Ints bits, int j) { return Panel::bits_of(bits, j); }
+};
 
 template <typename Format>
 inline void add_products_of(const int32_t* products, const float* scale, const float* low,
                             int64_t col, int64_t count, const QuantRows& x, int64_t tokens,
                             float* acc) {
   auto add = [&]<int T>(int64_t t) {
-    add_products<Format, T>(products + t * kTileRows, scale, low, col, count, x.from(t),
-                            acc + t * kLanes);
+    const uint8_t* rows[T];
+    for (int i = 0; i < T; ++i) rows[i] = x.data + (t + i) * x.stride;
+    add_groups<Format, T>(products + t * kTileRows, kTileTokens, scale, low, col / Format::kGroup,
+                          count, x, rows, acc + t * kLanes);
   };
   int64_t t = 0;
   for (; t + 8 <= tokens; t += 8) add.template operator()<8>(t);
@@ -99,7 +82,7 @@ void tile_matmul_block(const IntMatmulBlock& block) {
   const QuantRows x(block);
   const int64_t ragged = block.tokens % kTileTokens;
   const Tiles tiles(Format::kGroup, ragged);
-  for_each_panel<Format>(block, panel, scratch.acc, [&](int64_t first, int64_t groups) {
+  for_each_panel<Format>(block, scratch, panel, [&](int64_t first, int64_t groups) {
     const int64_t count = groups * kQuantGroup / Format::kGroup;
     for (int64_t t = 0; t < block.tokens; t += kTileTokens) {
       for (int64_t i = 0; i < count; i += kTileProducts) {

@@ -1,0 +1,114 @@
+// The integer matmul of few tokens (include a vec_*.h and its bytes_*.h first): weights are
+// multiplied as they come from the file, 16 bytes of each row in a quarter of a vector.
+//
+//   v_0 │ row 0 │ row 4 │ row 8 │ row 12 │   dot_i += v_i · x, the same 16 numbers for each row;
+//   v_1 │ row 1 │ row 5 │ row 9 │ row 13 │   after a group the four lanes of each row are added
+//   v_2 │ row 2 │  ...                       up, which leaves one integer a row: lane r is row r,
+//   v_3 │ row 3 │                            as in int_matmul.h
+//
+// Nothing is turned round or written out before it is multiplied. For that each token costs 9 more
+// operations per 512 weights, so with many tokens it is better to turn the weights.
+//
+// Per 512 weights of four bits and one token (AVX-512): 16 loads, 12 of them inserted, 12 to take
+// nibbles apart, 8 dot products, 9 to add up, 4 for the scales, and 16 loads of the scales.
+#pragma once
+
+#include "backends/cpu/int_panels.h"
+
+namespace ferry::cpu::FERRY_ISA {
+namespace {
+
+constexpr int64_t kRowTokens = 4;
+// With 16 numbers to a group there is as much to add up as to multiply.
+template <typename Format>
+constexpr bool kHasRowMatmul = Format::kGroup == kQuantGroup;
+
+// Takes weights like Panel, and keeps their products.
+template <typename Format, int T>
+struct RowPanel {
+  const QuantRows& x;
+  const uint8_t* const* tokens;  // [T] rows of x
+  int64_t first;                 // group of the block in its row
+  int32_t* dots;                 // [group][T][kLanes]
+  float* scale;                  // see Panel
+  float* low;
+
+  template <typename>
+  RowPanel block(int64_t first_block, int64_t b) const {
+    constexpr int kGroups = Format::kElements / Format::kGroup;
+    return {x,
+            tokens,
+            (first_block + b) * kGroups,
+            dots + b * kGroups * T * kLanes,
+            scale + b * kGroups * kLanes,
+            low + b * kGroups * kLanes};
+  }
+  [[gnu::always_inline]] void load(Rows rows, int64_t offset, Bytes* out) const {
+    b_load_quads(rows, offset, out);
+  }
+  template <typename>
+  [[gnu::always_inline]] void store(int g, const Bytes* w) const {
+    const int64_t group = first + g;
+#pragma GCC unroll 4
+    for (int t = 0; t < T; ++t) {
+      Dot<Format::kBits> sums[4];
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) sums[i].start(i_zero());
+#pragma GCC unroll 2
+      for (int half = 0; half < 2; ++half) {
+        const Bytes numbers = b_set16(tokens[t] + group * kQuantGroup + 16 * half);
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; ++i) sums[i].add(w[4 * half + i], numbers);
+      }
+      const Ints sum =
+          i_add_quads(sums[0].total(), sums[1].total(), sums[2].total(), sums[3].total());
+      i_store_products(dots + (g * T + t) * kLanes,
+                       i_add(sum, negative_offset<Format>(x, tokens[t], group)));
+    }
+  }
+  void store_scale(int g, Vec a) const { vstore(scale + g * kLanes, a); }
+  void store_low(int g, Vec a) const { vstore(low + g * kLanes, a); }
+  static Bytes bits_of(Ints bits, int j) {
+    // Row 4 b + i is dword i of quarter b; two of its bytes, those of the first 16 numbers or the
+    // others, eight times each.
+    alignas(16) static constexpr uint8_t kSpread[8][16] = {
+        {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1},
+        {4, 4, 4, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5},
+        {8, 8, 8, 8, 8, 8, 8, 8, 9, 9, 9, 9, 9, 9, 9, 9},
+        {12, 12, 12, 12, 12, 12, 12, 12, 13, 13, 13, 13, 13, 13, 13, 13},
+        {2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3},
+        {6, 6, 6, 6, 6, 6, 6, 6, 7, 7, 7, 7, 7, 7, 7, 7},
+        {10, 10, 10, 10, 10, 10, 10, 10, 11, 11, 11, 11, 11, 11, 11, 11},
+        {14, 14, 14, 14, 14, 14, 14, 14, 15, 15, 15, 15, 15, 15, 15, 15}};
+    alignas(16) static constexpr uint8_t kBitOf[16] = {1, 2, 4, 8, 16, 32, 64, 128,
+                                                       1, 2, 4, 8, 16, 32, 64, 128};
+    return b_and(b_look_up(bits, b_table(kSpread[j])), b_table(kBitOf));
+  }
+};
+
+template <typename Format, int T>
+inline void row_matmul(const IntMatmulBlock& block) {
+  const PanelScratch scratch = panel_scratch(block);
+  const QuantRows x(block);
+  const uint8_t* tokens[T];
+  for (int t = 0; t < T; ++t) {  // fewer than T: the last one again
+    tokens[t] = x.data + (t < block.tokens ? t : block.tokens - 1) * x.stride;
+  }
+  const RowPanel<Format, T> panel{x, tokens, 0, scratch.products, scratch.scale, scratch.low};
+  for_each_panel<Format>(block, scratch, panel, [&](int64_t first, int64_t groups) {
+    add_groups<Format, T>(scratch.products, T, scratch.scale, scratch.low, first, groups, x, tokens,
+                          scratch.acc);
+  });
+}
+
+// REQUIRES: block.tokens <= kRowTokens
+template <typename Format>
+void row_matmul_block(const IntMatmulBlock& block) {
+  static_assert(kRowTokens == 4 && kPanel / 16 * kRowTokens * kLanes <= 16 * 16 * 16);
+  if (block.tokens == 1) return row_matmul<Format, 1>(block);
+  if (block.tokens == 2) return row_matmul<Format, 2>(block);
+  row_matmul<Format, 4>(block);
+}
+
+}  // namespace
+}  // namespace ferry::cpu::FERRY_ISA
