@@ -55,10 +55,11 @@ Status BenchForward::allocate() {
 }
 
 Status BenchForward::fill_cache() {
-  const std::vector<int64_t>& widths = model_.model->kv_layout().plane_widths;
-  if (widths.empty()) return {};
+  const std::vector<nn::KvPlane>& planes = model_.model->kv_layout().planes;
+  if (planes.empty()) return {};
   Backend& backend = *model_.backend;
-  const int64_t width_max = *std::max_element(widths.begin(), widths.end());
+  int64_t width_max = 0;
+  for (const nn::KvPlane& plane : planes) width_max = std::max(width_max, plane.width);
   FERRY_TRY(const Buffer rows_host,
             backend.allocate_host(kFillTokens * width_max * dtype_bytes(Dtype::kF32)));
   FERRY_TRY(const Buffer rows, backend.allocate(rows_host.bytes));
@@ -76,12 +77,15 @@ Status BenchForward::fill_cache() {
     auto* slot = static_cast<int32_t*>(slots_host.data);
     for (int64_t i = 0; i < count; ++i) slot[i] = static_cast<int32_t>(first + i);
     stream_->copy_in(slots.data, slots_host.data, count * dtype_bytes(Dtype::kI32));
-    for (size_t plane = 0; plane < widths.size(); ++plane) {
+    for (int64_t plane = 0; plane < static_cast<int64_t>(planes.size()); ++plane) {
+      const TensorView pages = cache_.plane(plane);  // some have fewer rows than tokens
+      const int64_t fitting = std::min(count, pages.shape[0] * pages.shape[1] - first);
+      if (fitting <= 0) continue;
       stream_->kv_write(
-          {.rows = TensorView::contiguous(rows.data, Dtype::kF32, {count, widths[plane]}),
-           .slots = TensorView::contiguous(slots.data, Dtype::kI32, {count}),
-           .pages = cache_.plane(static_cast<int64_t>(plane)),
-           .group = cache_.group(static_cast<int64_t>(plane))});
+          {.rows = TensorView::contiguous(rows.data, Dtype::kF32, {fitting, pages.shape[2]}),
+           .slots = TensorView::contiguous(slots.data, Dtype::kI32, {fitting}),
+           .pages = pages,
+           .group = cache_.group(plane)});
     }
     FERRY_TRY_VOID(stream_->synchronize());
   }

@@ -88,6 +88,16 @@ class Stream {
   // Fused ops: a backend may override them; the default is the composite (device/composites.cc).
   virtual void add_rms_norm(const AddRmsNormArgs& args);
   virtual void moe_experts(const MoeExpertsArgs& args);
+
+  // Ops of DeepSeek-V4: the default copies what it needs to the host, computes there
+  // (device/host_ops.h) and copies the result back, waiting for the queue twice.
+  virtual void hyper_collapse(const HyperCollapseArgs& args);
+  virtual void hyper_expand(const HyperExpandArgs& args);
+  virtual void compress(const CompressArgs& args);
+  virtual void entry_scores(const EntryScoresArgs& args);
+  virtual void window_attention(const WindowAttentionArgs& args);
+  virtual void moe_hash_gate(const MoeHashGateArgs& args);
+  virtual void clamped_swiglu(const ClampedSwigluArgs& args);
 };
 
 class Backend : public std::enable_shared_from_this<Backend> {

@@ -15,6 +15,7 @@
 
 #include "base/tensor_view.h"
 #include "device/batch.h"
+#include "device/ops_v4.h"
 #include "device/weight.h"
 
 namespace ferry {
@@ -46,9 +47,18 @@ enum class Op {
   kAdd,
   kCopy,
   kArgmax,
+  kHyperCollapse,
+  kHyperExpand,
+  kCompress,
+  kEntryScores,
+  kWindowAttention,
+  kMoeHashGate,
+  kClampedSwiglu,
 };
-inline constexpr int kNumOps = static_cast<int>(Op::kArgmax) + 1;
+inline constexpr int kNumOps = static_cast<int>(Op::kClampedSwiglu) + 1;
 std::string_view op_name(Op op);
+// Whether Stream has a default for it that runs on the host, so that every backend has it.
+bool has_host_default(Op op);
 // Whether OpQuery::dtype is that of cache pages.
 bool is_cache_op(Op op);
 

@@ -320,6 +320,69 @@ void PlanStream::moe_experts(const MoeExpertsArgs& args) {
       weights_before + static_cast<int64_t>(touched * expert_bytes);
 }
 
+void PlanStream::hyper_collapse(const HyperCollapseArgs& args) {
+  ask({.op = Op::kHyperCollapse, .rows = args.streams.shape[1], .cols = args.streams.shape[2]});
+  charge(Op::kHyperCollapse, {.flops = 4.0 * static_cast<double>(args.streams.num_elements()),
+                              .activation_bytes = bytes_of(args.streams) + bytes_of(args.out)});
+}
+
+void PlanStream::hyper_expand(const HyperExpandArgs& args) {
+  const int64_t streams = args.streams.shape[1];
+  ask({.op = Op::kHyperExpand, .rows = streams, .cols = args.streams.shape[2]});
+  charge(Op::kHyperExpand,
+         {.flops = multiply_flops(args.x.shape[0] * streams, streams + 1, args.x.shape[1]),
+          .activation_bytes = 2 * bytes_of(args.streams) + bytes_of(args.x)});
+}
+
+void PlanStream::compress(const CompressArgs& args) {
+  const int64_t size = args.weight.shape[0];
+  ask({.op = Op::kCompress, .dtype = args.pages.dtype, .rows = args.ratio, .cols = size});
+  // A token has its share in one entry, or two.
+  const int64_t tokens = args.batch->num_tokens;
+  charge(Op::kCompress, {.flops = 6.0 * static_cast<double>(tokens * size * (args.overlap ? 2 : 1)),
+                         .cache_bytes = cache_bytes(args.rows, tokens) +
+                                        cache_bytes(args.pages, ceil_div(tokens, args.ratio))});
+}
+
+void PlanStream::entry_scores(const EntryScoresArgs& args) {
+  const int64_t heads = args.q.shape[1];
+  const int64_t size = args.q.shape[2];
+  ask({.op = Op::kEntryScores, .dtype = args.pages.dtype, .rows = heads, .cols = size});
+  const int64_t pairs = args.q.shape[0] * (args.batch->max_context_length / args.ratio);
+  charge(Op::kEntryScores, {.flops = multiply_flops(pairs, heads, size + 1),
+                            .activation_bytes = bytes_of(args.q) + bytes_of(args.out),
+                            .cache_bytes = cache_bytes(args.pages, pairs)});
+}
+
+void PlanStream::window_attention(const WindowAttentionArgs& args) {
+  const int64_t heads = args.q.shape[1];
+  const int64_t size = args.q.shape[2];
+  ask({.op = Op::kWindowAttention, .dtype = args.pages.dtype, .rows = heads, .cols = size});
+  const int64_t context = args.batch->max_context_length;
+  int64_t entries = args.entry_pages.empty() ? 0 : context / args.ratio;
+  if (!args.entries.empty()) entries = std::min(entries, args.entries.shape[1]);
+  const int64_t tokens = args.q.shape[0];
+  const int64_t recent = std::min(args.window, context);
+  const int64_t far_bytes =
+      args.entry_pages.empty() ? 0 : cache_bytes(args.entry_pages, tokens * entries);
+  charge(Op::kWindowAttention,
+         {.flops = multiply_flops(tokens * (recent + entries), heads, 2 * size),
+          .activation_bytes = bytes_of(args.q) + bytes_of(args.out),
+          .cache_bytes = cache_bytes(args.pages, tokens * recent) + far_bytes});
+}
+
+void PlanStream::moe_hash_gate(const MoeHashGateArgs& args) {
+  ask({.op = Op::kMoeHashGate, .rows = args.logits.shape[1], .cols = args.ids.shape[1]});
+  charge(Op::kMoeHashGate, {.flops = 4.0 * static_cast<double>(args.ids.num_elements()),
+                            .activation_bytes = 4 * bytes_of(args.ids)});
+}
+
+void PlanStream::clamped_swiglu(const ClampedSwigluArgs& args) {
+  ask({.op = Op::kClampedSwiglu, .cols = args.gate.shape[1]});
+  charge(Op::kClampedSwiglu, {.flops = 7.0 * static_cast<double>(args.gate.num_elements()),
+                              .activation_bytes = 3 * bytes_of(args.gate)});
+}
+
 std::string describe(const OpQuery& query) {
   std::string text(op_name(query.op));
   if (query.format != nullptr) text += fmt::format(" {}", query.format->name);
@@ -332,6 +395,7 @@ std::string describe(const OpQuery& query) {
 Status check_support(const Backend& backend, std::span<const OpQuery> queries) {
   std::string missing;
   for (const OpQuery& query : queries) {
+    if (has_host_default(query.op)) continue;
     if (!backend.supports(query)) missing += (missing.empty() ? "" : ", ") + describe(query);
   }
   if (missing.empty()) return {};

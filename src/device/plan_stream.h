@@ -66,6 +66,13 @@ class PlanStream : public Stream {
   void argmax(const ArgmaxArgs& args) override;
   void add_rms_norm(const AddRmsNormArgs& args) override;
   void moe_experts(const MoeExpertsArgs& args) override;
+  void hyper_collapse(const HyperCollapseArgs& args) override;
+  void hyper_expand(const HyperExpandArgs& args) override;
+  void compress(const CompressArgs& args) override;
+  void entry_scores(const EntryScoresArgs& args) override;
+  void window_attention(const WindowAttentionArgs& args) override;
+  void moe_hash_gate(const MoeHashGateArgs& args) override;
+  void clamped_swiglu(const ClampedSwigluArgs& args) override;
 
  private:
   void ask(const OpQuery& query);

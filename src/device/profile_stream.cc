@@ -110,6 +110,27 @@ void ProfileStream::argmax(const ArgmaxArgs& args) { pass_on(Op::kArgmax, &Strea
 void ProfileStream::add_rms_norm(const AddRmsNormArgs& args) {
   pass_on(Op::kAddRmsNorm, &Stream::add_rms_norm, args);
 }
+void ProfileStream::hyper_collapse(const HyperCollapseArgs& args) {
+  pass_on(Op::kHyperCollapse, &Stream::hyper_collapse, args);
+}
+void ProfileStream::hyper_expand(const HyperExpandArgs& args) {
+  pass_on(Op::kHyperExpand, &Stream::hyper_expand, args);
+}
+void ProfileStream::compress(const CompressArgs& args) {
+  pass_on(Op::kCompress, &Stream::compress, args);
+}
+void ProfileStream::entry_scores(const EntryScoresArgs& args) {
+  pass_on(Op::kEntryScores, &Stream::entry_scores, args);
+}
+void ProfileStream::window_attention(const WindowAttentionArgs& args) {
+  pass_on(Op::kWindowAttention, &Stream::window_attention, args);
+}
+void ProfileStream::moe_hash_gate(const MoeHashGateArgs& args) {
+  pass_on(Op::kMoeHashGate, &Stream::moe_hash_gate, args);
+}
+void ProfileStream::clamped_swiglu(const ClampedSwigluArgs& args) {
+  pass_on(Op::kClampedSwiglu, &Stream::clamped_swiglu, args);
+}
 
 int64_t ProfileStream::count_chosen_experts(const MoeExpertsArgs& args) {
   const int64_t tokens = args.ids.shape[0];

@@ -43,9 +43,18 @@ std::string_view op_name(Op op) {
       "add",
       "copy",
       "argmax",
+      "hyper_collapse",
+      "hyper_expand",
+      "compress",
+      "entry_scores",
+      "window_attention",
+      "moe_hash_gate",
+      "clamped_swiglu",
   };
   return kNames[static_cast<int>(op)];
 }
+
+bool has_host_default(Op op) { return op >= Op::kHyperCollapse; }
 
 bool is_cache_op(Op op) {
   switch (op) {
@@ -54,7 +63,10 @@ bool is_cache_op(Op op) {
     case Op::kMlaPrefillAttention:
     case Op::kMlaDecodeAttention:
     case Op::kIndexScores:
-    case Op::kMlaSparseAttention: return true;
+    case Op::kMlaSparseAttention:
+    case Op::kCompress:
+    case Op::kEntryScores:
+    case Op::kWindowAttention: return true;
     default: return false;
   }
 }

@@ -67,6 +67,10 @@ constexpr Variant kVariants[] = {
     {"deepseek-v3.2", "hf", "f32"},
     {"deepseek-v3.2", "model-f32.gguf", "f32"},
     {"deepseek-v3.2", "model-Q4_0.gguf", "Q4_0-dq"},
+    {"deepseek-v4", "hf", "f32"},
+    {"deepseek-v4", "hf-fp8", "hf-fp8"},
+    {"deepseek-v4", "model-bf16-mxfp4.gguf", "bf16-mxfp4-dq"},
+    {"deepseek-v4", "model-bf16-mxfp4.gguf", "f32"},
 };
 
 // The f32 logits come for three lists and both kinds, the others for one list as a prompt; every
@@ -156,19 +160,6 @@ TEST(SharedGoldens, RoundedActivationsAgainstUpstreams) {
     const double error = median_error(ours, exact, kTokens);
     EXPECT_LE(error, limit_of(variant) * median_error(upstream, exact, kTokens))
         << variant.model << variant.file;
-  }
-}
-
-TEST(SharedGoldens, LaterArchitecturesAreRefusedByName) {
-  const std::string shared = disk::testing::shared_folder();
-  if (shared.empty()) GTEST_SKIP() << "no shared reference files here";
-  for (const char* file : {"deepseek-v4/hf", "deepseek-v4/model-bf16-mxfp4.gguf"}) {
-    const disk::ModelSource source = open_source(fmt::format("{}/goldens/{}", shared, file));
-    const auto model = load_model(source, backend_named("reference"), {});
-    ASSERT_FALSE(model.ok()) << file;
-    EXPECT_EQ(model.error().kind, ErrorKind::kUnsupported);
-    EXPECT_NE(model.error().message.find("not yet supported"), std::string::npos)
-        << model.error().message;
   }
 }
 

@@ -240,7 +240,8 @@ TEST(Speculation, NoAnswerChangesWithAnyModule) {
     Json config = testing::parse(model.config);
     config["vocab_size"] = 1024;
     testing::TinyWeights weights = testing::random_weights(config, 11);
-    std::vector<float>& head = weights.values.at("lm_head.weight");
+    const bool own_name = weights.values.contains("head.weight");  // DeepSeek-V4
+    std::vector<float>& head = weights.values.at(own_name ? "head.weight" : "lm_head.weight");
     const auto row = static_cast<int64_t>(head.size() / 1024);
     std::fill(head.begin(), head.begin() + kFirstChoice * row, 0.0f);
     std::fill(head.begin() + (kLastChoice + 1) * row, head.end(), 0.0f);

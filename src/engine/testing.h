@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <map>
+#include <numeric>
 #include <random>
 #include <span>
 #include <string>
@@ -42,6 +44,15 @@ inline const char* kTinyCommon = R"("vocab_size": 96, "hidden_size": 64, "num_hi
   "eos_token_id": [1, 2], "tie_word_embeddings": false,)";
 inline const char* kTinyGqa = R"("num_attention_heads": 4, "num_key_value_heads": 2,
   "head_dim": 24, "rope_theta": 10000.0)";
+// Short windows and blocks; one layer of each kind, the first routed by token ids.
+inline const char* kTinyV4 = R"("num_attention_heads": 4, "head_dim": 24, "qk_rope_head_dim": 8,
+  "q_lora_rank": 40, "o_groups": 2, "o_lora_rank": 12, "sliding_window": 7,
+  "compress_ratios": [0, 4, 16], "compress_rope_theta": 40000.0, "index_n_heads": 3,
+  "index_head_dim": 20, "index_topk": 5, "hc_mult": 4, "hc_sinkhorn_iters": 5,
+  "n_routed_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 32,
+  "n_shared_experts": 1, "num_hash_layers": 1, "swiglu_limit": 2.0, "routed_scaling_factor": 1.5,
+  "rope_theta": 10000.0, "rope_scaling": {"type": "yarn", "factor": 8.0, "beta_fast": 32,
+  "beta_slow": 1, "original_max_position_embeddings": 64})";
 inline const char* kTinyMla = R"("num_attention_heads": 4, "kv_lora_rank": 32,
   "qk_nope_head_dim": 16, "qk_rope_head_dim": 8, "v_head_dim": 24, "n_routed_experts": 8,
   "num_experts_per_tok": 3, "moe_intermediate_size": 40, "first_k_dense_replace": 1,
@@ -85,7 +96,23 @@ inline std::vector<TinyModel> tiny_models() {
         "index_topk": 12)")},
       {"kimi_k2", config("kimi_k2", kTinyMla, R"(, "q_lora_rank": 40, "n_shared_experts": 1,
         "topk_method": "noaux_tc", "scoring_func": "sigmoid", "norm_topk_prob": true)")},
+      {"deepseek_v4", config("deepseek_v4", kTinyV4, "")},
   };
+}
+
+// Whole numbers below the limit, those of a row distinct.
+inline std::vector<float> random_indices(const weights::TensorRecord& record,
+                                         std::mt19937_64& random) {
+  std::vector<float> values;
+  std::vector<int> all(static_cast<size_t>(record.limit));
+  std::iota(all.begin(), all.end(), 0);
+  for (int64_t r = 0; r < record.shape[0]; ++r) {
+    std::shuffle(all.begin(), all.end(), random);
+    for (int64_t c = 0; c < record.shape[1]; ++c) {
+      values.push_back(static_cast<float>(all[static_cast<size_t>(c)]));
+    }
+  }
+  return values;
 }
 
 // One value list per tensor that the architecture asks for; rounded to bf16.
@@ -104,7 +131,9 @@ inline TinyWeights random_weights(const Json& config, uint64_t seed) {
     const double scale = vector ? 0.1 : 1.5 / std::sqrt(static_cast<double>(record.shape.back()));
     std::normal_distribution<double> normal(norm ? 1.0 : 0.0, scale);
     std::vector<float> values(static_cast<size_t>(record.num_elements()));
+    if (record.role == weights::TensorRole::kIndices) values = random_indices(record, random);
     for (float& value : values) {
+      if (record.role == weights::TensorRole::kIndices) break;
       value = bf16_to_f32(f32_to_bf16(static_cast<float>(normal(random))));
     }
     tiny.values[record.name] = std::move(values);
@@ -132,6 +161,16 @@ inline StoredTensor store(std::string name, std::string_view format, std::vector
   const quant::StorageFormat* f = quant::find_format(format);
   CHECK(f != nullptr);
   return {{std::move(name), f, std::move(shape)}, encode(*f, values)};
+}
+
+inline StoredTensor store_indices(std::string name, std::vector<int64_t> shape,
+                                  std::span<const float> values) {
+  std::vector<uint8_t> bytes(values.size() * sizeof(int64_t));
+  for (size_t i = 0; i < values.size(); ++i) {
+    const auto value = static_cast<int64_t>(values[i]);
+    std::memcpy(bytes.data() + i * sizeof value, &value, sizeof value);
+  }
+  return {{std::move(name), quant::find_format("I64"), std::move(shape)}, std::move(bytes)};
 }
 
 // E4M3 with one scale per block of 128 × 128, and the values that it decodes to put back.
@@ -168,10 +207,15 @@ inline std::vector<StoredTensor> hf_tensors(TinyWeights& tiny, std::string_view 
     if (fp8 && linear && name.find("eh_proj") == std::string::npos) {
       return store_fp8(out, name, shape[0], shape[1], values);
     }
-    out.push_back(store(name, role == weights::TensorRole::kBias ? "F32" : format, shape, values));
+    const bool f32 = role == weights::TensorRole::kBias || role == weights::TensorRole::kTable;
+    out.push_back(store(name, f32 ? "F32" : format, shape, values));
   };
   for (const weights::TensorRecord& record : tiny.records) {
     std::vector<float>& values = tiny.values[record.name];
+    if (record.role == weights::TensorRole::kIndices) {
+      out.push_back(store_indices(record.name, record.shape, values));
+      continue;
+    }
     if (record.role != weights::TensorRole::kExpert) {
       add(record.name, record.role, record.shape, values);
       continue;

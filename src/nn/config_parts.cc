@@ -55,11 +55,13 @@ void refuse_sliding_window(ConfigReader& reader) {
 
 }  // namespace
 
-void read_common(ConfigReader& reader, ModelSpec& spec) {
+void read_common(ConfigReader& reader, ModelSpec& spec, DenseLayers dense) {
   spec.vocab_size = reader.integer("vocab_size", 1, kMaxVocabSize);
   spec.hidden_size = reader.integer("hidden_size", 1, kMaxHiddenSize);
   spec.num_hidden_layers = reader.integer("num_hidden_layers", 1, kMaxLayers);
-  spec.intermediate_size = reader.integer("intermediate_size", 1, kMaxIntermediateSize);
+  if (dense == DenseLayers::kSome || reader.has("intermediate_size")) {
+    spec.intermediate_size = reader.integer("intermediate_size", 1, kMaxIntermediateSize);
+  }
   spec.max_position_embeddings = reader.integer("max_position_embeddings", 1, kMaxPositions);
   spec.rms_norm_eps = static_cast<float>(reader.number_or("rms_norm_eps", 1e-6, 1e-20, 1.0));
   spec.tie_word_embeddings = reader.boolean_or("tie_word_embeddings", false);

@@ -10,7 +10,9 @@ namespace ferry::nn {
 
 // vocab_size, hidden_size, num_hidden_layers, intermediate_size, rms_norm_eps, tied embeddings,
 // bos and eos (one or a list), max_position_embeddings. Refuses an activation other than SiLU.
-void read_common(ConfigReader& reader, ModelSpec& spec);
+// Without dense layers intermediate_size may be missing, and is then 0.
+enum class DenseLayers : uint8_t { kSome, kNone };
+void read_common(ConfigReader& reader, ModelSpec& spec, DenseLayers dense = DenseLayers::kSome);
 
 // num_attention_heads, num_key_value_heads, head_dim (or hidden / heads), attention scale, rope
 // over whole heads in the half layout ("rope_interleaved": true, set for GGUF files of the llama

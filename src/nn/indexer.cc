@@ -74,16 +74,18 @@ Indexer load_indexer(weights::WeightLoader& loader, const std::string& prefix,
 }
 
 bool needs_choice(const Step& step, int64_t first, int64_t count) {
-  const BatchView& batch = step.batch;
-  const int64_t top_k = step.spec.indexer.top_k;
-  if (batch.max_context_length <= top_k || count <= 0) return false;
+  return sees_more_than(step.batch, step.spec.indexer.top_k, first, count);
+}
+
+bool sees_more_than(const BatchView& batch, int64_t most, int64_t first, int64_t count) {
+  if (batch.max_context_length <= most || count <= 0) return false;
   if (batch.context_lengths.host.empty()) return true;
   for (int64_t s = 0; s < batch.num_sequences; ++s) {
     const size_t i = static_cast<size_t>(s);
     const int64_t end = batch.query_start.host[i + 1];
     const int64_t last = std::min<int64_t>(end, first + count);
     if (last <= std::max<int64_t>(batch.query_start.host[i], first)) continue;
-    if (batch.context_lengths.host[i] - (end - last) > top_k) return true;
+    if (batch.context_lengths.host[i] - (end - last) > most) return true;
   }
   return false;
 }

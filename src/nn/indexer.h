@@ -27,7 +27,9 @@ struct Indexer {
 Indexer load_indexer(weights::WeightLoader& loader, const std::string& prefix,
                      const ModelSpec& spec, KvLayout& layout);
 
-// Whether any of tokens [first, first + count) may see more than top_k positions.
+// Whether any of tokens [first, first + count) may see more than `most` positions.
+bool sees_more_than(const BatchView& batch, int64_t most, int64_t first, int64_t count);
+// The same for the indexer's top_k.
 bool needs_choice(const Step& step, int64_t first, int64_t count);
 
 // Writes the index keys of all tokens to the cache; then, if any token needs it, the chosen

@@ -9,53 +9,65 @@ namespace {
 
 constexpr int64_t kPlaneAlignment = 256;
 
-int64_t plane_bytes(const KvLayout& layout, size_t plane, const KvCacheSpec& spec) {
-  const int64_t width = layout.plane_widths[plane];
-  const int64_t page = spec.dtype == Dtype::kI8
-                           ? int8_page_bytes(spec.block_size, width, layout.plane_groups[plane])
-                           : spec.block_size * width * dtype_bytes(spec.dtype);
+Dtype dtype_of(const KvPlane& plane, Dtype cache) { return plane.always_f32 ? Dtype::kF32 : cache; }
+
+int64_t rows_of(const KvPlane& plane, int64_t block_size) {
+  return ceil_div(block_size, plane.tokens_per_row);
+}
+
+int64_t plane_bytes(const KvPlane& plane, const KvCacheSpec& spec) {
+  const Dtype dtype = dtype_of(plane, spec.dtype);
+  const int64_t rows = rows_of(plane, spec.block_size);
+  const int64_t page = dtype == Dtype::kI8 ? int8_page_bytes(rows, plane.width, plane.group)
+                                           : rows * plane.width * dtype_bytes(dtype);
   return round_up(spec.num_pages * page, kPlaneAlignment);
 }
 
 std::vector<TensorView> cut_planes(char* base, const KvLayout& layout, const KvCacheSpec& spec) {
   std::vector<TensorView> planes;
-  planes.reserve(layout.plane_widths.size());
-  for (size_t p = 0; p < layout.plane_widths.size(); ++p) {
-    const int64_t width = layout.plane_widths[p];
+  planes.reserve(layout.planes.size());
+  for (const KvPlane& plane : layout.planes) {
+    const Dtype dtype = dtype_of(plane, spec.dtype);
+    const int64_t rows = rows_of(plane, spec.block_size);
     planes.push_back(
-        spec.dtype == Dtype::kI8
-            ? int8_pages(base, spec.num_pages, spec.block_size, width, layout.plane_groups[p])
-            : TensorView::contiguous(base, spec.dtype, {spec.num_pages, spec.block_size, width}));
-    base += plane_bytes(layout, p, spec);
+        dtype == Dtype::kI8
+            ? int8_pages(base, spec.num_pages, rows, plane.width, plane.group)
+            : TensorView::contiguous(base, dtype, {spec.num_pages, rows, plane.width}));
+    base += plane_bytes(plane, spec);
   }
   return planes;
+}
+
+std::vector<int64_t> groups_of(const KvLayout& layout) {
+  std::vector<int64_t> groups;
+  for (const KvPlane& plane : layout.planes) groups.push_back(plane.group);
+  return groups;
 }
 
 }  // namespace
 
 int64_t kv_cache_bytes(const KvLayout& layout, const KvCacheSpec& spec) {
   int64_t sum = 0;
-  for (size_t p = 0; p < layout.plane_widths.size(); ++p) sum += plane_bytes(layout, p, spec);
+  for (const KvPlane& plane : layout.planes) sum += plane_bytes(plane, spec);
   return sum;
 }
 
-int64_t kv_bytes_per_token(const KvLayout& layout, Dtype dtype) {
-  int64_t sum = 0;
-  for (size_t p = 0; p < layout.plane_widths.size(); ++p) {
-    const int64_t width = layout.plane_widths[p];
-    sum += width * dtype_bytes(dtype);
-    if (dtype == Dtype::kI8) {
-      sum += ceil_div(width, layout.plane_groups[p]) * dtype_bytes(Dtype::kF32);
-    }
+int64_t kv_bytes_per_token(const KvLayout& layout, Dtype dtype, int64_t block_size) {
+  int64_t page = 0;
+  for (const KvPlane& plane : layout.planes) {
+    const Dtype own = dtype_of(plane, dtype);
+    int64_t row = plane.width * dtype_bytes(own);
+    if (own == Dtype::kI8) row += ceil_div(plane.width, plane.group) * dtype_bytes(Dtype::kF32);
+    page += row * rows_of(plane, block_size);
   }
-  return sum;
+  return ceil_div(page, block_size);
 }
 
 Result<KvCache> KvCache::allocate(Backend& backend, const KvLayout& layout,
                                   const KvCacheSpec& spec) {
   KvCache cache;
   cache.spec_ = spec;
-  cache.groups_ = layout.plane_groups;
+  cache.groups_ = groups_of(layout);
   FERRY_TRY(cache.buffer_, backend.allocate(kv_cache_bytes(layout, spec)));
   cache.planes_ = cut_planes(static_cast<char*>(cache.buffer_.data), layout, spec);
   return cache;
@@ -64,7 +76,7 @@ Result<KvCache> KvCache::allocate(Backend& backend, const KvLayout& layout,
 KvCache KvCache::measuring(const KvLayout& layout, const KvCacheSpec& spec) {
   KvCache cache;
   cache.spec_ = spec;
-  cache.groups_ = layout.plane_groups;
+  cache.groups_ = groups_of(layout);
   cache.planes_ = cut_planes(reinterpret_cast<char*>(kPlaneAlignment), layout, spec);
   return cache;
 }

@@ -2,8 +2,13 @@
 // latent), each plane into pages of `block_size` tokens. A page id means the same page in every
 // plane, so that one block table per sequence serves all layers.
 //
-//   plane p:  [num_pages, block_size, width_p]   in the cache's dtype; as int8 every page also has
-//                                                the scales of its rows (device/int8_rows.h)
+//   plane p:  [num_pages, rows_p, width_p]   in the cache's dtype; as int8 every page also has the
+//                                            scales of its rows (device/int8_rows.h)
+//
+// Most planes have a row per token. Compressed ones have one per `tokens_per_row` (device/ops_v4.h
+// says which page and row), and some hold numbers that are pooled later and stay in f32: what a
+// model keeps of a sequence is a matter of its pages alone, so that sharing, throwing out and
+// rolling back need no second mechanism.
 #pragma once
 
 #include <cstdint>
@@ -15,16 +20,24 @@
 
 namespace ferry::nn {
 
-// What a model keeps per token; filled by the model when it is built.
+struct KvPlane {
+  int64_t width = 0;           // elements of a row
+  int64_t group = 0;           // how many of them share a scale as int8
+  int64_t tokens_per_row = 1;  // a page has ceil(block_size / tokens_per_row) rows
+  bool always_f32 = false;     // whatever the dtype of the cache
+};
+
+// What a model keeps of a sequence; filled by the model when it is built.
 struct KvLayout {
-  std::vector<int64_t> plane_widths;  // elements per token in each plane
-  std::vector<int64_t> plane_groups;  // how many of them share a scale as int8
+  std::vector<KvPlane> planes;
 
   // Gives the index of the new plane.
+  int64_t add_plane(const KvPlane& plane) {
+    planes.push_back(plane);
+    return static_cast<int64_t>(planes.size()) - 1;
+  }
   int64_t add_plane(int64_t width, int64_t group) {
-    plane_widths.push_back(width);
-    plane_groups.push_back(group);
-    return static_cast<int64_t>(plane_widths.size()) - 1;
+    return add_plane({.width = width, .group = group});
   }
 };
 
@@ -36,8 +49,9 @@ struct KvCacheSpec {
 
 // Bytes the cache takes; what the plan says and allocate() asks for. Planes start on 256 bytes.
 int64_t kv_cache_bytes(const KvLayout& layout, const KvCacheSpec& spec);
-// Of all planes, scales included; what lies between pages and planes is not counted.
-int64_t kv_bytes_per_token(const KvLayout& layout, Dtype dtype);
+// Of all planes, scales included: the share of a token in full pages; what lies between pages and
+// planes is not counted.
+int64_t kv_bytes_per_token(const KvLayout& layout, Dtype dtype, int64_t block_size);
 
 class KvCache {
  public:

@@ -14,9 +14,9 @@ KvLayout two_planes() {
 }
 
 TEST(KvCache, BytesPerToken) {
-  EXPECT_EQ(kv_bytes_per_token(two_planes(), Dtype::kF32), 704 * 4);
-  EXPECT_EQ(kv_bytes_per_token(two_planes(), Dtype::kBF16), 704 * 2);
-  EXPECT_EQ(kv_bytes_per_token(two_planes(), Dtype::kI8), 704 + (2 + 1) * 4);
+  EXPECT_EQ(kv_bytes_per_token(two_planes(), Dtype::kF32, 16), 704 * 4);
+  EXPECT_EQ(kv_bytes_per_token(two_planes(), Dtype::kBF16, 16), 704 * 2);
+  EXPECT_EQ(kv_bytes_per_token(two_planes(), Dtype::kI8, 16), 704 + (2 + 1) * 4);
 }
 
 TEST(KvCache, PlanesDoNotOverlap) {
@@ -29,10 +29,26 @@ TEST(KvCache, PlanesDoNotOverlap) {
     const int64_t page = cache.plane(0).stride[0] * dtype_bytes(dtype);
     EXPECT_GE(second - first, spec.num_pages * page);
     EXPECT_GE(page, spec.block_size * 576 * dtype_bytes(dtype));
-    EXPECT_GE(kv_cache_bytes(layout, spec), 80 * kv_bytes_per_token(layout, dtype));
+    EXPECT_GE(kv_cache_bytes(layout, spec), 80 * kv_bytes_per_token(layout, dtype, 16));
     EXPECT_EQ(cache.plane(1).shape[2], 128);
     EXPECT_EQ(cache.group(0), 512);
   }
+}
+
+// Planes with a row for every four or 128 tokens, and one that stays in f32.
+TEST(KvCache, PlanesWithFewerRows) {
+  KvLayout layout;
+  layout.add_plane({.width = 10, .group = 8, .tokens_per_row = 4});
+  layout.add_plane({.width = 6, .group = 6, .tokens_per_row = 128});
+  layout.add_plane({.width = 3, .group = 3, .always_f32 = true});
+  const KvCacheSpec spec{.dtype = Dtype::kI8, .block_size = 18, .num_pages = 2};
+  const KvCache cache = KvCache::measuring(layout, spec);
+  EXPECT_EQ(cache.plane(0).shape[1], 5);
+  EXPECT_EQ(cache.plane(1).shape[1], 1);
+  EXPECT_EQ(cache.plane(2).shape[1], 18);
+  EXPECT_EQ(cache.plane(2).dtype, Dtype::kF32);
+  const int64_t page = 5 * (10 + 2 * 4) + (6 + 4) + 18 * 3 * 4;
+  EXPECT_EQ(kv_bytes_per_token(layout, Dtype::kI8, 18), (page + 17) / 18);
 }
 
 }  // namespace

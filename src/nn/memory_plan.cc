@@ -86,7 +86,8 @@ MemoryPlan plan_memory(const Model& model, int64_t weights_bytes, const PlanLimi
   MemoryPlan plan;
   plan.weights_bytes = weights_bytes;
   plan.kv_bytes = kv_cache_bytes(model.kv_layout(), limits.cache);
-  plan.kv_bytes_per_token = kv_bytes_per_token(model.kv_layout(), limits.cache.dtype);
+  plan.kv_bytes_per_token =
+      kv_bytes_per_token(model.kv_layout(), limits.cache.dtype, limits.cache.block_size);
   plan.workspace_bytes = workspace.bytes_max();
   plan.logits_bytes = logit_rows * vocab_size * dtype_bytes(Dtype::kF32);
   plan.index_bytes = BatchMemory::bytes_for(batch_limits);

@@ -33,6 +33,8 @@ struct MoeSpec {
   int64_t moe_intermediate_size = 0;
   int64_t shared_intermediate_size = 0;  // all shared experts fused into one MLP; 0: none
   bool has_bias = false;                 // e_score_correction_bias
+  int64_t num_hash_layers = 0;           // the first layers, where the token's id says the experts
+  float swiglu_limit = 0;                // 0: SwiGLU is not clamped
   GateSpec gate;
 };
 
@@ -45,15 +47,37 @@ struct MlaSpec {
   float norm_epsilon = 1e-6f;  // of the inner norms (q_a, kv_a)
 };
 
-// The lightning indexer of DeepSeek-V3.2 (MODELS §5.2).
+// The lightning indexer of DeepSeek-V3.2 (MODELS §5.2) and V4 (§6.6).
 struct IndexerSpec {
-  int64_t top_k = 0;  // positions that a token attends to; 0: there is no indexer
+  int64_t top_k = 0;  // positions or entries that a token attends to; 0: there is no indexer
   int64_t num_heads = 0;
-  int64_t head_dim = 0;  // the first qk_rope_head_dim entries are rotated
+  int64_t head_dim = 0;  // the first qk_rope_head_dim are rotated; in V4 the last
   float norm_epsilon = 1e-6f;
 };
 
-enum class AttentionKind : uint8_t { kGqa, kMla };
+// DeepSeek-V4 (MODELS §6): one key for all heads that is the value too, a window of recent tokens,
+// and behind it entries that stand for several tokens each.
+struct WindowSpec {
+  int64_t window = 0;  // tokens, the own one included
+  int64_t rope_dim = 0;
+  int64_t q_lora_rank = 0;
+  int64_t o_groups = 0;  // of heads, in the output projection
+  int64_t o_lora_rank = 0;
+  // Of each main layer: tokens per entry, or 0 for the window alone. Entries of 4 tokens overlap
+  // and are chosen by an indexer (CSA); of others all are attended to (HCA).
+  std::vector<int64_t> ratios;
+  RopeSpec entry_rope;  // of layers with entries; the others have ModelSpec::rope
+};
+inline constexpr int64_t kOverlappingRatio = 4;
+
+// The residual as several streams (hyper-connections, MODELS §6.3).
+struct HyperSpec {
+  int64_t streams = 0;
+  int64_t sinkhorn_iterations = 0;
+  float epsilon = 1e-6f;
+};
+
+enum class AttentionKind : uint8_t { kGqa, kMla, kWindow };
 
 struct ModelSpec {
   std::string architecture;  // "deepseek_v3"
@@ -68,12 +92,14 @@ struct ModelSpec {
   AttentionKind attention = AttentionKind::kGqa;
   int64_t num_attention_heads = 0;
   int64_t num_key_value_heads = 0;  // GQA
-  int64_t head_dim = 0;             // GQA
+  int64_t head_dim = 0;             // GQA, window
   bool attention_bias = false;      // q, k, v
   bool attention_output_bias = false;
   bool qk_norm = false;
   MlaSpec mla;
   IndexerSpec indexer;
+  WindowSpec window;
+  HyperSpec hyper;
   float attention_scale = 0;  // of the logits before softmax
   RopeSpec rope;
 

@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::string_view kWeight = ".weight";
 constexpr std::string_view kFp8Scale = ".weight_scale_inv";
+constexpr std::string_view kE8m0Scale = ".scale";
 constexpr std::string_view kInt4Scale = ".weight_scale";
 constexpr std::string_view kInt4Shape = ".weight_shape";
 constexpr int64_t kChunkBytes = 1 << 20;  // looked through by one thread at a time
@@ -78,7 +79,8 @@ const disk::FileTensor* FileLoader::take_scale(const disk::FileTensor& tensor,
   const bool int4 = is_int4(*tensor.format);
   if (!is_fp8(*tensor.format) && !int4) return nullptr;
   if (int4 && !check_stated_shape(name, rows, cols)) return nullptr;
-  const std::string full_name = with(name, int4 ? kInt4Scale : kFp8Scale);
+  const bool e8m0 = !int4 && checkpoint_.find(with(name, kE8m0Scale)) != nullptr;
+  const std::string full_name = with(name, int4 ? kInt4Scale : e8m0 ? kE8m0Scale : kFp8Scale);
   if (checkpoint_.find(full_name) == nullptr) {
     fail(invalid_input("{}: stored as {} without its block scales: tensor {} is missing",
                        checkpoint_.where(tensor), tensor.format->name,
@@ -90,9 +92,10 @@ const disk::FileTensor* FileLoader::take_scale(const disk::FileTensor& tensor,
   const disk::FileTensor* scale = take(full_name, shape);
   if (scale == nullptr) return nullptr;
   const std::string_view stored = scale->format->name;
-  if (stored != "F32" && stored != "BF16" && !(int4 && stored == "F16")) {
-    fail(invalid_input("{}: block scales stored as {}, expected F32 or BF16",
-                       checkpoint_.where(*scale), stored));
+  const bool plain = stored == "F32" || stored == "BF16" || (int4 && stored == "F16");
+  if (!plain && !(e8m0 && stored == "F8_E8M0")) {
+    fail(invalid_input("{}: block scales stored as {}, expected {}", checkpoint_.where(*scale),
+                       stored, e8m0 ? "F8_E8M0" : "F32 or BF16"));
     return nullptr;
   }
   return scale;
@@ -250,6 +253,7 @@ Weight FileLoader::import(const Part& part) {
 }
 
 Weight FileLoader::matrix(std::string_view name, int64_t rows, int64_t cols) {
+  if (is_packed_fp4(name)) return packed_fp4(name, rows, cols);
   const int64_t shape[] = {rows, cols};
   const disk::FileTensor* tensor = take(with(name, kWeight), shape);
   if (tensor == nullptr) return {};
@@ -274,17 +278,21 @@ Vector FileLoader::vector(std::string_view full_name, int64_t size) {
 
 Vector FileLoader::constant(int64_t rows, int64_t cols,
                             const std::function<std::vector<float>()>& make) {
-  const int64_t bytes = rows * cols * dtype_bytes(Dtype::kF32);
-  device_bytes_ += bytes;
-  // Any non-null address will do where nothing is read.
-  const auto view = [&](void* data) {
-    return TensorView::contiguous(data, Dtype::kF32, {rows, cols});
-  };
-  if (options_.measure_only) return {.view = view(&device_bytes_)};
-  if (!status_.ok()) return {};
+  if (options_.measure_only || !status_.ok()) return to_device(nullptr, Dtype::kF32, rows, cols);
   const std::vector<float> values = make();
   if (!status_.ok()) return {};
   CHECK(static_cast<int64_t>(values.size()) == rows * cols);
+  return to_device(values.data(), Dtype::kF32, rows, cols);
+}
+
+// Four-byte numbers to memory of the device. Nothing is read where only sizes count.
+Vector FileLoader::to_device(const void* values, Dtype dtype, int64_t rows, int64_t cols) {
+  const int64_t bytes = rows * cols * dtype_bytes(dtype);
+  device_bytes_ += bytes;
+  const auto view = [&](void* data) { return TensorView::contiguous(data, dtype, {rows, cols}); };
+  // Any non-null address will do where nothing is read.
+  if (options_.measure_only) return {.view = view(&device_bytes_)};
+  if (!status_.ok()) return {};
   Result<Buffer> buffer = backend_->allocate(bytes);
   if (!buffer.ok()) {
     fail(buffer.error());
@@ -298,7 +306,7 @@ Vector FileLoader::constant(int64_t rows, int64_t cols,
     }
     stream_ = *std::move(stream);
   }
-  stream_->copy_in(buffer->data, values.data(), bytes);
+  stream_->copy_in(buffer->data, values, bytes);
   if (Status done = stream_->synchronize(); !done.ok()) {
     fail(done.error());
     return {};
@@ -323,6 +331,12 @@ void FileLoader::ignore(std::string_view full_name) {
   if (tensor == nullptr) return;
   mark_used(*tensor);
   bytes_done_ += static_cast<int64_t>(tensor->data.size());
+}
+
+void FileLoader::ignore_all(std::string_view prefix) {
+  for (const disk::FileTensor& tensor : checkpoint_.tensors()) {
+    if (tensor.name.starts_with(prefix)) ignore(tensor.name);
+  }
 }
 
 Status FileLoader::finish() {

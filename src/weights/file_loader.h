@@ -3,11 +3,12 @@
 // backend; finish() then insists that nothing is left over.
 //
 // The format is that of each tensor by itself: plain, GGUF blocks, FP8 with a companion
-// NAME.weight_scale_inv (f32 or bf16) of one scale per 128 × 128 block, ragged at the edges, or
-// INT4 with a NAME.weight_scale of one scale per group of columns and a NAME.weight_shape, or NVFP4
-// with, perhaps, a NAME.scale: one factor for all of the matrix, or one for each expert. The look
-// through the values is also what brings a mapped file into memory: every byte is read once, by all
-// threads of the team.
+// NAME.weight_scale_inv (f32 or bf16) or NAME.scale (E8M0) of one scale per 128 × 128 block, ragged
+// at the edges, FP4 pairs in I8 with a NAME.scale (E8M0) per 32 columns, which become MXFP4 blocks,
+// or INT4 with a NAME.weight_scale of one scale per group of columns and a NAME.weight_shape, or
+// NVFP4 with, perhaps, a NAME.scale: one factor for all of the matrix, or one for each expert. The
+// look through the values is also what brings a mapped file into memory: every byte is read once,
+// by all threads of the team.
 //
 // Messages: "model.safetensors: tensor "X": found [a, b], expected [c, d]".
 #pragma once
@@ -47,6 +48,9 @@ class FileLoader : public WeightLoader {
   Vector vector(std::string_view full_name, int64_t size) override;
   ExpertBank experts(std::string_view prefix, std::string_view projection, int64_t num_experts,
                      int64_t rows, int64_t cols) override;
+  Weight bare_matrix(std::string_view full_name, int64_t rows, int64_t cols) override;
+  Vector table(std::string_view full_name, int64_t rows, int64_t cols) override;
+  Vector indices(std::string_view full_name, int64_t rows, int64_t cols, int64_t limit) override;
   HeadMatrix mla_up_k(std::string_view prefix, int64_t heads, int64_t nope, int64_t value,
                       int64_t rank) override;
   HeadMatrix mla_up_v(std::string_view prefix, int64_t heads, int64_t nope, int64_t value,
@@ -56,6 +60,7 @@ class FileLoader : public WeightLoader {
   bool has(std::string_view full_name, bool without_file) const override;
   void skip_copy(std::string_view name, int64_t rows, int64_t cols) override;
   void ignore(std::string_view full_name) override;
+  void ignore_all(std::string_view prefix) override;
   Status finish() override;
 
  private:
@@ -78,6 +83,10 @@ class FileLoader : public WeightLoader {
   const disk::FileTensor* take_factors(const disk::FileTensor& tensor, std::string_view name,
                                        int64_t count);
   bool check_stated_shape(std::string_view name, int64_t rows, int64_t cols);
+  bool is_packed_fp4(std::string_view name) const;
+  Weight packed_fp4(std::string_view name, int64_t rows, int64_t cols);
+  std::vector<int32_t> read_indices(const disk::FileTensor& tensor, int64_t limit);
+  Vector to_device(const void* values, Dtype dtype, int64_t rows, int64_t cols);
   bool exactly_one(std::string_view a, std::string_view b);
   bool check_computable(const disk::FileTensor& tensor);
   bool check_finite(const Part& part);

@@ -13,7 +13,8 @@ void* fake_address() { return reinterpret_cast<void*>(256); }
 
 TensorRole role_of_matrix(std::string_view name) {
   if (name.ends_with("embed_tokens") || name.ends_with("lm_head")) return TensorRole::kEmbedding;
-  if (name.ends_with("mlp.gate")) return TensorRole::kRouter;
+  if (name == "embed" || name == "head") return TensorRole::kEmbedding;  // DeepSeek-V4
+  if (name.ends_with("mlp.gate") || name.ends_with("ffn.gate")) return TensorRole::kRouter;
   return TensorRole::kLinear;
 }
 
@@ -49,6 +50,29 @@ WeightView ShapeRecorder::record_matrix(TensorRecord record, int64_t rows, int64
 Weight ShapeRecorder::matrix(std::string_view name, int64_t rows, int64_t cols) {
   return {.view = record_matrix({std::string(name) + ".weight", {rows, cols}, role_of_matrix(name)},
                                 rows, cols)};
+}
+
+Weight ShapeRecorder::bare_matrix(std::string_view full_name, int64_t rows, int64_t cols) {
+  const Vector numbers = table(full_name, rows, cols);
+  const quant::StorageFormat* f32 = quant::find_format("F32");
+  return {.view = {.format = f32,
+                   .data = numbers.view.data,
+                   .rows = rows,
+                   .cols = cols,
+                   .row_bytes = f32->bytes_for(cols)}};
+}
+
+Vector ShapeRecorder::table(std::string_view full_name, int64_t rows, int64_t cols) {
+  records_.push_back({std::string(full_name), {rows, cols}, TensorRole::kTable});
+  bytes_ += rows * cols * dtype_bytes(Dtype::kF32);
+  return {.view = TensorView::contiguous(fake_address(), Dtype::kF32, {rows, cols})};
+}
+
+Vector ShapeRecorder::indices(std::string_view full_name, int64_t rows, int64_t cols,
+                              int64_t limit) {
+  records_.push_back({std::string(full_name), {rows, cols}, TensorRole::kIndices, limit});
+  bytes_ += rows * cols * dtype_bytes(Dtype::kI32);
+  return {.view = TensorView::contiguous(fake_address(), Dtype::kI32, {rows, cols})};
 }
 
 Vector ShapeRecorder::vector(std::string_view full_name, int64_t size) {
@@ -110,5 +134,6 @@ bool ShapeRecorder::has(std::string_view, bool without_file) const { return with
 
 void ShapeRecorder::skip_copy(std::string_view, int64_t, int64_t) {}
 void ShapeRecorder::ignore(std::string_view) {}
+void ShapeRecorder::ignore_all(std::string_view) {}
 
 }  // namespace ferry::weights

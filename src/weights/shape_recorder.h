@@ -18,12 +18,15 @@ enum class TensorRole : uint8_t {
   kExpert,     // a projection of all routed experts, stacked
   kNorm,       // weight of an RMS norm
   kBias,       // of a projection, or the router's correction bias
+  kTable,      // plain numbers that stay in f32: hyper-connections, positions in a block
+  kIndices,    // whole numbers: the experts of each token id
 };
 
 struct TensorRecord {
   std::string name;            // full; of experts PREFIX.PROJECTION.weight
   std::vector<int64_t> shape;  // outermost first; of experts [experts, rows, cols]
   TensorRole role = TensorRole::kLinear;
+  int64_t limit = 0;  // of kIndices: all are below
 
   int64_t num_elements() const;
   // Of experts: the name of one of them in checkpoints that store each by itself,
@@ -51,6 +54,9 @@ class ShapeRecorder : public WeightLoader {
   Vector vector(std::string_view full_name, int64_t size) override;
   ExpertBank experts(std::string_view prefix, std::string_view projection, int64_t num_experts,
                      int64_t rows, int64_t cols) override;
+  Weight bare_matrix(std::string_view full_name, int64_t rows, int64_t cols) override;
+  Vector table(std::string_view full_name, int64_t rows, int64_t cols) override;
+  Vector indices(std::string_view full_name, int64_t rows, int64_t cols, int64_t limit) override;
   HeadMatrix mla_up_k(std::string_view prefix, int64_t heads, int64_t nope, int64_t value,
                       int64_t rank) override;
   HeadMatrix mla_up_v(std::string_view prefix, int64_t heads, int64_t nope, int64_t value,
@@ -60,6 +66,7 @@ class ShapeRecorder : public WeightLoader {
   bool has(std::string_view full_name, bool without_file) const override;
   void skip_copy(std::string_view name, int64_t rows, int64_t cols) override;
   void ignore(std::string_view full_name) override;
+  void ignore_all(std::string_view prefix) override;
   Status finish() override { return {}; }
 
  private:

@@ -22,7 +22,7 @@
 
 namespace ferry::weights {
 
-// A small plain tensor on the device, f32.
+// A small plain tensor on the device, f32 (i32 from indices()).
 struct Vector {
   TensorView view;
   std::shared_ptr<const void> storage;
@@ -53,6 +53,12 @@ class WeightLoader {
   // [num_experts, rows, cols], or the fused gate_up_proj.
   virtual ExpertBank experts(std::string_view prefix, std::string_view projection,
                              int64_t num_experts, int64_t rows, int64_t cols) = 0;
+  // A matrix of plain numbers whose name has no ".weight".
+  virtual Weight bare_matrix(std::string_view full_name, int64_t rows, int64_t cols) = 0;
+  // A table of plain numbers, as f32 [rows, cols].
+  virtual Vector table(std::string_view full_name, int64_t rows, int64_t cols) = 0;
+  // A table of whole numbers, as i32 [rows, cols]: each in [0, limit), those of a row distinct.
+  virtual Vector indices(std::string_view full_name, int64_t rows, int64_t cols, int64_t limit) = 0;
   // The two halves of PREFIX.kv_b_proj [heads · (nope + value), rank], or GGUF's PREFIX.k_b_proj
   // [heads, rank, nope] (transposed) and PREFIX.v_b_proj [heads, value, rank].
   virtual HeadMatrix mla_up_k(std::string_view prefix, int64_t heads, int64_t nope, int64_t value,
@@ -72,6 +78,8 @@ class WeightLoader {
   virtual void skip_copy(std::string_view name, int64_t rows, int64_t cols) = 0;
   // A tensor that may be there and is not needed (rotary_emb.inv_freq); no error if absent.
   virtual void ignore(std::string_view full_name) = 0;
+  // All tensors whose names begin like this.
+  virtual void ignore_all(std::string_view prefix) = 0;
 
   virtual Status finish() = 0;
 };

@@ -68,6 +68,9 @@ class CpuBackend : public Backend {
       case Op::kMlaDecodeAttention:
       case Op::kIndexScores:
       case Op::kMlaSparseAttention:
+      case Op::kCompress:
+      case Op::kEntryScores:
+      case Op::kWindowAttention:
       case Op::kCopy: return query.dtype == Dtype::kF32 || half;
       case Op::kMlaPrefillAttention:
         return (query.dtype == Dtype::kF32 || half) &&

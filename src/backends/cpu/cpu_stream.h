@@ -8,6 +8,7 @@
 //   stream_attention.cc  attention of prompts over the paged cache
 //   stream_decode.cc     attention of generated tokens, and over chosen positions
 //   stream_index.cc      the indexer that chooses them
+//   stream_v4.cc         what DeepSeek-V4 has besides
 #pragma once
 
 #include <algorithm>
@@ -112,6 +113,13 @@ class CpuStream : public Stream {
   void argmax(const ArgmaxArgs& args) override;
   void add_rms_norm(const AddRmsNormArgs& args) override;
   void moe_experts(const MoeExpertsArgs& args) override;
+  void hyper_collapse(const HyperCollapseArgs& args) override;
+  void hyper_expand(const HyperExpandArgs& args) override;
+  void compress(const CompressArgs& args) override;
+  void entry_scores(const EntryScoresArgs& args) override;
+  void window_attention(const WindowAttentionArgs& args) override;
+  void moe_hash_gate(const MoeHashGateArgs& args) override;
+  void clamped_swiglu(const ClampedSwigluArgs& args) override;
 
  private:
   static void copy_bytes(void* dst, const void* src, int64_t bytes) {

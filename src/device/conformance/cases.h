@@ -17,6 +17,7 @@ void add_attention_cases(std::vector<ConformanceCase>& cases);
 void add_mla_cases(std::vector<ConformanceCase>& cases);
 void add_sparse_cases(std::vector<ConformanceCase>& cases);  // the indexer and what it chooses
 void add_moe_cases(std::vector<ConformanceCase>& cases);
+void add_v4_cases(std::vector<ConformanceCase>& cases);  // what DeepSeek-V4 has besides
 
 // Rows [first, first + count) of a [n, width] array.
 inline std::span<const float> rows_of(const std::vector<float>& values, int64_t width,

@@ -16,7 +16,8 @@ bool same_bits(float a, float b) { return std::memcmp(&a, &b, sizeof a) == 0; }
 
 bool is_attention(Op op) {
   return op == Op::kGqaAttention || op == Op::kMlaPrefillAttention ||
-         op == Op::kMlaDecodeAttention || op == Op::kMlaSparseAttention;
+         op == Op::kMlaDecodeAttention || op == Op::kMlaSparseAttention ||
+         op == Op::kWindowAttention;
 }
 
 // What the rounding of operands may add to each output; empty: nothing.
@@ -108,7 +109,7 @@ ConformanceResult run_case(const ConformanceCase& test, Rig& subject, Rig& refer
   ConformanceResult result{.name = test.name, .op = test.op};
   result.tolerance = test.tolerance;
   for (const OpQuery& query : test.queries) {
-    if (subject.backend().supports(query)) continue;
+    if (has_host_default(query.op) || subject.backend().supports(query)) continue;
     result.skipped = true;
     result.detail = "not supported";
     return result;
@@ -147,6 +148,7 @@ std::vector<ConformanceCase> conformance_cases() {
   add_mla_cases(cases);
   add_sparse_cases(cases);
   add_moe_cases(cases);
+  add_v4_cases(cases);
   return cases;
 }
 

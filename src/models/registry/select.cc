@@ -16,11 +16,10 @@ struct Refusal {
 };
 
 constexpr Refusal kRefusals[] = {
-    {"deepseek_v4",
-     "DeepSeek-V4 (compressed sparse attention, hyper-connections) is not yet supported; ferry "
-     "will "
-     "support it"},
-    {"deepseek_v41", "DeepSeek-V4.1 is another architecture than V4 and is not supported"},
+    {"deepseek_v41",
+     "DeepSeek-V4.1 is another architecture than V4 (shared sources of keys, engram tables) and is "
+     "not "
+     "supported"},
     {"kimi_k25", "Kimi-K2.5 is a multimodal wrapper; ferry runs text models only"},
     {"kimi_vl", "Kimi-VL is a multimodal model; ferry runs text models only"},
     {"deepseek_vl_v2", "DeepSeek-VL2 is a multimodal model; ferry runs text models only"},

@@ -1,0 +1,261 @@
+// DeepSeek-V4 Flash and Pro (DeepSeek-AI 2026). MODELS §6. The residual is four streams joined by
+// hyper-connections; attention reads one shared vector per key, in a window and, behind it, in
+// compressed entries; every layer is a mixture of experts, the first ones routed by token id.
+//
+//   X_j = Embed[token], j = 0 … 3
+//   per layer:  y = Σ pre_j X_j;  o = Attention(norm(y));  X = post ⊗ o + Cᵀ X
+//               y = Σ pre_j X_j;  o = MoE(norm(y));        X = post ⊗ o + Cᵀ X
+//   logits = W_head · norm(Σ pre_j X_j)
+//
+// Names of tensors and config keys are those of the publisher's own files.
+#include <cmath>
+
+#include "models/table.h"
+#include "nn/clamped_moe.h"
+#include "nn/config_parts.h"
+#include "nn/hyper.h"
+#include "nn/rope.h"
+#include "nn/window_attention.h"
+
+namespace ferry::models {
+namespace {
+
+constexpr int64_t kMaxRatio = 4096;
+constexpr int64_t kMaxStreams = 16;
+
+// One entry per layer, those of prediction modules behind them. DSpark's drafter has three stages
+// there, which its own keys announce.
+void read_ratios(nn::ConfigReader& reader, nn::ModelSpec& spec) {
+  const bool dspark = reader.has("dspark_block_size");
+  const int64_t behind = dspark ? 3 : spec.num_nextn_predict_layers;
+  std::vector<int64_t> ratios = reader.integers_or_one("compress_ratios", 0, kMaxRatio);
+  if (!reader.ok()) return;
+  const auto expected = static_cast<size_t>(spec.num_hidden_layers + behind);
+  if (ratios.size() != expected) {
+    reader.fail("compress_ratios",
+                fmt::format("found {} numbers, expected {}: {} layers and {} behind them",
+                            ratios.size(), expected, spec.num_hidden_layers, behind));
+  }
+  ratios.resize(static_cast<size_t>(spec.num_hidden_layers));
+  for (const int64_t ratio : ratios) {
+    if (ratio == 0 || ratio >= nn::kOverlappingRatio) continue;
+    reader.fail("compress_ratios",
+                fmt::format("found {}, expected 0 or at least {}", ratio, nn::kOverlappingRatio));
+  }
+  spec.window.ratios = std::move(ratios);
+}
+
+void read_attention(nn::ConfigReader& reader, nn::ModelSpec& spec) {
+  nn::WindowSpec& window = spec.window;
+  spec.attention = nn::AttentionKind::kWindow;
+  spec.num_attention_heads = reader.integer("num_attention_heads", 1, nn::kMaxHeads);
+  spec.num_key_value_heads = reader.integer_or("num_key_value_heads", 1, 1, 1);
+  spec.head_dim = reader.integer("head_dim", 4, nn::kMaxHeadDim);
+  window.rope_dim = reader.integer("qk_rope_head_dim", 2, nn::kMaxHeadDim);
+  window.q_lora_rank = reader.integer("q_lora_rank", 1, nn::kMaxHiddenSize);
+  window.o_groups = reader.integer("o_groups", 1, nn::kMaxHeads);
+  window.o_lora_rank = reader.integer("o_lora_rank", 1, nn::kMaxHiddenSize);
+  window.window = reader.integer("sliding_window", 1, nn::kMaxPositions);
+  if (reader.ok() && (window.rope_dim % 2 != 0 || window.rope_dim >= spec.head_dim)) {
+    reader.fail("qk_rope_head_dim",
+                fmt::format("found {}, expected an even number below head_dim {}", window.rope_dim,
+                            spec.head_dim));
+  }
+  if (reader.ok() && spec.num_attention_heads % window.o_groups != 0) {
+    reader.fail("o_groups", fmt::format("found {}, expected a divisor of num_attention_heads {}",
+                                        window.o_groups, spec.num_attention_heads));
+  }
+  spec.attention_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(spec.head_dim)));
+  // The scaling is for layers with entries, and has no factor on cosine and sine.
+  spec.rope.dim = window.rope_dim;
+  spec.rope.layout = RopeLayout::kInterleaved;
+  nn::read_rope(reader, spec);
+  window.entry_rope = spec.rope;
+  window.entry_rope.amplitude = 1.0;
+  window.entry_rope.theta = reader.number("compress_rope_theta", 1.0 + 1e-6, 1e12);
+  spec.rope = {
+      .dim = window.rope_dim, .theta = spec.rope.theta, .layout = RopeLayout::kInterleaved};
+  read_ratios(reader, spec);
+}
+
+void read_entry_indexer(nn::ConfigReader& reader, nn::ModelSpec& spec) {
+  nn::IndexerSpec& indexer = spec.indexer;
+  indexer.num_heads = reader.integer("index_n_heads", 1, nn::kMaxHeads);
+  indexer.head_dim = reader.integer("index_head_dim", 1, nn::kMaxHeadDim);
+  indexer.top_k = reader.integer("index_topk", 1, nn::kMaxPositions / nn::kOverlappingRatio - 1);
+  if (reader.ok() && indexer.head_dim < spec.window.rope_dim) {
+    reader.fail("index_head_dim", fmt::format("found {}, expected at least qk_rope_head_dim {}",
+                                              indexer.head_dim, spec.window.rope_dim));
+  }
+}
+
+void read_experts(nn::ConfigReader& reader, nn::ModelSpec& spec) {
+  nn::read_deepseek_moe(reader, spec);
+  nn::MoeSpec& moe = spec.moe;
+  if (reader.ok() && moe.num_experts == 0) {
+    reader.fail("n_routed_experts", "found nothing; every layer is a mixture of experts");
+  }
+  moe.has_bias = true;
+  moe.gate.score = GateScore::kSqrtSoftplus;
+  moe.gate.renormalize = reader.boolean_or("norm_topk_prob", true);
+  moe.num_hash_layers = reader.integer_or("num_hash_layers", 0, 0, spec.num_hidden_layers);
+  moe.swiglu_limit = static_cast<float>(reader.number("swiglu_limit", 1e-3, 1e6));
+  const std::string scoring = reader.string_or("scoring_func", "sqrtsoftplus");
+  if (scoring != "sqrtsoftplus") {
+    reader.fail(
+        unsupported("scoring_func: found {}, expected \"sqrtsoftplus\"", nn::quoted(scoring)));
+  }
+}
+
+Result<nn::ModelSpec> read_spec(const Json& config) {
+  nn::ConfigReader reader(config);
+  nn::ModelSpec spec;
+  spec.architecture = "deepseek_v4";
+  nn::read_common(reader, spec, nn::DenseLayers::kNone);
+  spec.num_nextn_predict_layers = reader.integer_or("num_nextn_predict_layers", 0, 0, 1);
+  read_attention(reader, spec);
+  read_entry_indexer(reader, spec);
+  read_experts(reader, spec);
+  spec.hyper.streams = reader.integer("hc_mult", 1, kMaxStreams);
+  spec.hyper.sinkhorn_iterations = reader.integer("hc_sinkhorn_iters", 1, 1000);
+  spec.hyper.epsilon = static_cast<float>(reader.number_or("hc_eps", 1e-6, 1e-20, 1.0));
+  spec.num_nextn_predict_layers = 0;
+  return nn::finish_spec(reader, std::move(spec));
+}
+
+struct Layer {
+  int64_t ratio = 0;
+  nn::HyperConnection attention_hyper, ffn_hyper;
+  weights::Vector attention_norm, ffn_norm;
+  nn::WindowAttention attention;
+  nn::ClampedMoe ffn;
+};
+
+Layer load_layer(weights::WeightLoader& loader, const std::string& prefix,
+                 const nn::ModelSpec& spec, int64_t ratio, bool hashed, nn::KvLayout& layout) {
+  Layer layer{.ratio = ratio};
+  layer.attention_hyper = nn::load_hyper(loader, prefix + ".hc_attn", spec, false);
+  layer.attention_norm = loader.vector(prefix + ".attn_norm.weight", spec.hidden_size);
+  layer.attention = nn::load_window_attention(loader, prefix + ".attn", spec, ratio, layout);
+  layer.ffn_hyper = nn::load_hyper(loader, prefix + ".hc_ffn", spec, false);
+  layer.ffn_norm = loader.vector(prefix + ".ffn_norm.weight", spec.hidden_size);
+  layer.ffn = nn::load_clamped_moe(loader, prefix + ".ffn", spec, hashed);
+  return layer;
+}
+
+class DeepseekV4 : public nn::Model {
+ public:
+  DeepseekV4(nn::ModelSpec spec, weights::WeightLoader& loader, const nn::BuildOptions& options)
+      : spec_(std::move(spec)) {
+    embedding_ = loader.matrix("embed", spec_.vocab_size, spec_.hidden_size);
+    for (int64_t l = 0; l < spec_.num_hidden_layers; ++l) {
+      layers_.push_back(load_layer(loader, fmt::format("layers.{}", l), spec_,
+                                   spec_.window.ratios[static_cast<size_t>(l)],
+                                   l < spec_.moe.num_hash_layers, kv_layout_));
+    }
+    head_hyper_ = nn::load_hyper(loader, "hc_head", spec_, true);
+    final_norm_ = loader.vector("norm.weight", spec_.hidden_size);
+    head_ = loader.matrix("head", spec_.vocab_size, spec_.hidden_size);
+    loader.ignore_all("mtp.");
+    ones_ = loader.constant(1, spec_.head_dim, [&] {
+      return std::vector<float>(static_cast<size_t>(spec_.head_dim), 1.0f);
+    });
+    if (!ones_.empty()) ones_.view = ones_.view.merge_last();
+    const auto rope = [&](const nn::RopeSpec& own) {
+      return loader.constant(options.max_context, own.dim,
+                             [&] { return nn::rope_table(own, options.max_context); });
+    };
+    rope_table_ = rope(spec_.rope);
+    entry_rope_table_ = rope(spec_.window.entry_rope);
+  }
+
+  const nn::ModelSpec& spec() const override { return spec_; }
+  const nn::KvLayout& kv_layout() const override { return kv_layout_; }
+
+  void forward(const nn::ForwardArgs& args) const override {
+    const nn::Step step{args.stream, args.workspace, args.batch, args.cache, spec_, {}};
+    auto scope = step.workspace.scope();
+    const int64_t tokens = args.batch.num_tokens;
+    const int64_t hidden = spec_.hidden_size;
+    TensorView streams = step.workspace.tensor(Dtype::kF32, {tokens, spec_.hyper.streams * hidden});
+    TensorView x =
+        args.hidden.empty() ? step.workspace.tensor(Dtype::kF32, {tokens, hidden}) : args.hidden;
+    const TensorView first = streams.slice(1, 0, hidden);
+    step.stream.embed({.table = embedding_.view, .ids = args.batch.token_ids.device, .out = first});
+    for (int64_t j = 1; j < spec_.hyper.streams; ++j) {
+      step.stream.copy({.x = first, .out = streams.slice(1, j * hidden, hidden)});
+    }
+    for (const Layer& layer : layers_) run_layer(step, layer, streams, x);
+    nn::collapse(step, head_hyper_, streams, x, {});
+    norm(step, final_norm_, x);
+    write_logits(step, x, args.logits);
+  }
+
+ private:
+  static void norm(const nn::Step& step, const weights::Vector& weight, const TensorView& x) {
+    step.stream.rms_norm(
+        {.x = x, .weight = weight.view, .epsilon = step.spec.rms_norm_eps, .out = x});
+  }
+
+  // x: [T, hidden], scratch.
+  void run_layer(const nn::Step& model_step, const Layer& layer, const TensorView& streams,
+                 const TensorView& x) const {
+    const nn::Step step{model_step.stream,
+                        model_step.workspace,
+                        model_step.batch,
+                        model_step.cache,
+                        spec_,
+                        layer.ratio == 0 ? rope_table_.view : entry_rope_table_.view};
+    auto scope = step.workspace.scope();
+    const int64_t tokens = x.shape[0];
+    const int64_t lanes = spec_.hyper.streams;
+    TensorView out = step.workspace.tensor(Dtype::kF32, {tokens, spec_.hidden_size});
+    TensorView gates = step.workspace.tensor(Dtype::kF32, {tokens, lanes * (lanes + 1)});
+    nn::collapse(step, layer.attention_hyper, streams, x, gates);
+    norm(step, layer.attention_norm, x);
+    nn::run_window_attention(step, layer.attention, ones_, x, out);
+    nn::expand(step, streams, out, gates);
+    nn::collapse(step, layer.ffn_hyper, streams, x, gates);
+    norm(step, layer.ffn_norm, x);
+    nn::run_clamped_moe(step, layer.ffn, x, out);
+    nn::expand(step, streams, out, gates);
+  }
+
+  void write_logits(const nn::Step& step, const TensorView& x, const TensorView& logits) const {
+    const int64_t rows = logits.empty() ? 0 : logits.shape[0];
+    if (rows == 0) return;
+    auto scope = step.workspace.scope();
+    TensorView wanted = step.workspace.tensor(Dtype::kF32, {rows, spec_.hidden_size});
+    step.stream.gather_rows({.x = x, .rows = step.batch.logit_rows.device, .out = wanted});
+    step.stream.matmul({.x = wanted, .w = head_.view, .out = logits});
+  }
+
+  nn::ModelSpec spec_;
+  nn::KvLayout kv_layout_;
+  Weight embedding_;
+  std::vector<Layer> layers_;
+  nn::HyperConnection head_hyper_;
+  weights::Vector final_norm_;
+  Weight head_;
+  weights::Vector ones_;  // [head_dim]
+  weights::Vector rope_table_, entry_rope_table_;
+};
+
+std::unique_ptr<nn::Model> build(const nn::ModelSpec& spec, weights::WeightLoader& loader,
+                                 const nn::BuildOptions& options) {
+  return std::make_unique<DeepseekV4>(spec, loader, options);
+}
+
+constexpr std::string_view kModelTypes[] = {"deepseek_v4"};
+
+}  // namespace
+
+const nn::Architecture architecture_deepseek_v4 = {
+    .name = "deepseek_v4",
+    .model_types = kModelTypes,
+    .summary = "DeepSeek-V4 Flash, Pro; compressed attention; BF16, FP8 and FP4",
+    .read_spec = read_spec,
+    .build = build,
+};
+
+}  // namespace ferry::models

@@ -1,0 +1,172 @@
+// FileLoader for what DeepSeek-V4 stores differently: FP4 experts, tables beside the matrices, and
+// the experts of each token id.
+//
+// FP4 as published: NAME.weight I8 [rows, cols / 2], the low half of a byte first, and NAME.scale
+// E8M0 [rows, cols / 32]. The same 17 bytes per 32 numbers are an MXFP4 block, whose exponent means
+// the same; only the order of the halves differs. So they are reordered once, and every kernel for
+// MXFP4 serves both.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "disk/quote_name.h"
+#include "weights/file_loader.h"
+
+namespace ferry::weights {
+namespace {
+
+constexpr int64_t kGroup = 32;      // numbers under one scale
+constexpr int64_t kBlock = 17;      // bytes of an MXFP4 block
+constexpr uint8_t kMaxScale = 252;  // above, codes leave the range of f32; 255 is NaN
+
+std::string named(std::string_view name, std::string_view suffix) {
+  return std::string(name) + std::string(suffix);
+}
+
+// One group: 16 bytes of neighbouring pairs to elements 0–15 in the low halves, 16–31 in the high.
+void reorder(const uint8_t* pairs, uint8_t scale, uint8_t* block) {
+  uint8_t codes[kGroup];
+  for (int i = 0; i < kGroup / 2; ++i) {
+    codes[2 * i] = pairs[i] & 15;
+    codes[2 * i + 1] = pairs[i] >> 4;
+  }
+  block[0] = scale;
+  for (int i = 0; i < kGroup / 2; ++i) {
+    block[1 + i] = static_cast<uint8_t>(codes[i] | codes[i + kGroup / 2] << 4);
+  }
+}
+
+}  // namespace
+
+bool FileLoader::is_packed_fp4(std::string_view name) const {
+  const disk::FileTensor* codes = checkpoint_.find(named(name, ".weight"));
+  return codes != nullptr && codes->format->name == "I8" &&
+         checkpoint_.find(named(name, ".scale")) != nullptr;
+}
+
+Weight FileLoader::packed_fp4(std::string_view name, int64_t rows, int64_t cols) {
+  if (cols % kGroup != 0) {
+    fail(invalid_input("{}: FP4 with {} columns, expected a multiple of {}", checkpoint_.path(),
+                       cols, kGroup));
+    return {};
+  }
+  const int64_t groups = cols / kGroup;
+  const int64_t codes_shape[] = {rows, cols / 2};
+  const int64_t scale_shape[] = {rows, groups};
+  const disk::FileTensor* codes = take(named(name, ".weight"), codes_shape);
+  const disk::FileTensor* scales = take(named(name, ".scale"), scale_shape);
+  if (codes == nullptr || scales == nullptr) return {};
+  if (scales->format->name != "F8_E8M0") {
+    fail(invalid_input("{}: scales of FP4 stored as {}, expected F8_E8M0",
+                       checkpoint_.where(*scales), scales->format->name));
+    return {};
+  }
+  const quant::StorageFormat* format = quant::find_format("MXFP4");
+  HostWeight host{.format = format, .rows = rows, .cols = cols};
+  const int64_t bytes = rows * groups * kBlock;
+  host.data = {codes->data.data(),
+               static_cast<size_t>(bytes)};  // of which only the size counts yet
+  const int64_t own_bytes = backend_->import_bytes(host);
+  device_bytes_ += own_bytes > 0 ? own_bytes : bytes;  // in place: the reordered copy
+  if (options_.measure_only) {
+    return {.view = {.format = format, .rows = rows, .cols = cols, .row_bytes = groups * kBlock}};
+  }
+  auto blocks = std::make_shared<std::vector<uint8_t>>(static_cast<size_t>(bytes));
+  std::atomic<int64_t> bad{rows * groups};  // the first group whose scale is none
+  auto convert = [&](int64_t begin, int64_t end, int) {
+    for (int64_t g = begin * groups; g < end * groups; ++g) {
+      const uint8_t scale = scales->data[static_cast<size_t>(g)];
+      int64_t seen = bad.load();
+      while (scale > kMaxScale && g < seen && !bad.compare_exchange_weak(seen, g)) {
+      }
+      reorder(codes->data.data() + g * kGroup / 2, scale, blocks->data() + g * kBlock);
+    }
+  };
+  if (options_.team != nullptr) {
+    options_.team->parallel_for(rows, 16, convert);
+  } else {
+    convert(0, rows, 0);
+  }
+  if (const int64_t g = bad.load(); g < rows * groups) {
+    fail(invalid_input("{}: scale [{}, {}] is {:#04x}, expected at most {:#04x}",
+                       checkpoint_.where(*scales), g / groups, g % groups,
+                       scales->data[static_cast<size_t>(g)], kMaxScale));
+    return {};
+  }
+  host.data = *blocks;
+  host.keep_alive = blocks;
+  Result<Weight> weight = backend_->import_weight(host);
+  if (!weight.ok()) {
+    fail(weight.error().in(checkpoint_.where(*codes)));
+    return {};
+  }
+  checkpoint_.files()[static_cast<size_t>(codes->file_index)]->done_with(codes->data);
+  bytes_done_ += static_cast<int64_t>(codes->data.size() + scales->data.size());
+  if (options_.progress) options_.progress(bytes_done_, checkpoint_.data_bytes());
+  return *std::move(weight);
+}
+
+Weight FileLoader::bare_matrix(std::string_view full_name, int64_t rows, int64_t cols) {
+  const int64_t shape[] = {rows, cols};
+  const disk::FileTensor* tensor = take(full_name, shape);
+  if (tensor == nullptr) return {};
+  return import({.tensor = tensor, .rows = rows, .cols = cols});
+}
+
+Vector FileLoader::table(std::string_view full_name, int64_t rows, int64_t cols) {
+  const int64_t shape[] = {rows, cols};
+  const disk::FileTensor* tensor = take(full_name, shape);
+  if (tensor == nullptr) return {};
+  bytes_done_ += static_cast<int64_t>(tensor->data.size());
+  return constant(rows, cols, [&] { return read_plain(*tensor); });
+}
+
+std::vector<int32_t> FileLoader::read_indices(const disk::FileTensor& tensor, int64_t limit) {
+  const bool wide = tensor.format->name == "I64";
+  if (!wide && tensor.format->name != "I32") {
+    fail(invalid_input("{}: stored as {}, expected I64 or I32", checkpoint_.where(tensor),
+                       tensor.format->name));
+    return {};
+  }
+  const int64_t cols = tensor.shape.back();
+  std::vector<int32_t> values(static_cast<size_t>(tensor.num_elements()));
+  for (size_t i = 0; i < values.size(); ++i) {
+    int64_t value = 0;
+    int32_t narrow = 0;
+    if (wide) {
+      std::memcpy(&value, tensor.data.data() + i * sizeof value, sizeof value);
+    } else {
+      std::memcpy(&narrow, tensor.data.data() + i * sizeof narrow, sizeof narrow);
+      value = narrow;
+    }
+    const auto row = values.begin() + static_cast<int64_t>(i) / cols * cols;
+    const auto here = values.begin() + static_cast<int64_t>(i);
+    if (value < 0 || value >= limit) {
+      fail(invalid_input("{}: row {}: found {}, expected 0 to {}", checkpoint_.where(tensor),
+                         static_cast<int64_t>(i) / cols, value, limit - 1));
+      return {};
+    }
+    if (std::find(row, here, static_cast<int32_t>(value)) != here) {
+      fail(invalid_input("{}: row {}: {} is there twice", checkpoint_.where(tensor),
+                         static_cast<int64_t>(i) / cols, value));
+      return {};
+    }
+    *here = static_cast<int32_t>(value);
+  }
+  return values;
+}
+
+Vector FileLoader::indices(std::string_view full_name, int64_t rows, int64_t cols, int64_t limit) {
+  const int64_t shape[] = {rows, cols};
+  const disk::FileTensor* tensor = take(full_name, shape);
+  if (tensor == nullptr) return {};
+  bytes_done_ += static_cast<int64_t>(tensor->data.size());
+  if (options_.measure_only) return to_device(nullptr, Dtype::kI32, rows, cols);
+  const std::vector<int32_t> values = read_indices(*tensor, limit);
+  if (!status_.ok()) return {};
+  return to_device(values.data(), Dtype::kI32, rows, cols);
+}
+
+}  // namespace ferry::weights
