@@ -49,7 +49,9 @@ Result<int> run_chips(const PlanFlags& flags, const std::vector<std::string>& na
     for (const plan::ChipField& field : plan::chip_fields()) {
       const plan::MaybeKnown& known = chip->*field.field;
       entry[field.key] = known_json(known);
-      if (field.key == "int4_tops" || field.key == "system_w" || field.key == "die_mm2") continue;
+      if (field.key == "int4_tops" || field.key == "vector_int8_tops" || field.key == "system_w" ||
+          field.key == "die_mm2")
+        continue;
       row.push_back(known ? short_number(known->value) : "–");
     }
     out.push_back(entry);
@@ -223,6 +225,7 @@ Json calibration_json(const plan::Calibration& calibration) {
     out["residuals"].push_back({{"id", r.row->id},
                                 {"group", r.row->group},
                                 {"metric", r.row->metric},
+                                {"inferred", r.row->inferred},
                                 {"measured", r.row->measured},
                                 {"predicted", r.fitted},
                                 {"blind", r.blind > 0 ? Json(r.blind) : Json(nullptr)}});

@@ -1,13 +1,15 @@
 // Calibration: published measurements, what the speed model says of them, and the fit of its
-// parameters — per class of chip, each class drawn towards its kind and that towards all, so that a
-// class with few rows stays near what is known of others. No parameter belongs to a row.
+// parameters (fit.cc) — chip by chip, each drawn towards its vendor, its kind and all, so that a
+// chip with few rows stays near what is known of others. No parameter belongs to a row.
 //
 // Layout of the file (CSV, header line, fields may be quoted):
-//   id, group, model, chip, chips, node, stage, tp, ep, weights, mtp, accept, stack, batch, input,
-//   output, context, hit, metric, measured, incomplete, source, confidence
+//   id, group, model, chip, chips, node, stage, tp, ep, weights, kv, balance, mtp, accept, stack,
+//   batch, input, output, context, hit, metric, measured, inferred, incomplete, source, confidence
 // `stage` is prefill, decode or mixed; `metric` prefill_tok_s_chip, decode_tok_s_chip,
 // total_tok_s_chip or tpot_ms; `batch` counts sequences of the whole deployment. A row whose
-// `incomplete` says why is carried and never fitted.
+// `incomplete` says why is carried and never fitted; `inferred` names conditions that the
+// source does not state and that were supplied for it, and such rows are summed up apart. `balance`
+// is "forced" where every expert was given as many tokens.
 #pragma once
 
 #include <memory>
@@ -20,7 +22,7 @@
 namespace ferry::plan {
 
 struct Published {
-  std::string id, group, stage, metric, stack, incomplete, source, confidence;
+  std::string id, group, stage, metric, stack, inferred, incomplete, source, confidence;
   std::shared_ptr<const PlanModel> model;
   std::shared_ptr<const Chip> chip;
   Deployment deployment;
@@ -33,6 +35,7 @@ Result<std::vector<Published>> read_published(std::string_view csv, const Catalo
 
 // In the unit of the row's metric. REQUIRES: row.incomplete.empty()
 Result<double> predict(const Published& row, const EfficiencyTable& table);
+Result<double> predict(const Published& row, const Efficiency& efficiency);
 
 // Rows of `without_group` are left out; "" leaves none out.
 EfficiencyTable fit(const std::vector<Published>& rows, std::string_view without_group = "");
@@ -53,7 +56,8 @@ struct ErrorSummary {
 struct Calibration {
   EfficiencyTable table;  // its errors are the blind medians of the class
   std::vector<Residual> residuals;
-  std::vector<ErrorSummary> summary;  // all rows first, then by stage and by kind of chip
+  // "complete", "inferred", "all"; then by stage, by kind of chip, by class
+  std::vector<ErrorSummary> summary;
 };
 
 Calibration calibrate(const std::vector<Published>& rows, bool cross_validate);

@@ -109,6 +109,7 @@ const std::vector<ChipField>& chip_fields() {
       {"int8_tops", &Chip::int8_tops, 1e6},
       {"fp4_tflops", &Chip::fp4_tflops, 1e6},
       {"int4_tops", &Chip::int4_tops, 1e6},
+      {"vector_int8_tops", &Chip::vector_int8_tops, 1e6},
       {"memory_gb", &Chip::memory_gb, 1e5},
       {"memory_gbs", &Chip::memory_gbs, 1e6},
       {"link_gbs", &Chip::link_gbs, 1e6},

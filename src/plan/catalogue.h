@@ -47,6 +47,7 @@ struct Chip {
 
   // Dense peaks, T operations/s.
   MaybeKnown fp16_tflops, bf16_tflops, fp8_tflops, int8_tops, fp4_tflops, int4_tops;
+  MaybeKnown vector_int8_tops;         // of a CPU with matrix units, without them
   MaybeKnown memory_gb, memory_gbs;    // decimal
   MaybeKnown link_gbs, scaleout_gbs;   // one direction, per chip
   MaybeKnown tdp_w, system_w;          // of the chip; of the system per chip

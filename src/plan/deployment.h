@@ -37,6 +37,7 @@ struct Deployment {
   int64_t mtp = 0;              // tokens drafted per step
   double accepted = 0;          // of them, on average
   std::string stack = "tuned";  // or "general": whose overheads apply
+  bool balanced = false;        // every expert gets as many tokens, as in forced benchmarks
 
   int64_t chips() const { return tp * dp * pp; }
 };

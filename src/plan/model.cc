@@ -20,6 +20,9 @@ constexpr std::pair<std::string_view, std::string_view> kAliases[] = {
     {"qwen-1.5b", "r1-distill-qwen-1.5b"},
 };
 
+constexpr double kQueriesPerRead = 512;         // of a prompt, that read dense entries together
+constexpr double kIndexScaleBytes = 4.0 / 128;  // of a key of 128 elements
+
 std::vector<AttentionGroup> groups_of(const nn::ModelSpec& spec) {
   AttentionGroup group{.layers = static_cast<double>(spec.num_hidden_layers)};
   const auto heads = static_cast<double>(spec.num_attention_heads);
@@ -71,6 +74,7 @@ Status read_group(const Json& json, AttentionGroup& group) {
       {"prefill_flops_per_pair", &AttentionGroup::prefill_flops_per_pair},
       {"decode_flops_per_pair", &AttentionGroup::decode_flops_per_pair},
       {"index_flops_per_pair", &AttentionGroup::index_flops_per_pair},
+      {"index_bits", &AttentionGroup::index_bits},
   };
   for (const auto& [key, field] : fields) {
     FERRY_TRY(group.*field, json_number_or(json, key, group.*field));
@@ -137,14 +141,18 @@ double PlanModel::kv_elements_per_token() const {
   return sum;
 }
 
-double PlanModel::kv_elements_read(double context) const {
+double PlanModel::kv_bytes_read(double context, double kv_bytes, bool decode) const {
+  const double shared = decode ? 1 : kQueriesPerRead;
   double sum = 0;
   for (const AttentionGroup& group : attention) {
     const double entries = context / group.tokens_per_entry;
-    const double read = group.topk > 0 ? std::min(entries, group.topk) : entries;
+    const double read = group.topk > 0 ? std::min(entries, group.topk) : entries / shared;
     const double recent = group.window_elements > 0 ? group.window_elements : group.entry_elements;
-    sum += group.layers * (read * group.entry_elements + entries * group.index_elements +
-                           std::min(context, group.window) * recent);
+    const double index_bytes = std::min(kv_bytes, group.index_bits / 8 + kIndexScaleBytes);
+    sum += group.layers *
+           ((read * group.entry_elements + std::min(context, group.window) * recent / shared) *
+                kv_bytes +
+            entries * group.index_elements * index_bytes / shared);
   }
   return sum;
 }
@@ -155,11 +163,26 @@ double PlanModel::attention_flops(double context, bool decode) const {
     const double entries = context / group.tokens_per_entry;
     const double read = (group.topk > 0 ? std::min(entries, group.topk) : entries) +
                         std::min(context, group.window);
-    sum += group.layers *
-           (read * (decode ? group.decode_flops_per_pair : group.prefill_flops_per_pair) +
-            entries * group.index_flops_per_pair);
+    // What was chosen per query is attended to absorbed, in prompts too.
+    const bool absorbed = decode || group.topk > 0;
+    sum += group.layers * read *
+           (absorbed ? group.decode_flops_per_pair : group.prefill_flops_per_pair);
   }
   return sum;
+}
+
+double PlanModel::index_flops(double context) const {
+  double sum = 0;
+  for (const AttentionGroup& group : attention) {
+    sum += group.layers * context / group.tokens_per_entry * group.index_flops_per_pair;
+  }
+  return sum;
+}
+
+double PlanModel::index_bits() const {
+  double bits = 8;
+  for (const AttentionGroup& group : attention) bits = std::min(bits, group.index_bits);
+  return bits;
 }
 
 Result<PlanModel> model_from_config(const Json& config, std::string name) {

@@ -26,6 +26,7 @@ struct AttentionGroup {
   double prefill_flops_per_pair = 0;  // per query and entry, all heads
   double decode_flops_per_pair = 0;
   double index_flops_per_pair = 0;
+  double index_bits = 8;  // of a published indexer's keys and arithmetic: 8, or 4
 };
 
 struct PlanModel {
@@ -61,10 +62,15 @@ struct PlanModel {
   }
   // Elements in the cache per token of context.
   double kv_elements_per_token() const;
-  // Cache elements that one query of a sequence of `context` tokens reads, all layers.
-  double kv_elements_read(double context) const;
-  // Operations of attention for one query over `context` tokens, all layers.
+  // Bytes of cache that one query of a sequence of `context` tokens reads, all layers, at
+  // `kv_bytes` per element. Prompts read dense entries once for many queries, chosen ones per
+  // query.
+  double kv_bytes_read(double context, double kv_bytes, bool decode) const;
+  // Operations of attention for one query over `context` tokens, all layers; without the indexer.
   double attention_flops(double context, bool decode) const;
+  // Those of the indexer, in `index_bits()`; 0 without one.
+  double index_flops(double context) const;
+  double index_bits() const;
 };
 
 // A public shape (data/shapes/), an alias such as "deepseek-r1", or a model of models.json. Error:

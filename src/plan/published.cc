@@ -71,6 +71,8 @@ class Reader {
     row.metric = text("metric");
     row.stack = text("stack").empty() ? "tuned" : text("stack");
     row.incomplete = text("incomplete");
+    row.inferred = text("inferred");
+    row.deployment.balanced = text("balance") == "forced";
     row.source = text("source");
     row.confidence = text("confidence");
     FERRY_TRY(row.measured, number(fields, "measured", 1e9));
@@ -80,6 +82,11 @@ class Reader {
     FERRY_TRY(row.context, number(fields, "context", 1e8));
     FERRY_TRY(row.hit, number(fields, "hit", 0.999));
     if (!row.incomplete.empty()) return row;
+    const std::string balance = text("balance");
+    if (!balance.empty() && balance != "forced") {
+      return invalid_input("balance: expected \"forced\" or nothing, found \"{}\"",
+                           balance.substr(0, 40));
+    }
     FERRY_TRY_VOID(check(row));
     FERRY_TRY_VOID(deploy(fields, text("model"), text("chip"), text("weights"), row));
     return row;
@@ -122,7 +129,9 @@ class Reader {
     Deployment& d = row.deployment;
     d.model = row.model.get();
     d.chip = row.chip.get();
-    FERRY_TRY(d.precision, find_precision(weights));
+    const auto kv = fields.find("kv");
+    const bool stated = kv != fields.end() && !kv->second.empty();
+    FERRY_TRY(d.precision, find_precision(weights, stated ? kv->second : "bf16"));
     FERRY_TRY(const double chips, number(fields, "chips", 1e6));
     FERRY_TRY(const double tp, number(fields, "tp", 1e6));
     FERRY_TRY(const double ep, number(fields, "ep", 1e6));

@@ -13,6 +13,9 @@ constexpr double kTera = 1e12;
 constexpr double kGiga = 1e9;
 constexpr double kMicro = 1e-6;
 constexpr double kPrefillChunk = 16384;  // tokens per copy: steps that long hide their overheads
+// The hottest chip's share of tokens over the mean, with experts placed by load: what balanced
+// routing gained in CM-P1 over CM-P0 and in SGH-P3, whose experts take about 60 % of a step.
+constexpr double kExpertSkew = 1.3;
 constexpr double kDefaultScaleoutGbs = 12.5;  // a 100 Gb/s port, where nothing is known
 constexpr double kDefaultLinkGbs = 32;        // PCIe 4.0 x16
 
@@ -20,35 +23,50 @@ struct Work {
   double tokens = 0;       // computed over the deployment
   double sequences = 0;    // whose last token needs the head
   double pairs_flops = 0;  // attention operations over the deployment
-  double kv_elements = 0;  // read over the deployment
+  double index_flops = 0;  // of indexers
+  double kv_bytes = 0;     // read over the deployment
   bool decode = false;
 };
 
 struct Rates {
-  double other = 0, expert = 0, bf16 = 0;  // operations/s, efficiency included
+  double other = 0, expert = 0, bf16 = 0, index = 0;  // operations/s, efficiency included
   double bandwidth = 0;
 };
+
+// Engines that are not a vendor's own leave the matrix units of a CPU aside.
+Result<double> peak_of(const Deployment& d, Compute compute) {
+  if (d.chip->kind == "cpu" && d.stack != "tuned" && d.chip->vector_int8_tops) {
+    return d.chip->vector_int8_tops->value / (compute == Compute::kBf16 ? 2 : 1);
+  }
+  return peak_ops(*d.chip, compute);
+}
 
 Result<Rates> rates_of(const Deployment& d, const Efficiency& e, bool decode) {
   if (!d.chip->memory_gbs) {
     return unsupported("chip {}: its memory bandwidth is not known", d.chip->name);
   }
   Rates rates;
-  const double share = decode ? e.decode : e.prefill;
-  FERRY_TRY(const double other, peak_ops(*d.chip, d.precision.other_compute));
-  FERRY_TRY(const double expert, peak_ops(*d.chip, d.precision.expert_compute));
-  FERRY_TRY(const double bf16, peak_ops(*d.chip, Compute::kBf16));
-  rates.other = other * kTera * share;
-  rates.expert = expert * kTera * share;
-  rates.bf16 = bf16 * kTera * share;
+  const double share = (decode ? e.decode : e.prefill) * kTera;
+  FERRY_TRY(rates.other, peak_of(d, d.precision.other_compute));
+  FERRY_TRY(rates.expert, peak_of(d, d.precision.expert_compute));
+  FERRY_TRY(rates.bf16, peak_of(d, Compute::kBf16));
+  const Compute narrow = d.chip->fp8_tflops ? Compute::kFp8 : Compute::kInt8;
+  FERRY_TRY(rates.index, peak_of(d, d.model->index_bits() < 8 ? Compute::kFp4 : narrow));
+  if (d.model->index_bits() < 8 && !d.chip->fp4_tflops) {
+    FERRY_TRY(rates.index, peak_of(d, narrow));
+  }
+  rates.other *= share;
+  rates.expert *= share;
+  rates.bf16 *= share;
+  rates.index *= share;
   rates.bandwidth = d.chip->memory_gbs->value * kGiga * e.memory;
   return rates;
 }
 
+// Loading and arithmetic overlap only in part: their times add up.
 void add_op(StepTime& time, double flops, double rate, double bytes, double bandwidth) {
-  const double compute = flops / rate;
-  const double memory = bytes / bandwidth;
-  (compute > memory ? time.compute : time.memory) += std::max(compute, memory);
+  time.compute += flops / rate;
+  time.memory += bytes / bandwidth;
 }
 
 double link_bytes_s(const Deployment& d, int64_t group) {
@@ -58,35 +76,50 @@ double link_bytes_s(const Deployment& d, int64_t group) {
   return std::min(link, out) * kGiga;
 }
 
-// Most of what goes to other chips stays inside a node where the group is larger than one: a token
-// is sent to each node once and spread there.
-double network_seconds(const Deployment& d, double tokens, double network) {
-  const PlanModel& model = *d.model;
-  const auto hidden = static_cast<double>(model.hidden_size);
+// Two all-reduces a layer, in BF16.
+double reduce_seconds(const Deployment& d, double tokens) {
+  if (d.tp == 1) return 0;
+  const auto tp = static_cast<double>(d.tp);
   const double mine = tokens / static_cast<double>(d.dp);
-  double seconds = 0;
-  if (d.tp > 1) {  // two all-reduces a layer, in BF16
-    const auto tp = static_cast<double>(d.tp);
-    const double bytes = 2 * 2 * (tp - 1) / tp * mine * hidden * 2;
-    seconds += static_cast<double>(model.num_layers) * bytes / link_bytes_s(d, d.tp);
-  }
-  if (d.ep > 1 && d.dp > 1) {  // out in one byte, back in two
-    const auto chips = static_cast<double>(d.ep);
-    const auto nodes = std::ceil(chips / static_cast<double>(d.chip->node_chips));
-    const auto k = static_cast<double>(model.experts_per_token);
-    const double copies = nodes > 1 ? std::min(k, nodes) * (nodes - 1) / nodes : k;
-    const double bytes =
-        mine / static_cast<double>(d.tp) * copies * (chips - 1) / chips * hidden * 3;
-    seconds += static_cast<double>(model.moe_layers) * bytes / link_bytes_s(d, d.ep);
-  }
-  return seconds / network;
+  const double bytes = 2 * 2 * (tp - 1) / tp * mine * static_cast<double>(d.model->hidden_size) * 2;
+  return static_cast<double>(d.model->num_layers) * bytes / link_bytes_s(d, d.tp);
 }
 
-double experts_read(const PlanModel& model, double tokens) {
-  if (model.num_experts == 0) return 0;
-  const auto all = static_cast<double>(model.num_experts);
-  const double chosen = static_cast<double>(model.experts_per_token) / all;
-  return all * -std::expm1(tokens * std::log1p(-std::min(chosen, 1 - 1e-12)));
+// Tokens to their experts in one byte an element and back in two: to each node once, where the
+// group is larger than one node, and spread there.
+double exchange_seconds(const Deployment& d, double tokens) {
+  if (d.ep == 1 || d.dp == 1) return 0;
+  const auto chips = static_cast<double>(d.ep);
+  const auto nodes = std::ceil(chips / static_cast<double>(d.chip->node_chips));
+  const auto k = static_cast<double>(d.model->experts_per_token);
+  const double copies = nodes > 1 ? std::min(k, nodes) * (nodes - 1) / nodes : k;
+  const double mine = tokens / static_cast<double>(d.dp * d.tp);
+  const double bytes =
+      mine * copies * (chips - 1) / chips * static_cast<double>(d.model->hidden_size) * 3;
+  return static_cast<double>(d.model->moe_layers) * bytes / link_bytes_s(d, d.ep);
+}
+
+// Of the busiest of the chips that share the experts.
+struct ExpertLoad {
+  double read = 0;   // experts, whole ones
+  double pairs = 0;  // of token and expert
+};
+
+// The largest of n counts that are near Poisson lies about √(2 · mean · ln n) above their mean.
+double largest(double mean, double n) { return mean + std::sqrt(2 * mean * std::log(n)); }
+
+ExpertLoad expert_load(const Deployment& d, double tokens) {
+  const auto all = static_cast<double>(d.model->num_experts);
+  const auto k = static_cast<double>(d.model->experts_per_token);
+  const auto groups = static_cast<double>(d.ep);
+  const double cut = static_cast<double>(d.tp * d.dp) / groups;  // chips that share each expert
+  const double pairs = tokens * k / groups;
+  const double chosen = std::min(k / all, 1 - 1e-12);
+  const double random = all * -std::expm1(tokens * std::log1p(-chosen)) / groups;
+  if (d.balanced) return {std::min(all, std::max(tokens * k, groups)) / groups / cut, pairs / cut};
+  if (d.ep == 1) return {random / cut, pairs / cut};
+  return {std::min(largest(random, groups), all / groups) / cut,
+          std::min(largest(pairs * kExpertSkew, groups), tokens * std::min(k, all / groups)) / cut};
 }
 
 Result<StepTime> step_time(const Deployment& d, const Efficiency& e, const Work& work) {
@@ -99,21 +132,21 @@ Result<StepTime> step_time(const Deployment& d, const Efficiency& e, const Work&
   add_op(time, 2 * model.other_parameters * mine / tp, rates.other,
          model.other_parameters * d.precision.other_bytes / tp, rates.bandwidth);
   if (model.moe_layers > 0) {
-    const double group = tp * dp;
-    const auto layers = static_cast<double>(model.moe_layers);
-    const double flops = 2 * model.expert_parameters * layers * work.tokens *
-                         static_cast<double>(model.experts_per_token) / group;
-    const double bytes = layers * experts_read(model, work.tokens) * model.expert_parameters *
-                         d.precision.expert_bytes / group;
-    add_op(time, flops, rates.expert, bytes, rates.bandwidth);
+    const ExpertLoad load = expert_load(d, work.tokens);
+    const double weights = static_cast<double>(model.moe_layers) * model.expert_parameters;
+    add_op(time, 2 * weights * load.pairs, rates.expert,
+           weights * load.read * d.precision.expert_bytes, rates.bandwidth);
   }
   const auto cut = static_cast<double>(std::min(d.tp, std::max<int64_t>(model.kv_heads, 1)));
-  add_op(time, work.pairs_flops / dp / tp, rates.bf16,
-         work.kv_elements * d.precision.kv_bytes / dp / cut, rates.bandwidth);
+  add_op(time, work.pairs_flops / dp / tp, rates.bf16, work.kv_bytes / dp / cut, rates.bandwidth);
+  time.compute += work.index_flops / dp / tp / rates.index;
   add_op(time, 2 * model.head_parameters * work.sequences / dp / tp, rates.bf16,
          model.head_parameters * 2 / tp, rates.bandwidth);
-  time.network = network_seconds(d, work.tokens, e.network);
   time.overhead = static_cast<double>(model.num_layers) * e.layer_us * kMicro;
+  // The exchange of one half of a batch runs beside the arithmetic of the other half.
+  const double hidden = time.compute + time.memory;
+  time.network = reduce_seconds(d, work.tokens) / e.network +
+                 std::max(exchange_seconds(d, work.tokens) / e.network - hidden, 0.0);
   return time;
 }
 
@@ -166,7 +199,8 @@ Result<StepTime> decode_step(const Deployment& d, const Efficiency& e, double ba
   const Work work{.tokens = batch * checked,
                   .sequences = batch * checked,
                   .pairs_flops = batch * checked * model.attention_flops(context, true),
-                  .kv_elements = batch * model.kv_elements_read(context),
+                  .index_flops = batch * checked * model.index_flops(context),
+                  .kv_bytes = batch * model.kv_bytes_read(context, d.precision.kv_bytes, true),
                   .decode = true};
   FERRY_TRY(StepTime time, step_time(d, e, work));
   if (d.mtp > 0) {
@@ -175,6 +209,7 @@ Result<StepTime> decode_step(const Deployment& d, const Efficiency& e, double ba
     Work draft = work;
     draft.tokens = draft.sequences = batch;
     draft.pairs_flops = batch * model.attention_flops(context, true);
+    draft.index_flops = batch * model.index_flops(context);
     FERRY_TRY(StepTime one, step_time(d, e, draft));
     scale(one, layer * static_cast<double>(d.mtp));
     time.compute += one.compute;
@@ -193,7 +228,8 @@ Result<StepTime> prefill_step(const Deployment& d, const Efficiency& e, double t
   const Work work{.tokens = tokens,
                   .sequences = tokens / std::max(prompt * (1 - cached), 1.0),
                   .pairs_flops = tokens * model.attention_flops(seen, false),
-                  .kv_elements = tokens / 512 * model.kv_elements_read(seen),
+                  .index_flops = tokens * model.index_flops(seen),
+                  .kv_bytes = tokens * model.kv_bytes_read(seen, d.precision.kv_bytes, false),
                   .decode = false};
   return step_time(d, e, work);
 }
@@ -229,8 +265,10 @@ std::string class_of(const Chip& chip, std::string_view stack) {
 }
 
 const Efficiency& EfficiencyTable::of(const Chip& chip, std::string_view stack) const {
-  for (const std::string& wanted : {class_of(chip, stack), chip.kind + "/" + std::string(stack),
-                                    "all/" + std::string(stack), std::string("all/tuned")}) {
+  const std::string own = chip.name + "/" + std::string(stack);
+  for (const std::string& wanted :
+       {own, class_of(chip, stack), chip.kind + "/" + std::string(stack),
+        "all/" + std::string(stack), std::string("all/tuned")}) {
     for (const Efficiency& entry : classes) {
       if (entry.name == wanted) return entry;
     }

@@ -2,11 +2,14 @@
 // are calibrated once on published measurements (plan/calibrate.h) and kept in
 // data/plan/efficiency.json.
 //
-//   time of a step = Σ over {dense weights, experts, attention, head} of
-//                      max(operations / (peak · compute), bytes / (bandwidth · memory))
-//                  + traffic / (link · network)  +  layers · (overhead + messages · latency)
+//   time of a step = local + all-reduces / (link · network) + layers · overhead
+//                  + max(0, exchange / (link · network) − local)
+//   local = Σ over {dense weights, experts, attention, head} of
+//             operations / (peak · compute) + bytes / (bandwidth · memory)
 //
 // Experts: of E experts, a step of T tokens that each choose k reads E·(1 − (1 − k/E)^T) of them.
+// Where they lie on different chips, the busiest of these counts. The exchange of tokens between
+// chips runs beside the arithmetic of the other half of a batch, all-reduces do not.
 #pragma once
 
 #include <string>
@@ -17,9 +20,9 @@
 
 namespace ferry::plan {
 
-// The parameters of one class of chip; all positive.
+// The parameters of one chip or class of chips; all positive.
 struct Efficiency {
-  std::string name;       // "nvidia/tuned"
+  std::string name;       // "H20 96GB/tuned", "nvidia/tuned", "gpu/tuned", "all/tuned"
   double prefill = 0.45;  // of peak compute in long steps
   double decode = 0.3;    // of peak compute in steps of generated tokens
   double memory = 0.65;   // of peak bandwidth
@@ -30,7 +33,7 @@ struct Efficiency {
 
 struct EfficiencyTable {
   std::vector<Efficiency> classes;
-  // Of the chip's class; of its kind, then of all, if that class was never measured.
+  // Of the chip; of its class, its kind, then of all, if it was never measured.
   const Efficiency& of(const Chip& chip, std::string_view stack) const;
 };
 
