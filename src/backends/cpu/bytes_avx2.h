@@ -17,6 +17,8 @@ namespace {
 using Bytes = __m256i;
 using Ints = __m256i;
 constexpr int kTokens = 4;
+constexpr int kStrips = 1;  // there are but 16 registers
+constexpr int kStripTokens = 4;
 
 inline Bytes b_load(const uint8_t* p) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));

@@ -13,7 +13,11 @@ namespace {
 
 using Bytes = __m512i;
 using Ints = __m512i;
-constexpr int kTokens = 8;  // register tile: 8 vectors of weights, 8 integer sums, 8 float sums
+// Register tiles of int_matmul.h: one strip × kTokens, or two strips × kStripTokens, of integer
+// sums and as many float sums.
+constexpr int kTokens = 8;
+constexpr int kStrips = 2;
+constexpr int kStripTokens = 6;
 
 inline Bytes b_load(const uint8_t* p) { return _mm512_loadu_si512(p); }
 inline void b_store(uint8_t* p, Bytes a) { _mm512_store_si512(p, a); }

@@ -69,9 +69,9 @@ struct IntMatmulBlock {
   int64_t out_stride = 0;
   float* scratch = nullptr;  // kIntScratchFloats, aligned to 64 bytes
 };
-// Accumulators of a block, a panel of unpacked weights with its scales, integer products, rows of a
-// block that is no multiple of a vector (int_panels.h).
-inline constexpr int64_t kIntScratchFloats = 32 * 96 + 2048 + 2 * 512 + 16 * 16 * 16 + 2176;
+// Accumulators of a block, two panels of unpacked weights with their scales, integer products, rows
+// of a block that is no multiple of a vector (int_panels.h).
+inline constexpr int64_t kIntScratchFloats = 32 * 96 + 2 * (2048 + 2 * 512) + 16 * 16 * 16 + 2176;
 
 struct IntFormat {
   const char* format = nullptr;  // StorageFormat::name

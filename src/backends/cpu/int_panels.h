@@ -10,7 +10,6 @@ namespace ferry::cpu::FERRY_ISA {
 namespace {
 
 constexpr int64_t kPanel = 512;  // columns: with 8 tokens' x, a quarter of a 48 KB cache
-static_assert(kLanes * kPanel / 4 <= 2048 && kLanes * kPanel / 16 <= 512);
 static_assert(kMaxBlockRows * kMaxBlockTokens <= 32 * 96);
 constexpr int64_t kPanelRowBytes = 544;  // of a row in the file: those of Q8_0
 static_assert(kLanes * kPanelRowBytes <= 2176 * 4);
@@ -100,9 +99,20 @@ inline void add_groups(const int32_t* dots, int tokens_apart, const float* scale
   for (int t = 0; t < T; ++t) vstore(acc + t * kLanes, sums[t]);
 }
 
+// kLanes rows of a block are a strip. Where two are multiplied at once their panels lie one behind
+// the other, and their accumulators.
+constexpr int64_t kPanelFloats = 2048, kPanelScales = 512;
+static_assert(kLanes * kPanel / 4 <= kPanelFloats && kLanes * kPanel / 16 <= kPanelScales);
+constexpr int64_t kStripFloats = kMaxBlockTokens * kLanes;
+
+inline Panel Panel::strip(int number) const {
+  const int64_t n = number;
+  return {q + n * kPanelFloats * 4, scale + n * kPanelScales, low + n * kPanelScales};
+}
+
 // Where a block's scratch goes.
 struct PanelScratch {
-  float* acc;  // [tokens][kLanes]
+  float* acc;  // [strip][kMaxBlockTokens][kLanes]
   uint8_t* q;  // see int_unpack.h
   float* scale;
   float* low;
@@ -112,9 +122,9 @@ struct PanelScratch {
 inline PanelScratch panel_scratch(const IntMatmulBlock& block) {
   float* const acc = block.scratch;
   float* const q = acc + kMaxBlockRows * kMaxBlockTokens;
-  float* const scale = q + 2048;
-  float* const low = scale + 512;
-  float* const products = low + 512;
+  float* const scale = q + 2 * kPanelFloats;
+  float* const low = scale + 2 * kPanelScales;
+  float* const products = low + 2 * kPanelScales;
   return {acc,
           static_cast<uint8_t*>(static_cast<void*>(q)),
           scale,
@@ -142,32 +152,49 @@ inline Rows fill_up_rows(Rows rows, int64_t count, int64_t bytes, uint8_t* copy)
   return {copy, kPanelRowBytes, rows.next};
 }
 
-// multiply(first, groups): adds the products with 32-groups [first, first + groups) of the columns,
-// which lie in the panel, to acc; the first time, with first = 0, it overwrites it.
-template <typename Format, typename P, typename Multiply>
+// Panel number `strip` of a walk over V of them at a time.
+template <int V, typename P>
+inline P panel_of(const P& panel, int strip) {
+  if constexpr (V == 1)
+    return panel;
+  else
+    return panel.strip(strip);
+}
+
+// multiply(first, groups, strips): adds the products with 32-groups [first, first + groups) of the
+// columns, which lie in the panels of V strips or of what is left, to acc; the first time, with
+// first = 0, it overwrites it.
+template <typename Format, int V, typename P, typename Multiply>
 inline void for_each_panel(const IntMatmulBlock& block, const PanelScratch& scratch, const P& panel,
                            Multiply multiply) {
   constexpr int64_t kPanelBlocks = kPanel / Format::kElements;
-  static_assert(kPanelBlocks * Format::kBytes <= kPanelRowBytes);
+  static_assert(kPanelBlocks * Format::kBytes <= kPanelRowBytes && V <= 2);
   const int64_t blocks = block.cols / Format::kElements;
-  for (int64_t row = 0; row < block.rows; row += kLanes) {
-    const int64_t count = block.rows - row < kLanes ? block.rows - row : kLanes;
-    const uint8_t* const data = block.data + row * block.row_bytes;
-    const uint8_t* const next = data + kLanes * block.row_bytes;
+  for (int64_t row = 0; row < block.rows; row += V * kLanes) {
+    const int strips = block.rows - row > kLanes ? V : 1;
     for (int64_t b = 0; b < blocks; b += kPanelBlocks) {
       const int64_t here = blocks - b < kPanelBlocks ? blocks - b : kPanelBlocks;
-      const int64_t offset = b * Format::kBytes;
-      Rows rows{data + offset, block.row_bytes, next + offset * kLanes};
-      if (count < kLanes) rows = fill_up_rows(rows, count, here * Format::kBytes, scratch.ragged);
-      for (int64_t i = 0; i < here; ++i) {
-        Format::unpack(rows, i * Format::kBytes, panel.template block<Format>(b, i));
+      for (int s = 0; s < strips; ++s) {
+        const int64_t first = row + s * kLanes, count = block.rows - first;
+        const uint8_t* const data = block.data + first * block.row_bytes;
+        const uint8_t* const next = data + V * kLanes * block.row_bytes;
+        const int64_t offset = b * Format::kBytes;
+        Rows rows{data + offset, block.row_bytes, next + offset * kLanes};
+        if (count < kLanes) rows = fill_up_rows(rows, count, here * Format::kBytes, scratch.ragged);
+        const P strip = panel_of<V>(panel, s);
+        for (int64_t i = 0; i < here; ++i) {
+          Format::unpack(rows, i * Format::kBytes, strip.template block<Format>(b, i));
+        }
       }
-      multiply(b * Format::kElements / kQuantGroup, here * Format::kElements / kQuantGroup);
+      multiply(b * Format::kElements / kQuantGroup, here * Format::kElements / kQuantGroup, strips);
     }
-    for (int64_t t = 0; t < block.tokens; ++t) {
-      store_rows(scratch.acc + t * kLanes, count,
-                 block.bias == nullptr ? nullptr : block.bias + row,
-                 block.out + t * block.out_stride + row);
+    for (int s = 0; s < strips; ++s) {
+      const int64_t first = row + s * kLanes, count = block.rows - first;
+      const float* const bias = block.bias == nullptr ? nullptr : block.bias + first;
+      for (int64_t t = 0; t < block.tokens; ++t) {
+        store_rows(scratch.acc + s * kStripFloats + t * kLanes, count < kLanes ? count : kLanes,
+                   bias, block.out + t * block.out_stride + first);
+      }
     }
   }
 }

@@ -30,6 +30,7 @@ struct Panel {
   float* scale;
   float* low;
 
+  Panel strip(int number) const;  // see int_panels.h
   // The panel of block b, whose first block is number `first` of its rows.
   template <typename Format>
   Panel block(int64_t first, int64_t b) const {

@@ -95,7 +95,7 @@ inline void row_matmul(const IntMatmulBlock& block) {
     tokens[t] = x.data + (t < block.tokens ? t : block.tokens - 1) * x.stride;
   }
   const RowPanel<Format, T> panel{x, tokens, 0, scratch.products, scratch.scale, scratch.low};
-  for_each_panel<Format>(block, scratch, panel, [&](int64_t first, int64_t groups) {
+  for_each_panel<Format, 1>(block, scratch, panel, [&](int64_t first, int64_t groups, int) {
     add_groups<Format, T>(scratch.products, T, scratch.scale, scratch.low, first, groups, x, tokens,
                           scratch.acc);
   });

@@ -82,7 +82,7 @@ void tile_matmul_block(const IntMatmulBlock& block) {
   const QuantRows x(block);
   const int64_t ragged = block.tokens % kTileTokens;
   const Tiles tiles(Format::kGroup, ragged);
-  for_each_panel<Format>(block, scratch, panel, [&](int64_t first, int64_t groups) {
+  for_each_panel<Format, 1>(block, scratch, panel, [&](int64_t first, int64_t groups, int) {
     const int64_t count = groups * kQuantGroup / Format::kGroup;
     for (int64_t t = 0; t < block.tokens; t += kTileTokens) {
       for (int64_t i = 0; i < count; i += kTileProducts) {
