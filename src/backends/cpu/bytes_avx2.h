@@ -28,6 +28,7 @@ inline Bytes b_set1(int value) { return _mm256_set1_epi8(static_cast<char>(value
 inline Bytes b_and(Bytes a, Bytes b) { return _mm256_and_si256(a, b); }
 inline Bytes b_or(Bytes a, Bytes b) { return _mm256_or_si256(a, b); }
 inline Bytes b_xor(Bytes a, Bytes b) { return _mm256_xor_si256(a, b); }
+inline Bytes b_sub(Bytes a, Bytes b) { return _mm256_sub_epi8(a, b); }
 template <int N>
 inline Bytes b_left(Bytes a) {
   return _mm256_slli_epi16(a, N);

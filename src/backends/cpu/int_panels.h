@@ -59,8 +59,11 @@ inline Ints negative_offset(const QuantRows& x, const uint8_t* row, int64_t g) {
 // Σ q_x of group g, for the minimum.
 template <typename Format>
 inline Vec group_sum(const QuantRows& x, const uint8_t* row, int64_t g) {
-  static_assert(Format::kMinimum && Format::kGroup == kQuantGroup);
-  return vset(read_f32(row + x.sum_at + 4 * g));
+  if constexpr (Format::kGroup == kQuantGroup) {
+    return vset(read_f32(row + x.sum_at + 4 * g));
+  } else {
+    return vset(-static_cast<float>(read_i32(row + x.negative_half_sum_at + 4 * g)));
+  }
 }
 
 // One group of the chain of int_kernels.h: `dot` is its integer sum, offset included.

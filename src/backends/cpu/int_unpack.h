@@ -352,9 +352,97 @@ struct Q6_K {
   }
 };
 
+// Two bits of each byte, at shifts 0, 2, 4 and 6: numbers that lie 32 apart.
+[[gnu::always_inline]] inline void take_two_bits(Bytes (&w)[4][4]) {
+  const Bytes three = b_set1(3);
+#pragma GCC unroll 4
+  for (int j = 0; j < 4; ++j) {
+    w[1][j] = b_and(b_right<2>(w[0][j]), three);
+    w[2][j] = b_and(b_right<4>(w[0][j]), three);
+    w[3][j] = b_and(b_right<6>(w[0][j]), three);
+    w[0][j] = b_and(w[0][j], three);
+  }
+}
+
+struct Q2_K {
+  static constexpr const char* kName = "Q2_K";
+  static constexpr int kGroup = 16, kBits = 2, kOffset = 0;
+  static constexpr bool kMinimum = true;
+  static constexpr int kElements = 256, kBytes = 84;
+  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
+    Ints codes[4];
+    b_load_rows(rows, offset, codes);
+    const Vec d = halves(rows, offset + 80), minus_dmin = minus(halves(rows, offset + 82));
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) scales(panel, 4 * i, codes[i], d, minus_dmin);
+    for (int half = 0; half < 2; ++half) {
+#pragma GCC unroll 2
+      for (int step = 0; step < 2; ++step) {
+        Bytes w[4][4];
+        panel.load(rows, offset + 16 + 32 * half + 16 * step, w[0]);
+        take_two_bits(w);
+#pragma GCC unroll 4
+        for (int p = 0; p < 4; ++p) panel.template store<Q2_K>(8 * half + 2 * p + step, w[p]);
+      }
+    }
+  }
+  // Of groups `first` and the three behind it: a byte each, the minimum above the scale.
+  static inline void scales(const auto& panel, int first, Ints codes, Vec d, Vec minus_dmin) {
+    auto put = [&](int group, Ints code) {
+      panel.store_scale(group, vmul(d, i_to_floats(i_and(code, 15))));
+      panel.store_low(group, vmul(minus_dmin, i_to_floats(i_and(i_right<4>(code), 15))));
+    };
+    put(first, codes);
+    put(first + 1, i_right<8>(codes));
+    put(first + 2, i_right<16>(codes));
+    put(first + 3, i_right<24>(codes));
+  }
+};
+
+struct Q3_K {
+  static constexpr const char* kName = "Q3_K";
+  static constexpr int kGroup = 16, kBits = 3, kOffset = 4;
+  static constexpr bool kMinimum = false;
+  static constexpr int kElements = 256, kBytes = 110;
+  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
+    scales(rows, offset, panel);
+    Bytes high[2][4];
+    panel.load(rows, offset, high[0]);
+    panel.load(rows, offset + 16, high[1]);
+    for (int half = 0; half < 2; ++half) {
+#pragma GCC unroll 2
+      for (int step = 0; step < 2; ++step) {
+        Bytes w[4][4];
+        panel.load(rows, offset + 32 + 32 * half + 16 * step, w[0]);
+        take_two_bits(w);
+#pragma GCC unroll 4
+        for (int p = 0; p < 4; ++p) {
+          const Bytes bit = b_set1(1 << (4 * half + p));
+#pragma GCC unroll 4
+          for (int j = 0; j < 4; ++j) w[p][j] = b_or(w[p][j], b_where(high[step][j], bit, 4));
+          panel.template store<Q3_K>(8 * half + 2 * p + step, w[p]);
+        }
+      }
+    }
+  }
+  static inline void scales(Rows rows, int64_t offset, const auto& panel) {
+    const Ints a = i_load_rows(rows, offset + 96), b = i_load_rows(rows, offset + 100);
+    const Ints c = i_load_rows(rows, offset + 104);
+    const Bytes four = b_set1(15), top = b_set1(0x30), zero = b_set1(32);
+    const Bytes codes[4] = {
+        b_sub(b_or(b_and(a, four), b_and(b_left<4>(c), top)), zero),
+        b_sub(b_or(b_and(b, four), b_and(b_left<2>(c), top)), zero),
+        b_sub(b_or(b_and(b_right<4>(a), four), b_and(c, top)), zero),
+        b_sub(b_or(b_and(b_right<4>(b), four), b_and(b_right<2>(c), top)), zero),
+    };
+    store_byte_scales(codes, halves(rows, offset + 108), panel);
+  }
+};
+
 template <typename... Formats>
 struct FormatList {};
-using IntFormats = FormatList<Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, Iq4Nl, Iq4Xs, Mxfp4>;
+using IntFormats =
+    FormatList<Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Iq4Nl, Iq4Xs, Mxfp4>;
 
 }  // namespace
 }  // namespace ferry::cpu::FERRY_ISA
