@@ -20,7 +20,8 @@ std::vector<std::string> cells(const plan::Option& o) {
   return {o.deployment.chip->name,
           std::to_string(o.chips()),
           split_text(o.deployment) +
-              (o.replicas > 1 ? " ×" + std::to_string(o.replicas) : std::string()),
+              (o.replicas > 1 ? " ×" + std::to_string(o.replicas) : std::string()) +
+              (o.prefill_replicas > 0 ? fmt::format(" + {} for prompts", o.prefill_replicas) : ""),
           o.deployment.precision.name,
           std::to_string(o.batch),
           short_number(o.tokens_s_per_chip),
@@ -145,6 +146,7 @@ Json option_json(const plan::Option& o) {
   return {{"chip", d.chip->name},
           {"chips", o.chips()},
           {"replicas", o.replicas},
+          {"prefill_replicas", o.prefill_replicas},
           {"tp", d.tp},
           {"dp", d.dp},
           {"ep", d.ep},

@@ -140,6 +140,8 @@ void add_plan_flags(CLI::App& command, PlanFlags& flags) {
   command.add_option("--accepted", flags.accepted, "Of them, on average; default 0.8, 0.64, …");
   command.add_option("--stack", flags.stack, "tuned or general: whose overheads apply")
       ->check(CLI::IsMember({"tuned", "general"}));
+  command.add_flag("--disaggregated", flags.disaggregated,
+                   "Prompts are computed by deployments of their own");
   command.add_option("--years", flags.years, "Over which a bought chip is paid off")
       ->check(CLI::Range(0.1, 50.0));
   command.add_option("--usd-per-kwh", flags.kwh, "Price of power")->check(CLI::Range(0.0, 10.0));
@@ -209,6 +211,7 @@ Result<plan::SearchOptions> search_options(const PlanFlags& flags) {
   options.batch = flags.batch;
   options.mtp = flags.mtp;
   options.stack = flags.stack;
+  options.disaggregated = flags.disaggregated;
   double chance = 0.8;  // that a draft is accepted when all before it were
   for (int64_t i = 0; i < flags.mtp; ++i, chance *= 0.8) options.accepted += chance;
   if (flags.accepted >= 0) options.accepted = flags.accepted;

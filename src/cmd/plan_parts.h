@@ -27,7 +27,7 @@ struct PlanFlags {
   double accepted = -1;
   int64_t max_chips = 64, count = 0, tp = 0, ep = 0, pp = 0, batch = 0, mtp = 0, context = 0;
   int64_t top = 20;
-  bool json = false, csv = false;
+  bool json = false, csv = false, disaggregated = false;
 };
 
 // What every part of `ferry plan` that looks at deployments takes.

@@ -134,6 +134,7 @@ Result<int> run_simulate(const SimulateFlags& flags) {
   FERRY_TRY(const plan::Catalogue catalogue, open_catalogue(flags.plan));
   FERRY_TRY(const plan::PlanModel model, open_plan_model(flags.plan.model));
   FERRY_TRY(plan::SearchOptions options, search_options(flags.plan));
+  if (options.disaggregated) return invalid_input("--disaggregated: is planned, not simulated");
   FERRY_TRY(options.chips, choose_chips(catalogue, flags.plan.chips));
   FERRY_TRY(const plan::WorkloadPreset preset, plan::find_workload(flags.plan.workload));
   std::vector<plan::Arrival> trace;

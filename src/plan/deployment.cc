@@ -12,6 +12,7 @@ namespace {
 
 constexpr double kFp8Scale = 4.0 / (128 * 128);  // one f32 for 128 × 128 weights
 constexpr double kGb = 1e9;
+constexpr int64_t kPageTokens = 16;  // of the cache, the engine's default
 
 double bytes_of(std::string_view format) {
   const quant::StorageFormat* found = quant::find_format(format);
@@ -57,11 +58,22 @@ double workspace_bytes(const Deployment& deployment, const MemoryOptions& option
   const nn::PlanLimits limits{.batch = {.max_tokens = options.step_tokens,
                                         .max_sequences = 1,
                                         .max_context = std::max<int64_t>(options.step_tokens, 16),
-                                        .block_size = 16},
-                              .cache = {.dtype = Dtype::kBF16, .block_size = 16, .num_pages = 1}};
+                                        .block_size = kPageTokens},
+                              .cache = {.dtype = deployment.precision.kv_dtype.value_or(Dtype::kI8),
+                                        .block_size = kPageTokens,
+                                        .num_pages = 1}};
   const nn::MemoryPlan plan = nn::plan_memory(*model.measured, 0, limits);
   return static_cast<double>(plan.workspace_bytes + plan.logits_bytes + plan.index_bytes) /
          static_cast<double>(deployment.tp);
+}
+
+// What the engine allocates, scales of int8 included, where there is a model to ask; it has no FP8.
+double kv_bytes_per_token(const PlanModel& model, const Precision& precision) {
+  if (model.measured == nullptr || !precision.kv_dtype) {
+    return model.kv_elements_per_token() * precision.kv_bytes;
+  }
+  return static_cast<double>(
+      nn::kv_bytes_per_token(model.measured->kv_layout(), *precision.kv_dtype, kPageTokens));
 }
 
 }  // namespace
@@ -69,16 +81,18 @@ double workspace_bytes(const Deployment& deployment, const MemoryOptions& option
 Result<Precision> find_precision(std::string_view name, std::string_view kv) {
   Precision precision;
   FERRY_TRY_VOID(fill_precision(name, precision));
-  if (same_name(kv, "bf16") || same_name(kv, "f16")) {
-    precision.kv_bytes = 2;
-  } else if (same_name(kv, "fp8") || same_name(kv, "int8")) {
+  if (same_name(kv, "fp8")) {
+    precision.kv_dtype.reset();
     precision.kv_bytes = 1;
-  } else if (same_name(kv, "f32")) {
-    precision.kv_bytes = 4;
-  } else {
-    return invalid_input("KV dtype \"{}\": expected bf16, fp8, int8 or f32", kv.substr(0, 40));
+    return precision;
   }
-  return precision;
+  for (const Dtype dtype : {Dtype::kBF16, Dtype::kF16, Dtype::kF32, Dtype::kI8}) {
+    if (!same_name(kv, dtype == Dtype::kI8 ? "int8" : dtype_name(dtype))) continue;
+    precision.kv_dtype = dtype;
+    precision.kv_bytes = static_cast<double>(dtype_bytes(dtype));
+    return precision;
+  }
+  return invalid_input("KV dtype \"{}\": expected bf16, f16, fp8, int8 or f32", kv.substr(0, 40));
 }
 
 Status check_deployment(const Deployment& d) {
@@ -143,7 +157,7 @@ Result<MemoryUse> memory_of(const Deployment& d, const MemoryOptions& options) {
   }
   use.workspace = workspace_bytes(d, options);
   const auto cut = static_cast<double>(std::min(d.tp, std::max<int64_t>(model.kv_heads, 1)));
-  use.kv_per_token = model.kv_elements_per_token() * d.precision.kv_bytes * share / cut;
+  use.kv_per_token = kv_bytes_per_token(model, d.precision) * share / cut;
   use.kv_per_sequence = model.fixed_kv_bytes * share;
   return use;
 }

@@ -6,6 +6,7 @@
 //   dp) or cut further (ep smaller); pp cuts the layers.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -20,9 +21,10 @@ struct Precision {
   std::string name;
   double other_bytes = 2;  // per parameter, scales included
   double expert_bytes = 2;
-  double kv_bytes = 2;  // per element of the cache
+  double kv_bytes = 2;  // per element of the cache; as int8 the engine's scales come on top
   Compute other_compute = Compute::kBf16;
   Compute expert_compute = Compute::kBf16;
+  std::optional<Dtype> kv_dtype = Dtype::kBF16;  // nullopt: FP8, which the engine does not have
 };
 
 // "bf16", "fp8", "int8", "fp4", "mxfp4", "int4" (experts, the rest in 8 or 16 bits), or any format

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "nn/kv_cache.h"
+#include "nn/memory_plan.h"
 #include "plan/calibrate.h"
 #include "plan/data.h"
 #include "plan/rules.h"
@@ -59,6 +61,63 @@ TEST_F(PlanTest, MemoryAddsUp) {
   EXPECT_EQ(one.max_sequences(1000, 1), 0);
   EXPECT_GT(ep32.max_sequences(4096, 32), 0);
   EXPECT_NEAR(ep32.weights() + ep32.workspace + ep32.reserve + ep32.free_for_kv(), 80e9, 1);
+}
+
+TEST_F(PlanTest, MemoryIsWhatTheEngineAllocates) {
+  const std::shared_ptr<Backend> backend = open_backend("cpu", {}).value();
+  for (const char* name :
+       {"deepseek-v2-lite", "qwen3-0.6b", "r1-distill-llama-8b", "qwen3-30b-a3b"}) {
+    const PlanModel model = find_model(name).value();
+    for (const char* kv : {"bf16", "f16", "f32", "int8"}) {
+      const Deployment d{
+          .chip = &chip("H800"), .model = &model, .precision = find_precision("bf16", kv).value()};
+      constexpr int64_t kPages = 4, kPage = 16;
+      const nn::KvCacheSpec spec{
+          .dtype = *d.precision.kv_dtype, .block_size = kPage, .num_pages = kPages};
+      const nn::KvCache cache =
+          nn::KvCache::allocate(*backend, model.measured->kv_layout(), spec).value();
+      int64_t rows = 0;  // bytes of all planes, which start on multiples of 256
+      for (size_t i = 0; i < model.measured->kv_layout().planes.size(); ++i) {
+        const TensorView plane = cache.plane(static_cast<int64_t>(i));
+        rows += plane.shape[0] * plane.stride[0] * dtype_bytes(plane.dtype);
+      }
+      const MemoryUse use = memory_of(d, {.step_tokens = 64}).value();
+      EXPECT_NEAR(use.kv_per_token * kPages * kPage, static_cast<double>(rows),
+                  static_cast<double>(rows) * (std::string(kv) == "int8" ? 0.01 : 0))
+          << name << " " << kv;
+      const nn::PlanLimits limits{
+          .batch = {.max_tokens = 64, .max_sequences = 1, .max_context = 64, .block_size = kPage},
+          .cache = {.dtype = spec.dtype, .block_size = kPage, .num_pages = 1}};
+      const nn::MemoryPlan plan = nn::plan_memory(*model.measured, 0, limits);
+      EXPECT_EQ(use.workspace,
+                static_cast<double>(plan.workspace_bytes + plan.logits_bytes + plan.index_bytes))
+          << name << " " << kv;
+    }
+  }
+}
+
+TEST_F(PlanTest, ChipsForPromptsAlone) {
+  SearchOptions options{.workload = {.input = 4000, .output = 500}, .max_chips = 256};
+  options.chips = {&chip("H800")};
+  options.precisions = {"fp8"};
+  options.tp = 1;
+  options.chips_exactly = 32;
+  options.batch = 2048;
+  const Option shared = search(v3_, options)->options.at(0);
+  options.disaggregated = true;
+  const Option apart = search(v3_, options)->options.at(0);
+  EXPECT_EQ(shared.prefill_replicas, 0);
+  EXPECT_GT(apart.prefill_replicas, 0);
+  EXPECT_EQ(apart.chips(), 32 * (1 + apart.prefill_replicas));
+  EXPECT_LT(apart.steady.tpot_s, shared.steady.tpot_s);
+  EXPECT_DOUBLE_EQ(apart.steady.tpot_s, apart.steady.decode.total());
+  // Those that compute prompts keep up with those that answer.
+  EXPECT_LE(apart.steady.requests_s * apart.steady.prefill.total(),
+            static_cast<double>(apart.prefill_replicas));
+  EXPECT_DOUBLE_EQ(apart.tokens_s_per_chip * static_cast<double>(apart.chips()),
+                   apart.steady.output_tokens_s);
+  options.max_chips = 32;
+  EXPECT_TRUE(search(v3_, options)->options.empty());
 }
 
 TEST_F(PlanTest, MoreBandwidthNeverSlowsAndLargerBatchesNeverYieldLess) {

@@ -37,9 +37,13 @@ std::string what_helps(const Option& option) {
 void add_costs(Option& option, const SearchOptions& options) {
   const Chip& chip = *option.deployment.chip;
   const Steady& s = option.steady;
-  const auto chips = static_cast<double>(option.deployment.chips());
+  // Of one replica, with its part of those that compute prompts.
+  const auto chips = static_cast<double>(option.chips()) / static_cast<double>(option.replicas);
   // Of the machine's time, prompts take this share; tokens pay for the time they take.
-  const double prefill = std::min(s.prefill.total() * s.requests_s, 1.0);
+  const double apart = static_cast<double>(option.prefill_replicas) /
+                       static_cast<double>(option.replicas + option.prefill_replicas);
+  const double prefill =
+      option.prefill_replicas > 0 ? apart : std::min(s.prefill.total() * s.requests_s, 1.0);
   if (const auto hourly = hourly_cost(chip, options.cost)) {
     option.cost_basis = hourly->basis;
     double rate = s.output_tokens_s, incoming = s.input_tokens_s;
@@ -62,9 +66,13 @@ void add_costs(Option& option, const SearchOptions& options) {
   }
 }
 
+// Deployments that prompts keep busy are given a fifth more than they need, or they queue for ever.
+constexpr double kPrefillLoad = 0.8;
+
 // A prompt waits for those before it: half a service at a time, as in a queue of equal services.
-double loaded_ttft(const Steady& s) {
-  const double busy = std::min(s.prefill.total() * s.requests_s, 0.95);
+double loaded_ttft(const Steady& s, bool disaggregated) {
+  const double load = disaggregated ? kPrefillLoad : s.prefill.total() * s.requests_s;
+  const double busy = std::min(load, 0.95);
   return s.ttft_s + s.decode.total() + s.prefill.total() * busy / (2 * (1 - busy));
 }
 
@@ -76,9 +84,10 @@ bool keeps(const Option& option, const ServiceLevel& slo) {
 Result<Option> at_batch(Option option, const SearchOptions& options, int64_t batch) {
   const Workload& w = options.workload;
   option.batch = batch;
-  FERRY_TRY(option.steady, steady_state(option.deployment, option.efficiency,
-                                        static_cast<double>(batch), w.input, w.output, w.cached));
-  option.ttft_s = loaded_ttft(option.steady);
+  const auto state = options.disaggregated ? separate_state : steady_state;
+  FERRY_TRY(option.steady, state(option.deployment, option.efficiency, static_cast<double>(batch),
+                                 w.input, w.output, w.cached));
+  option.ttft_s = loaded_ttft(option.steady, options.disaggregated);
   return option;
 }
 
@@ -167,9 +176,18 @@ Result<std::optional<Option>> best_batch(const Deployment& deployment, const Eff
   }
   if (w.rate > 0) {
     best.replicas = static_cast<int64_t>(std::ceil(w.rate / best.steady.requests_s));
-    if (best.chips() > options.max_chips) return std::optional<Option>();
   }
-  best.tokens_s_per_chip = best.steady.output_tokens_s / static_cast<double>(deployment.chips());
+  if (options.disaggregated) {
+    const auto replicas = static_cast<double>(best.replicas);
+    const double rate = w.rate > 0 ? w.rate : best.steady.requests_s * replicas;
+    best.prefill_replicas =
+        static_cast<int64_t>(std::ceil(rate * best.steady.prefill.total() / kPrefillLoad));
+  }
+  if ((w.rate > 0 || options.disaggregated) && best.chips() > options.max_chips) {
+    return std::optional<Option>();
+  }
+  best.tokens_s_per_chip = best.steady.output_tokens_s * static_cast<double>(best.replicas) /
+                           static_cast<double>(best.chips());
   best.binds = best.steady.decode.binds();
   best.helps = what_helps(best);
   add_costs(best, options);

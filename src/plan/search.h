@@ -57,6 +57,7 @@ struct SearchOptions {
   int64_t mtp = 0;
   double accepted = 0;
   std::string stack = "tuned";
+  bool disaggregated = false;  // prompts are computed by deployments of their own
 };
 
 struct Option {
@@ -67,6 +68,7 @@ struct Option {
   int64_t batch = 0;          // sequences at once in one replica
   int64_t max_sequences = 0;  // that the memory would hold
   int64_t replicas = 1;
+  int64_t prefill_replicas = 0;  // that compute prompts for them; 0: they do it themselves
   double tokens_s_per_chip = 0;  // generated
   double ttft_s = 0;             // at this load, waiting for other prompts included
   std::optional<Range> usd_per_million_output;
@@ -77,7 +79,7 @@ struct Option {
   std::string helps;
   double error = 0;  // relative error bar of the speeds
 
-  int64_t chips() const { return deployment.chips() * replicas; }
+  int64_t chips() const { return deployment.chips() * (replicas + prefill_replicas); }
 };
 
 struct SearchResult {

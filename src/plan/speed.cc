@@ -234,8 +234,11 @@ Result<StepTime> prefill_step(const Deployment& d, const Efficiency& e, double t
   return step_time(d, e, work);
 }
 
-Result<Steady> steady_state(const Deployment& d, const Efficiency& e, double batch, double input,
-                            double output, double cached) {
+namespace {
+
+// The parts that do not depend on who computes the prompts: a step, a prompt among others, alone.
+Result<Steady> parts_of(const Deployment& d, const Efficiency& e, double batch, double input,
+                        double output, double cached) {
   Steady steady;
   FERRY_TRY(steady.decode, decode_step(d, e, batch, input + output / 2));
   const double computed = std::max(input * (1 - cached), 1.0);
@@ -243,18 +246,38 @@ Result<Steady> steady_state(const Deployment& d, const Efficiency& e, double bat
   const double together =
       std::clamp(kPrefillChunk * static_cast<double>(d.dp) / computed, 1.0, std::max(batch, 1.0));
   FERRY_TRY(steady.prefill, prefill_step(d, e, computed * together, input, cached));
-  const double per_token = 1 + d.accepted;
-  const double own = steady.decode.total() / per_token;
-  const double prompt_seconds = steady.prefill.total() / together;
-  // While a sequence makes `output` tokens, `batch` prompts (its own among them) are computed.
-  steady.tpot_s = own + std::max(batch - 1, 0.0) * prompt_seconds / std::max(output, 1.0);
+  scale(steady.prefill, 1 / together);
+  steady.tpot_s = steady.decode.total() / (1 + d.accepted);
   FERRY_TRY(const StepTime alone, prefill_step(d, e, computed, input, cached));
   steady.ttft_s = alone.total();
-  const double request_seconds = steady.ttft_s + steady.tpot_s * output;
-  steady.requests_s = batch / request_seconds;
-  steady.output_tokens_s = steady.requests_s * output;
-  steady.input_tokens_s = steady.requests_s * input;
-  scale(steady.prefill, 1 / together);
+  return steady;
+}
+
+void set_rates(Steady& steady, double requests_s, double input, double output) {
+  steady.requests_s = requests_s;
+  steady.output_tokens_s = requests_s * output;
+  steady.input_tokens_s = requests_s * input;
+}
+
+}  // namespace
+
+Result<Steady> steady_state(const Deployment& d, const Efficiency& e, double batch, double input,
+                            double output, double cached) {
+  FERRY_TRY(Steady steady, parts_of(d, e, batch, input, output, cached));
+  // While a sequence makes `output` tokens, `batch` prompts (its own among them) are computed.
+  steady.tpot_s += std::max(batch - 1, 0.0) * steady.prefill.total() / std::max(output, 1.0);
+  set_rates(steady, batch / (steady.ttft_s + steady.tpot_s * output), input, output);
+  return steady;
+}
+
+Result<Steady> separate_state(const Deployment& d, const Efficiency& e, double batch, double input,
+                              double output, double cached) {
+  FERRY_TRY(Steady steady, parts_of(d, e, batch, input, output, cached));
+  // The cache of a prompt leaves through the links of one copy.
+  const double bytes = input * d.model->kv_elements_per_token() * d.precision.kv_bytes;
+  steady.ttft_s +=
+      bytes / (link_bytes_s(d, d.chip->node_chips + 1) * e.network * static_cast<double>(d.tp));
+  set_rates(steady, batch / (steady.tpot_s * std::max(output, 1.0)), input, output);
   return steady;
 }
 

@@ -81,4 +81,9 @@ struct Steady {
 Result<Steady> steady_state(const Deployment& deployment, const Efficiency& efficiency,
                             double batch, double input, double output, double cached = 0);
 
+// The same with prompts computed by other deployments of the same cut, which send the cache over:
+// no prompt stands between two tokens, and the time to the first token has the way of its cache.
+Result<Steady> separate_state(const Deployment& deployment, const Efficiency& efficiency,
+                              double batch, double input, double output, double cached = 0);
+
 }  // namespace ferry::plan
