@@ -11,6 +11,7 @@
 #include "cmd/command.h"
 #include "device/backend.h"
 #include "device/host_memory.h"
+#include "device/op_paths.h"
 
 namespace ferry::cmd {
 namespace {
@@ -45,6 +46,7 @@ struct Chip {
   std::string why;
   DeviceSpec spec;
   std::string error;
+  std::vector<OpPath> paths;  // of backends that tell
 };
 
 std::vector<Chip> find_chips() {
@@ -57,6 +59,8 @@ std::vector<Chip> find_chips() {
       auto backend = entry->open({});
       if (backend.ok()) {
         chip.spec = (*backend)->spec();
+        const auto* tells = dynamic_cast<const OpPaths*>(backend->get());
+        if (tells != nullptr) chip.paths = tells->op_paths();
       } else {
         chip.error = backend.error().message;
       }
@@ -100,6 +104,18 @@ Json ceilings_json(const cpu::Ceilings& ceilings) {
   return out;
 }
 
+Json chip_json(const Chip& chip) {
+  Json out = {{"backend", chip.backend},
+              {"devices", chip.devices},
+              {"name", chip.spec.name},
+              {"detail", chip.spec.detail},
+              {"why_not", chip.devices > 0 ? chip.error : chip.why}};
+  for (const OpPath& path : chip.paths) {
+    out["ops"].push_back({{"op", op_name(path.op)}, {"how", path.how}, {"proof", path.proof}});
+  }
+  return out;
+}
+
 void row(const char* label, const std::string& value) {
   std::printf("  %-22s %s\n", label, value.c_str());
 }
@@ -138,6 +154,13 @@ void print_chips(const std::vector<Chip>& chips) {
       row(chip.backend.c_str(), fmt::format("{} ({})", chip.spec.name, chip.spec.detail));
     }
   }
+  for (const Chip& chip : chips) {
+    if (chip.paths.empty()) continue;
+    std::printf("\nWhat %s computes with, and how far that is proven\n", chip.backend.c_str());
+    for (const OpPath& path : chip.paths) {
+      row(std::string(op_name(path.op)).c_str(), fmt::format("{} [{}]", path.how, path.proof));
+    }
+  }
 }
 
 void print_ceilings(const cpu::Ceilings& ceilings) {
@@ -157,13 +180,7 @@ int examine(const DoctorFlags& flags) {
   const std::vector<Chip> chips = find_chips();
   Json out = {
       {"cpu", cpu_json(cpu)}, {"memory", memory_json(cpu, memory)}, {"chips", Json::array()}};
-  for (const Chip& chip : chips) {
-    out["chips"].push_back({{"backend", chip.backend},
-                            {"devices", chip.devices},
-                            {"name", chip.spec.name},
-                            {"detail", chip.spec.detail},
-                            {"why_not", chip.devices > 0 ? chip.error : chip.why}});
-  }
+  for (const Chip& chip : chips) out["chips"].push_back(chip_json(chip));
   if (!flags.json) {
     print_machine(cpu, memory);
     print_chips(chips);

@@ -1,0 +1,101 @@
+// The backend of Cambricon's MLU chips: CNRT and CNNL, found at run time. See stream.h for how it
+// computes, paths.h for what runs where, vendor.h for what is known of the libraries.
+#include "device/backend.h"
+
+#include "backends/cambricon/self_check.h"
+#include "backends/cambricon/stream.h"
+#include "device/op_paths.h"
+
+namespace ferry {
+namespace cambricon {
+namespace {
+
+class CambriconBackend : public Backend, public OpPaths {
+ public:
+  CambriconBackend(std::shared_ptr<Device> device, std::shared_ptr<Backend> reference,
+                   const Paths& paths, bool f32_weights)
+      : device_(std::move(device)),
+        reference_(std::move(reference)),
+        paths_(paths),
+        f32_weights_(f32_weights),
+        spec_{.backend = "cambricon",
+              .name = device_->name(),
+              .detail = fmt::format("CNRT {}, CNNL {}, driver {}; only ever run on an emulator",
+                                    version_text(device_->vendor().cnrt),
+                                    version_text(device_->vendor().cnnl),
+                                    version_text(device_->vendor().driver)),
+              .memory_bytes = device_->total_bytes(),
+              .compute_units = device_->cores(),
+              .matmul_rounding = f32_weights ? 0 : kMostRounding} {}
+
+  const DeviceSpec& spec() const override { return spec_; }
+  double weight_rounding(const quant::StorageFormat& format) const override {
+    return rounding_of(format, f32_weights_);
+  }
+  // Queries, probabilities and cached rows are multiplied in f32.
+  double attention_rounding(Dtype) const override { return 0; }
+
+  Result<MemoryInfo> memory_info() const override { return device_->pool().info(); }
+  Result<Buffer> allocate(int64_t bytes) override {
+    return device_->pool().allocate(bytes, shared_from_this());
+  }
+  Result<Buffer> allocate_host(int64_t bytes) override {
+    return device_->allocate_host(bytes, shared_from_this());
+  }
+  Result<std::unique_ptr<Stream>> create_stream() override {
+    FERRY_TRY(auto calls, Calls::create(device_));
+    FERRY_TRY(auto reference, reference_->create_stream());
+    return std::unique_ptr<Stream>(
+        std::make_unique<CambriconStream>(std::move(calls), std::move(reference), paths_));
+  }
+
+  Result<Weight> import_weight(const HostWeight& weight) override {
+    return cambricon::import_weight(*device_, weight, f32_weights_, shared_from_this());
+  }
+  int64_t import_bytes(const HostWeight& weight) const override {
+    return cambricon::import_bytes(weight, f32_weights_);
+  }
+
+  std::vector<OpPath> op_paths() const override {
+    std::vector<OpPath> all;
+    for (int op = 0; op < kNumOps; ++op) {
+      const Op which = static_cast<Op>(op);
+      all.push_back({.op = which, .how = paths_.describe(which), .proof = "emulated"});
+    }
+    return all;
+  }
+
+  // int8 pages carry scales inside them, which no public operation of CNNL reads.
+  bool supports(const OpQuery& query) const override {
+    const bool is_float =
+        query.dtype == Dtype::kF32 || query.dtype == Dtype::kF16 || query.dtype == Dtype::kBF16;
+    return is_float && (query.format == nullptr || query.format->decode != nullptr);
+  }
+
+ private:
+  static constexpr double kMostRounding = 2 * 0x1p-8 + 0x1p-16;  // bf16, both operands
+
+  std::shared_ptr<Device> device_;
+  std::shared_ptr<Backend> reference_;
+  const Paths paths_;
+  const bool f32_weights_;
+  const DeviceSpec spec_;
+};
+
+Result<std::shared_ptr<Backend>> open(const BackendOptions& options) {
+  FERRY_TRY(auto device, Device::open(options.device));
+  Paths paths(device->vendor());
+  FERRY_TRY_VOID(check_operations(device, paths));
+  FERRY_TRY(auto reference, open_backend("reference", {}));
+  return std::shared_ptr<Backend>(std::make_shared<CambriconBackend>(
+      device, std::move(reference), paths, options.f32_activations));
+}
+
+}  // namespace
+}  // namespace cambricon
+
+extern const BackendEntry backend_cambricon;  // listed in the generated table
+const BackendEntry backend_cambricon{
+    .name = "cambricon", .count_devices = cambricon::count_devices, .open = cambricon::open};
+
+}  // namespace ferry

@@ -1,0 +1,111 @@
+// The stream of a Cambricon device: a queue, and every op of device/ops.h by operations of CNNL
+// (Calls), or on the host where there is none (Paths says which). Activations are f32; a product
+// with a stored weight rounds its other operand to the weight's dtype and sums in f32; attention
+// computes in f32 over cache pages of any float dtype.
+//
+// Some ops wait for the queue, because CNNL takes counts on the host: those of experts, and the
+// ones whose choice the host makes.
+#pragma once
+
+#include <initializer_list>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "backends/cambricon/calls.h"
+#include "backends/cambricon/paths.h"
+#include "backends/cambricon/weights.h"
+#include "device/backend.h"
+
+namespace ferry::cambricon {
+
+class CambriconStream : public Stream {
+ public:
+  // `reference` computes what the host has to.
+  CambriconStream(std::unique_ptr<Calls> calls, std::unique_ptr<Stream> reference,
+                  const Paths& paths);
+
+  void copy_in(void* device_dst, const void* host_src, int64_t bytes) override;
+  void copy_out(void* host_dst, const void* device_src, int64_t bytes) override;
+  void fill_zero(void* device_dst, int64_t bytes) override;
+  Event record() override;
+  void wait(const Event& event) override;
+  Status synchronize() override;
+
+  void embed(const EmbedArgs& args) override;
+  void rms_norm(const RmsNormArgs& args) override;
+  void add_rms_norm(const AddRmsNormArgs& args) override;
+  void layer_norm(const LayerNormArgs& args) override;
+  void matmul(const MatmulArgs& args) override;
+  void rope(const RopeArgs& args) override;
+  void kv_write(const KvWriteArgs& args) override;
+  void gqa_attention(const GqaAttentionArgs& args) override;
+  void per_head_matmul(const PerHeadMatmulArgs& args) override;
+  void mla_prefill_attention(const MlaPrefillAttentionArgs& args) override;
+  void mla_decode_attention(const MlaDecodeAttentionArgs& args) override;
+  void index_scores(const IndexScoresArgs& args) override;
+  void index_top_k(const IndexTopKArgs& args) override;
+  void mla_sparse_attention(const MlaSparseAttentionArgs& args) override;
+  void swiglu(const SwigluArgs& args) override;
+  void moe_gate(const MoeGateArgs& args) override;
+  void moe_permute(const MoePermuteArgs& args) override;
+  void moe_experts(const MoeExpertsArgs& args) override;
+  void grouped_matmul(const GroupedMatmulArgs& args) override;
+  void moe_combine(const MoeCombineArgs& args) override;
+  void gather_rows(const GatherRowsArgs& args) override;
+  void add(const AddArgs& args) override;
+  void copy(const CopyArgs& args) override;
+  void argmax(const ArgmaxArgs& args) override;
+
+ private:
+  // The tokens of one sequence that a call of attention computes, and their keys.
+  struct Span {
+    int64_t sequence, first, last;  // tokens of the batch
+    int64_t context;                // keys that the last token of the sequence sees
+    int64_t sequence_last;          // the token behind the sequence
+    int64_t num_keys(int64_t token) const { return context - (sequence_last - 1 - token); }
+  };
+
+  // Runs `op` by the reference on copies of these members, and brings back the outputs.
+  template <typename Args>
+  void on_host(Op name, const Args& args, std::initializer_list<TensorView Args::*> inputs,
+               std::initializer_list<TensorView Args::*> outputs, void (Stream::*op)(const Args&));
+
+  // out, or scratch of its shape where out is not contiguous; put() then copies it there.
+  TensorView target(const TensorView& out);
+  void put(const TensorView& made, const TensorView& out);
+
+  // out = x Wᵀ for rows [first, first + count) of W; x and out [T, ·] with any row stride.
+  void multiply(const TensorView& x, const TensorView& w, const TensorView& out);
+  void multiply_experts(const TensorView& x, const std::vector<int32_t>& offsets,
+                        std::span<const WeightView> experts, const TensorView& out);
+  std::vector<int32_t> permute(const TensorView& ids, int64_t num_experts,
+                               const TensorView& token_of_row, const TensorView& row_of_choice);
+  void swiglu_rows(const TensorView& gate, const TensorView& up, const TensorView& out);
+  void combine(const TensorView& rows, const TensorView& row_of_choice, const TensorView& weights,
+               const TensorView& out);
+  TensorView gate_scores(const MoeGateArgs& args);
+  TensorView without_lost_groups(const TensorView& biased, const GateSpec& spec);
+
+  static Span span_of(const BatchView& batch, int64_t sequence);
+  // The cached rows of a sequence as f32, in order: [num_keys, width].
+  TensorView cached_rows(const TensorView& pages, const BatchView& batch, int64_t sequence,
+                         int64_t num_keys);
+  // scores [T, H, keys] += −∞ where a key is behind the token; softmax.
+  void mask_and_normalize(const TensorView& scores, const Span& span, int64_t first);
+  // How many tokens at once, so that their scores stay within bounds.
+  static int64_t tokens_at_once(int64_t heads, int64_t keys);
+  void attend_absorbed(const TensorView& q_latent, const TensorView& q_rope, const TensorView& rows,
+                       float scale, const Span* span, int64_t first, const TensorView& out);
+  // U_h c for all keys and heads: a view [H, keys, out features].
+  TensorView expand(const HeadMatrixView& u, const TensorView& latents);
+  std::pair<TensorView, TensorView> expand_both(const MlaPrefillAttentionArgs& args,
+                                                const TensorView& latents);
+
+  std::unique_ptr<Calls> calls_;
+  std::unique_ptr<Stream> reference_;
+  const Paths paths_;
+};
+
+}  // namespace ferry::cambricon
