@@ -35,9 +35,10 @@ target_link_libraries(ferry
           $<BUILD_INTERFACE:Boost::headers>
           PkgConfig::PCRE2 PkgConfig::UTF8PROC ZLIB::ZLIB ${CMAKE_DL_LIBS})
 
-# Where the arithmetic is, loops should be vectorised; the rest gains nothing from -O3 but build time.
+# Where the host does the arithmetic, loops should be vectorised; the rest, backends that call a
+# vendor's libraries included, gains nothing from -O3 but build time.
 set(FERRY_HOT_SOURCES ${FERRY_SOURCES})
-list(FILTER FERRY_HOT_SOURCES INCLUDE REGEX "/src/(quant|backends)/")
+list(FILTER FERRY_HOT_SOURCES INCLUDE REGEX "/src/(quant|backends/(cpu|reference))/")
 set_source_files_properties(${FERRY_HOT_SOURCES} PROPERTIES COMPILE_OPTIONS
   "$<$<CONFIG:Release,RelWithDebInfo>:-O3>")
 
