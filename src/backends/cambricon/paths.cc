@@ -15,6 +15,7 @@ Paths::Paths(const Vendor& v)
                   v.cnnlGetDivWorkspaceSize != nullptr && v.cnnlDiv_v2 != nullptr) {}
 
 std::string Paths::describe(Op op) const {
+  if (has_host_default(op)) return "host";
   switch (op) {
     case Op::kEmbed: return "cnnlIndexSelect; rows of quantised tables by the host";
     case Op::kRmsNorm:
@@ -51,8 +52,8 @@ std::string Paths::describe(Op op) const {
     case Op::kGatherRows: return "cnnlIndexSelect";
     case Op::kAdd: return "cnnlOpTensor";
     case Op::kCopy: return "cnnlCopy_v2, cnnlCastDataType";
+    default: return "host";
   }
-  return "";
 }
 
 }  // namespace ferry::cambricon
