@@ -96,6 +96,13 @@ TEST_F(PlanTest, MemoryIsWhatTheEngineAllocates) {
   }
 }
 
+TEST_F(PlanTest, MoreCopiesDoNotComputeOnePromptFaster) {
+  const Efficiency& e = efficiency_.of(chip("H800"), "tuned");
+  const double one = steady_state(deploy("H800", 8, 1, 8), e, 1, 4096, 100)->ttft_s;
+  const double many = steady_state(deploy("H800", 8, 16, 128), e, 1, 4096, 100)->ttft_s;
+  EXPECT_GT(many, one * 0.8);
+}
+
 TEST_F(PlanTest, ChipsForPromptsAlone) {
   SearchOptions options{.workload = {.input = 4000, .output = 500}, .max_chips = 256};
   options.chips = {&chip("H800")};

@@ -248,7 +248,9 @@ Result<Steady> parts_of(const Deployment& d, const Efficiency& e, double batch, 
   FERRY_TRY(steady.prefill, prefill_step(d, e, computed * together, input, cached));
   scale(steady.prefill, 1 / together);
   steady.tpot_s = steady.decode.total() / (1 + d.accepted);
-  FERRY_TRY(const StepTime alone, prefill_step(d, e, computed, input, cached));
+  // A prompt is computed by one copy, while the others compute theirs.
+  FERRY_TRY(const StepTime alone,
+            prefill_step(d, e, computed * static_cast<double>(d.dp), input, cached));
   steady.ttft_s = alone.total();
   return steady;
 }
