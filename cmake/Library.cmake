@@ -68,14 +68,9 @@ target_compile_definitions(ferry_commands PUBLIC FERRY_VERSION="${PROJECT_VERSIO
 add_executable(ferry_cli ${PROJECT_SOURCE_DIR}/src/cmd/main.cc)
 set_target_properties(ferry_cli PROPERTIES OUTPUT_NAME ferry)
 target_link_libraries(ferry_cli PRIVATE ferry_commands)
-# Without a compiler cache everything is built at once, so what takes longest is done once: headers are
-# read once, and sources (but those with flags of their own) are compiled eight at a time, which halves
-# the time for templates of JSON and formatting. Architectures stay apart: by design their files define
-# the same names.
+# The headers that take longest to read, read once. Not with ccache, which does better without, and
+# not for sources with flags of their own, which could not use them.
 if(NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set_target_properties(ferry ferry_commands PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
-  file(GLOB FERRY_MODEL_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/models/*.cc)
-  set_source_files_properties(${FERRY_MODEL_SOURCES} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   set(FERRY_COMMON_HEADERS <algorithm> <functional> <map> <memory> <optional> <span> <string>
       <string_view> <vector> <fmt/format.h> <nlohmann/json.hpp>)
   target_precompile_headers(ferry PRIVATE ${FERRY_COMMON_HEADERS})
