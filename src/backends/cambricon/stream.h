@@ -96,6 +96,11 @@ class CambriconStream : public Stream {
   void mask_and_normalize(const TensorView& scores, const Span& span, int64_t first);
   // How many tokens at once, so that their scores stay within bounds.
   static int64_t tokens_at_once(int64_t heads, int64_t keys);
+  // attend(span, first, tokens, rows) for the tokens of each sequence, as many at once as may be,
+  // but those that see more than args.max_keys; rows [keys of the last of them, width] are their
+  // cache.
+  template <typename Args, typename Attend>
+  void each_piece(const char* op, const Args& args, int64_t heads, const Attend& attend);
   void attend_absorbed(const TensorView& q_latent, const TensorView& q_rope, const TensorView& rows,
                        float scale, const Span* span, int64_t first, const TensorView& out);
   // U_h c for all keys and heads: a view [H, keys, out features].

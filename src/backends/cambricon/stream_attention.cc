@@ -153,10 +153,10 @@ std::pair<TensorView, TensorView> CambriconStream::expand_both(const MlaPrefillA
   return {columns(expanded, 0, k.rows), columns(expanded, k.rows, v.rows)};
 }
 
-void CambriconStream::mla_prefill_attention(const MlaPrefillAttentionArgs& args) {
+template <typename Args, typename Attend>
+void CambriconStream::each_piece(const char* op, const Args& args, int64_t heads,
+                                 const Attend& attend) {
   const BatchView& batch = *args.batch;
-  const int64_t heads = args.q.shape[1], rank = args.up_k.in_features();
-  const int64_t nope = args.up_k.out_features(), rope = args.pages.shape[2] - rank;
   for (int64_t i = 0; i < args.num_sequences; ++i) {
     const Span span = span_of(batch, args.first_sequence + i);
     const int64_t step = tokens_at_once(heads, span.context);
@@ -164,26 +164,36 @@ void CambriconStream::mla_prefill_attention(const MlaPrefillAttentionArgs& args)
       int64_t tokens = std::min(step, span.last - first);
       while (tokens > 0 && span.num_keys(first + tokens - 1) > args.max_keys) --tokens;
       if (tokens == 0) break;
-      if (!calls_->begin("mla_prefill_attention")) return;
+      if (!calls_->begin(op)) return;
       const int64_t keys = span.num_keys(first + tokens - 1);
-      const TensorView rows = cached_rows(args.pages, batch, span.sequence, keys);
-      const auto [k, v] = expand_both(args, calls_->dense(columns(rows, 0, rank)));
-      const TensorView q = args.q.slice(0, first, tokens);
-      const TensorView scores = calls_->scratch(Dtype::kF32, {tokens, heads, keys});
-      calls_->matmul(by_head(columns(q, 0, nope)), transposed(k), by_head(scores), args.scale);
-      if (rope > 0) {
-        const TensorView q_rope = calls_->dense(columns(q, nope, rope));
-        const TensorView more = calls_->scratch(Dtype::kF32, {tokens, heads, keys});
-        calls_->matmul(reshape(q_rope, {1, tokens * heads, rope}),
-                       strided(at(rows, 0, rank), Dtype::kF32, {1, rope, keys},
-                               {keys * rows.stride[0], 1, rows.stride[0]}),
-                       reshape(more, {1, tokens * heads, keys}), args.scale);
-        calls_->binary(kOpTensorAdd, scores, more, scores);
-      }
-      mask_and_normalize(scores, span, first);
-      calls_->matmul(by_head(scores), v, by_head(args.out.slice(0, first, tokens)));
+      attend(span, first, tokens, cached_rows(args.pages, batch, span.sequence, keys));
     }
   }
+}
+
+void CambriconStream::mla_prefill_attention(const MlaPrefillAttentionArgs& args) {
+  const int64_t heads = args.q.shape[1], rank = args.up_k.in_features();
+  const int64_t nope = args.up_k.out_features(), rope = args.pages.shape[2] - rank;
+  each_piece("mla_prefill_attention", args, heads,
+             [&](const Span& span, int64_t first, int64_t tokens, const TensorView& rows) {
+               const int64_t keys = rows.shape[0];
+               const auto [k, v] = expand_both(args, calls_->dense(columns(rows, 0, rank)));
+               const TensorView q = args.q.slice(0, first, tokens);
+               const TensorView scores = calls_->scratch(Dtype::kF32, {tokens, heads, keys});
+               calls_->matmul(by_head(columns(q, 0, nope)), transposed(k), by_head(scores),
+                              args.scale);
+               if (rope > 0) {
+                 const TensorView q_rope = calls_->dense(columns(q, nope, rope));
+                 const TensorView more = calls_->scratch(Dtype::kF32, {tokens, heads, keys});
+                 calls_->matmul(reshape(q_rope, {1, tokens * heads, rope}),
+                                strided(at(rows, 0, rank), Dtype::kF32, {1, rope, keys},
+                                        {keys * rows.stride[0], 1, rows.stride[0]}),
+                                reshape(more, {1, tokens * heads, keys}), args.scale);
+                 calls_->binary(kOpTensorAdd, scores, more, scores);
+               }
+               mask_and_normalize(scores, span, first);
+               calls_->matmul(by_head(scores), v, by_head(args.out.slice(0, first, tokens)));
+             });
 }
 
 // One key for all heads: the scores of all tokens and heads are one product.
@@ -219,22 +229,12 @@ void CambriconStream::attend_absorbed(const TensorView& q_latent, const TensorVi
 }
 
 void CambriconStream::mla_decode_attention(const MlaDecodeAttentionArgs& args) {
-  const BatchView& batch = *args.batch;
-  const int64_t heads = args.q_latent.shape[1];
-  for (int64_t i = 0; i < args.num_sequences; ++i) {
-    const Span span = span_of(batch, args.first_sequence + i);
-    const int64_t step = tokens_at_once(heads, span.context);
-    for (int64_t first = span.first; first < span.last; first += step) {
-      int64_t tokens = std::min(step, span.last - first);
-      while (tokens > 0 && span.num_keys(first + tokens - 1) > args.max_keys) --tokens;
-      if (tokens == 0) break;
-      if (!calls_->begin("mla_decode_attention")) return;
-      const int64_t keys = span.num_keys(first + tokens - 1);
-      const TensorView rows = cached_rows(args.pages, batch, span.sequence, keys);
-      attend_absorbed(args.q_latent.slice(0, first, tokens), args.q_rope.slice(0, first, tokens),
-                      rows, args.scale, &span, first, args.out.slice(0, first, tokens));
-    }
-  }
+  each_piece("mla_decode_attention", args, args.q_latent.shape[1],
+             [&](const Span& span, int64_t first, int64_t tokens, const TensorView& rows) {
+               attend_absorbed(args.q_latent.slice(0, first, tokens),
+                               args.q_rope.slice(0, first, tokens), rows, args.scale, &span, first,
+                               args.out.slice(0, first, tokens));
+             });
 }
 
 }  // namespace ferry::cambricon
