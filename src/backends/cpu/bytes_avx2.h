@@ -11,6 +11,8 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#include "backends/cpu/rows_ahead.h"
+
 namespace ferry::cpu::FERRY_ISA {
 namespace {
 
@@ -44,24 +46,6 @@ inline Bytes b_look_up(Bytes table, Bytes codes) { return _mm256_shuffle_epi8(ta
 inline Bytes b_where(Bytes a, Bytes bits, int value) {
   const Bytes none = _mm256_cmpeq_epi8(_mm256_and_si256(a, bits), _mm256_setzero_si256());
   return _mm256_andnot_si256(none, b_set1(value));
-}
-
-struct Rows {
-  const uint8_t* data;
-  int64_t stride;
-  const uint8_t* next;
-};
-template <int N>
-inline void ask_for_next(Rows rows, int64_t offset) {
-#pragma GCC unroll 4
-  for (int i = 0; i < N * kLanes; i += 64) {
-    __builtin_prefetch(rows.next + offset * kLanes + i, 0, 2);
-  }
-}
-inline const uint8_t* next_two(const uint8_t* p, int64_t stride) {
-  p += 2 * stride;
-  asm("" : "+r"(p));
-  return p;
 }
 
 // Those of row 4 b + i in half b of vector i.

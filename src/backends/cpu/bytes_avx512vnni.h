@@ -8,6 +8,8 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#include "backends/cpu/rows_ahead.h"
+
 namespace ferry::cpu::FERRY_ISA {
 namespace {
 
@@ -43,29 +45,6 @@ inline Bytes b_look_up(Bytes table, Bytes codes) { return _mm512_shuffle_epi8(ta
 // `value` in each byte of which one of the bits is set, otherwise 0.
 inline Bytes b_where(Bytes a, Bytes bits, int value) {
   return _mm512_maskz_mov_epi8(_mm512_test_epi8_mask(a, bits), b_set1(value));
-}
-
-// kLanes rows of a matrix, to be walked over two at a time. Without next_two() hiding where a
-// pointer comes from the compiler keeps one for each row, more than there are registers.
-struct Rows {
-  const uint8_t* data;
-  int64_t stride;
-  const uint8_t* next;  // see ask_for_next()
-};
-// The kLanes rows behind these, which begin at rows.next, are asked for line by line: each load of
-// N bytes of every row asks for as many. All at once would fill the few buffers for lines on their
-// way, and the loads of these rows would have to queue behind them.
-template <int N>
-inline void ask_for_next(Rows rows, int64_t offset) {
-#pragma GCC unroll 4
-  for (int i = 0; i < N * kLanes; i += 64) {
-    __builtin_prefetch(rows.next + offset * kLanes + i, 0, 2);
-  }
-}
-inline const uint8_t* next_two(const uint8_t* p, int64_t stride) {
-  p += 2 * stride;
-  asm("" : "+r"(p));
-  return p;
 }
 
 // Bytes [offset, offset + 16) of kLanes rows: those of row 4 b + i in quarter b of vector i.
