@@ -68,15 +68,34 @@ target_compile_definitions(ferry_commands PUBLIC FERRY_VERSION="${PROJECT_VERSIO
 add_executable(ferry_cli ${PROJECT_SOURCE_DIR}/src/cmd/main.cc)
 set_target_properties(ferry_cli PROPERTIES OUTPUT_NAME ferry)
 target_link_libraries(ferry_cli PRIVATE ferry_commands)
-# The headers that take longest to read, read once. Not with ccache, which does better without, and
-# not for sources with flags of their own, which could not use them.
-if(NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(FERRY_COMMON_HEADERS <algorithm> <functional> <map> <memory> <optional> <span> <string>
-      <string_view> <vector> <fmt/format.h> <nlohmann/json.hpp>)
-  target_precompile_headers(ferry PRIVATE ${FERRY_COMMON_HEADERS})
-  set_source_files_properties(${FERRY_HOT_SOURCES} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
-  target_precompile_headers(ferry_commands PRIVATE ${FERRY_COMMON_HEADERS} <CLI/CLI.hpp>)
-endif()
+# Without ccache, which does better file by file, a full build is made short: the headers that take
+# longest to read are read once, and sources of a folder are compiled some at a time. Not those with
+# flags of their own, nor architectures, each of which keeps the same names to itself; elsewhere
+# tools/tidy sees to it that names differ.
+function(ferry_compile_together target)
+  if(CMAKE_CXX_COMPILER_LAUNCHER)
+    return()
+  endif()
+  get_target_property(sources ${target} SOURCES)
+  list(FILTER sources INCLUDE REGEX "\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "/src/(models|quant/formats)/|_(avx2|avx512[a-z0-9]*|amx)\\.cc$")
+  foreach(path IN LISTS sources)
+    get_filename_component(folder ${path} DIRECTORY)
+    string(MAKE_C_IDENTIFIER "${folder}" folder)
+    list(APPEND of_${folder} ${path})
+    list(LENGTH of_${folder} count)
+    math(EXPR group "(${count} - 1) / 8")
+    set_source_files_properties(${path} PROPERTIES UNITY_GROUP ${folder}_${group})
+  endforeach()
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+  target_precompile_headers(${target} ${ARGN})
+endfunction()
+
+set(FERRY_COMMON_HEADERS <algorithm> <functional> <map> <memory> <optional> <span> <string>
+    <string_view> <vector> <fmt/format.h> <nlohmann/json.hpp>)
+set_source_files_properties(${FERRY_HOT_SOURCES} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+ferry_compile_together(ferry PRIVATE ${FERRY_COMMON_HEADERS})
+ferry_compile_together(ferry_commands PRIVATE ${FERRY_COMMON_HEADERS} <CLI/CLI.hpp>)
 
 # The built-in model becomes bytes of the binary.
 file(GLOB FERRY_DEMO_FILES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/demo/*.json

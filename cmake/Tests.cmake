@@ -16,14 +16,12 @@ if(FERRY_TESTS)
       $<$<CONFIG:Release>:-O1> $<$<CONFIG:RelWithDebInfo>:-O1 -g1>)
     target_compile_definitions(${target} PRIVATE
       FERRY_SOURCE_DIR="${PROJECT_SOURCE_DIR}" FERRY_BINARY="$<TARGET_FILE:ferry_cli>")
-    # As in Library.cmake; the first target makes the headers, the others use them.
-    if(NOT CMAKE_CXX_COMPILER_LAUNCHER)
-      if(TARGET base_test AND NOT target STREQUAL base_test)
-        target_precompile_headers(${target} REUSE_FROM base_test)
-      else()
-        target_precompile_headers(${target} PRIVATE ${FERRY_COMMON_HEADERS} <gmock/gmock.h>
-          <gtest/gtest.h>)
-      endif()
+    # The first target makes the precompiled headers, the others use them.
+    if(TARGET base_test AND NOT target STREQUAL base_test)
+      ferry_compile_together(${target} REUSE_FROM base_test)
+    else()
+      ferry_compile_together(${target} PRIVATE ${FERRY_COMMON_HEADERS} <gmock/gmock.h>
+        <gtest/gtest.h>)
     endif()
     gtest_discover_tests(${target} DISCOVERY_MODE PRE_TEST TEST_PREFIX ${target}.
       PROPERTIES TIMEOUT 600)

@@ -16,7 +16,7 @@ float at(const TensorView& view, std::initializer_list<int64_t> index) {
   return static_cast<const float*>(view.data)[offset];
 }
 
-class TensorViewTest : public testing::Test {
+class TensorViewTest : public ::testing::Test {
  protected:
   TensorViewTest() { std::iota(data_.begin(), data_.end(), 0.0f); }
   std::vector<float> data_ = std::vector<float>(24);

@@ -10,12 +10,12 @@
 namespace ferry::cmd {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using BenchClock = std::chrono::steady_clock;
 
 constexpr int64_t kFillTokens = 1024;  // random rows that the pages are filled with, over and over
 
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
+double seconds_since(BenchClock::time_point start) {
+  return std::chrono::duration<double>(BenchClock::now() - start).count();
 }
 
 }  // namespace
@@ -131,7 +131,7 @@ Status BenchForward::step(std::span<const nn::BatchInput> inputs) {
 Result<double> BenchForward::prefill(int64_t context, int64_t tokens) {
   const std::vector<int32_t> ids = random_tokens(tokens);
   const std::vector<int32_t> pages = pages_of(0, 1, context + tokens);
-  const auto start = Clock::now();
+  const auto start = BenchClock::now();
   for (int64_t done = 0; done < tokens; done += limits_.chunk) {
     const int64_t count = std::min(limits_.chunk, tokens - done);
     const bool last = done + count == tokens;
@@ -150,7 +150,7 @@ Result<double> BenchForward::decode(int64_t batch, int64_t context, int64_t step
   std::vector<std::vector<int32_t>> pages;
   std::vector<nn::BatchInput> inputs(static_cast<size_t>(batch));
   for (int64_t s = 0; s < batch; ++s) pages.push_back(pages_of(s, batch, context + steps));
-  const auto start = Clock::now();
+  const auto start = BenchClock::now();
   for (int64_t i = 0; i < steps; ++i) {
     for (int64_t s = 0; s < batch; ++s) {
       inputs[static_cast<size_t>(s)] = {

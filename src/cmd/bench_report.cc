@@ -96,7 +96,7 @@ Json point_json(const BenchPoint& point, const BenchResult& result) {
   return out;
 }
 
-Json ceilings_json(const BenchResult& result) {
+Json measured_ceilings_json(const BenchResult& result) {
   if (!result.ceilings) return {};
   Json out = {{"read_gb_per_s", result.ceilings->read_bytes_per_s / 1e9},
               {"matmul", Json::array()},
@@ -234,7 +234,7 @@ Json bench_json(const BenchResult& result) {
               {"threads", result.threads},       {"kv_dtype", result.kv_dtype},
               {"file_bytes", result.file_bytes}, {"prompt", result.prompt},
               {"generate", result.generate},     {"chunk", result.chunk},
-              {"repeat", result.repeat},         {"ceilings", ceilings_json(result)},
+              {"repeat", result.repeat},         {"ceilings", measured_ceilings_json(result)},
               {"results", Json::array()}};
   for (const BenchPoint& point : result.points) {
     out["results"].push_back(point_json(point, result));

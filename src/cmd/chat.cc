@@ -24,7 +24,7 @@ constexpr const char* kHelp =
 
 constexpr std::string_view kFence = "\"\"\"";
 
-std::string trimmed(std::string_view text) {
+std::string trimmed_line(std::string_view text) {
   const size_t begin = text.find_first_not_of(" \t");
   if (begin == std::string_view::npos) return "";
   return std::string(text.substr(begin, text.find_last_not_of(" \t") - begin + 1));
@@ -104,7 +104,7 @@ int Chat::run() {
       std::fputs("(Ctrl-D or /exit leaves)\n", stdout);
       continue;
     }
-    if (trimmed(text).empty()) continue;
+    if (trimmed_line(text).empty()) continue;
     reader_.remember(text);
     if (text[0] == '/') {
       if (obey(text) == Next::kLeave) return 0;
@@ -153,7 +153,7 @@ void Chat::say(const Status& status, const std::string& done) const {
 Chat::Next Chat::obey(const std::string& line) {
   const size_t space = line.find_first_of(" \t");
   const std::string command = line.substr(0, space);
-  const std::string argument = space == std::string::npos ? "" : trimmed(line.substr(space));
+  const std::string argument = space == std::string::npos ? "" : trimmed_line(line.substr(space));
   if (command == "/exit" || command == "/quit" || command == "/bye") return Next::kLeave;
   if (command == "/help" || command == "/?") {
     std::fputs(kHelp, stdout);
@@ -171,7 +171,8 @@ Chat::Next Chat::obey(const std::string& line) {
     if (gap == std::string::npos) {
       std::fputs(describe_settings(settings_).c_str(), stdout);
     } else {
-      say(change_setting(settings_, argument.substr(0, gap), trimmed(argument.substr(gap))), "set");
+      say(change_setting(settings_, argument.substr(0, gap), trimmed_line(argument.substr(gap))),
+          "set");
     }
   } else if (command == "/save" || command == "/load") {
     const bool save = command == "/save";

@@ -52,8 +52,8 @@ Json logprobs_json(const Engine& engine, const std::vector<PositionLogprobs>& po
   return list;
 }
 
-void print_result(const CompleteFlags& flags, const Engine& engine, const std::string& prompt,
-                  const Completion& completion) {
+void print_completions(const CompleteFlags& flags, const Engine& engine, const std::string& prompt,
+                       const Completion& completion) {
   Json result;
   result["model"] = engine.info().name;
   result["text"] = flags.echo ? prompt + completion.text : completion.text;
@@ -95,7 +95,7 @@ int complete(const CompleteFlags& flags) {
   const Completion completion = flags.json ? collect_answer(std::move(stream).value())
                                            : print_answer(std::move(stream).value(), style);
   if (completion.finish.error.has_value()) return fail(*completion.finish.error);
-  if (flags.json) print_result(flags, *engine, prompt, completion);
+  if (flags.json) print_completions(flags, *engine, prompt, completion);
   if (flags.engine.verbose) {
     std::fprintf(stderr, "ferry: %s\n", describe_speed(completion.finish).c_str());
   }

@@ -12,7 +12,7 @@ namespace ferry::cmd {
 namespace {
 
 constexpr int kMaxRedirects = 10;
-constexpr long kConnectTimeout_s = 30;
+constexpr long kHubConnectTimeout_s = 30;
 constexpr long kStalledTimeout_s = 60;  // without a byte for so long, the connection counts as dead
 constexpr long kBufferBytes = 256 << 10;
 
@@ -30,7 +30,7 @@ struct Transfer {
   HttpResponse response;
 };
 
-std::string_view trim(std::string_view text) {
+std::string_view trim_header(std::string_view text) {
   while (!text.empty() && std::isspace(static_cast<unsigned char>(text.front())) != 0) {
     text.remove_prefix(1);
   }
@@ -50,8 +50,8 @@ size_t on_header(char* data, size_t size, size_t count, void* context) {
   const size_t colon = line.find(':');
   if (colon == std::string_view::npos) return line.size();
   const std::string name = lower(line.substr(0, colon));
-  if (name == "link") response.link = trim(line.substr(colon + 1));
-  if (name == "content-range") response.content_range = trim(line.substr(colon + 1));
+  if (name == "link") response.link = trim_header(line.substr(colon + 1));
+  if (name == "content-range") response.content_range = trim_header(line.substr(colon + 1));
   return line.size();
 }
 
@@ -103,7 +103,7 @@ void set_options(CURL* handle, const std::string& url, int64_t offset, Transfer*
   curl_easy_setopt(handle, CURLOPT_FOLLOWLOCATION, 0L);
   curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(handle, CURLOPT_USERAGENT, "ferry/" FERRY_VERSION);
-  curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT, kConnectTimeout_s);
+  curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT, kHubConnectTimeout_s);
   curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, 1L);
   curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, kStalledTimeout_s);
   curl_easy_setopt(handle, CURLOPT_BUFFERSIZE, kBufferBytes);

@@ -58,7 +58,7 @@ Result<Missing> find_missing(const std::string& blobs, const std::vector<HubFile
   return missing;
 }
 
-Status check_space(const std::string& folder, int64_t bytes) {
+Status check_download_space(const std::string& folder, int64_t bytes) {
   struct statvfs info = {};
   if (::statvfs(folder.c_str(), &info) != 0) {
     return io_error("{}: cannot ask for free space: {}", folder, disk::errno_text(errno));
@@ -164,7 +164,7 @@ Result<DownloadReport> download(const HubSettings& settings, const disk::HubCach
   for (const std::string& path : {blobs, locks, report.snapshot}) FERRY_TRY_VOID(make_folder(path));
 
   FERRY_TRY(const Missing missing, find_missing(blobs, job.files));
-  FERRY_TRY_VOID(check_space(blobs, missing.bytes));
+  FERRY_TRY_VOID(check_download_space(blobs, missing.bytes));
   Fetcher fetcher(settings, job, missing, blobs, locks);
   FERRY_TRY_VOID(fetcher.run());
   report.fetched_bytes = fetcher.fetched_bytes();

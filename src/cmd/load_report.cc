@@ -85,7 +85,7 @@ Totals totals_of(const LoadRun& run, const Objectives& objectives) {
   return totals;
 }
 
-double per_s(int64_t count, double seconds) {
+double load_per_s(int64_t count, double seconds) {
   return seconds > 0 ? static_cast<double>(count) / seconds : 0;
 }
 
@@ -155,12 +155,13 @@ Json load_json(const LoadRun& run, const Objectives& objectives) {
   out["failed"] = totals.failed;
   out["unfinished"] = totals.unfinished;
   out["seconds"] = run.seconds;
-  out["requests_per_s"] = per_s(totals.good, run.seconds);
-  out["input_tokens_per_s"] = per_s(totals.input_tokens, run.seconds);
-  out["output_tokens_per_s"] = per_s(totals.output_tokens, run.seconds);
+  out["requests_per_s"] = load_per_s(totals.good, run.seconds);
+  out["input_tokens_per_s"] = load_per_s(totals.input_tokens, run.seconds);
+  out["output_tokens_per_s"] = load_per_s(totals.output_tokens, run.seconds);
   out["input_tokens"] = totals.input_tokens;
   out["output_tokens"] = totals.output_tokens;
-  out["goodput_requests_per_s"] = objectives.any() ? Json(per_s(totals.met, run.seconds)) : Json();
+  out["goodput_requests_per_s"] =
+      objectives.any() ? Json(load_per_s(totals.met, run.seconds)) : Json();
   out["ttft_ms"] = distribution_json(times.ttft);
   out["itl_ms"] = distribution_json(times.itl);
   out["tpot_ms"] = distribution_json(times.tpot);
@@ -179,10 +180,10 @@ void print_load(const LoadRun& run, const Objectives& objectives) {
       totals.unfinished > 0 ? fmt::format(", {} unfinished", totals.unfinished).c_str() : "",
       run.seconds);
   std::printf("  %.2f requests/s, %.1f output tokens/s, %.1f input tokens/s",
-              per_s(totals.good, run.seconds), per_s(totals.output_tokens, run.seconds),
-              per_s(totals.input_tokens, run.seconds));
+              load_per_s(totals.good, run.seconds), load_per_s(totals.output_tokens, run.seconds),
+              load_per_s(totals.input_tokens, run.seconds));
   if (objectives.any()) {
-    std::printf("; goodput %.2f requests/s (%.1f %% of all)", per_s(totals.met, run.seconds),
+    std::printf("; goodput %.2f requests/s (%.1f %% of all)", load_per_s(totals.met, run.seconds),
                 100 * static_cast<double>(totals.met) / static_cast<double>(run.answers.size()));
   }
   std::printf("\n");

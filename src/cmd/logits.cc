@@ -30,7 +30,7 @@ struct LogitsFlags {
   bool json = false;
 };
 
-Result<std::vector<int32_t>> read_tokens(const std::string& path) {
+Result<std::vector<int32_t>> read_token_ids(const std::string& path) {
   FERRY_TRY(const std::string text, read_input(path));
   auto parsed = parse_json(text, {.max_depth = 2});
   if (!parsed.ok()) return parsed.error().in(path);
@@ -66,7 +66,7 @@ Status check_output(const std::string& path) {
 
 Result<int> write_logits(const LogitsFlags& flags) {
   FERRY_TRY_VOID(check_output(flags.out));
-  FERRY_TRY(const std::vector<int32_t> tokens, read_tokens(flags.tokens));
+  FERRY_TRY(const std::vector<int32_t> tokens, read_token_ids(flags.tokens));
   if (flags.step > static_cast<int64_t>(tokens.size())) {
     return invalid_input("--step: {} is more than the {} tokens of {}", flags.step, tokens.size(),
                          flags.tokens);

@@ -29,14 +29,14 @@ Json known_json(const plan::MaybeKnown& known) {
           {"confidence", known->confidence}};
 }
 
-Result<std::vector<const plan::Chip*>> chosen(const plan::Catalogue& catalogue,
-                                              const std::vector<std::string>& names) {
+Result<std::vector<const plan::Chip*>> chosen_facts(const plan::Catalogue& catalogue,
+                                                    const std::vector<std::string>& names) {
   return choose_chips(catalogue, names.empty() ? "all" : joined(names, ","));
 }
 
 Result<int> run_chips(const PlanFlags& flags, const std::vector<std::string>& names) {
   FERRY_TRY(const plan::Catalogue catalogue, open_catalogue(flags));
-  FERRY_TRY(const auto chips, chosen(catalogue, names));
+  FERRY_TRY(const auto chips, chosen_facts(catalogue, names));
   Json out = Json::array();
   std::vector<std::vector<std::string>> rows;
   for (const plan::Chip* chip : chips) {
@@ -101,7 +101,7 @@ Result<int> run_rules(const PlanFlags& flags, const std::vector<std::string>& na
   const Status valid = plan::check_date(as_of);
   if (!valid.ok()) return valid.error().in("--as-of");
   FERRY_TRY(const plan::Catalogue catalogue, open_catalogue(flags));
-  FERRY_TRY(const auto chips, chosen(catalogue, names));
+  FERRY_TRY(const auto chips, chosen_facts(catalogue, names));
   Json out = Json::array();
   std::vector<std::vector<std::string>> rows;
   for (const plan::Chip* chip : chips) {
@@ -294,10 +294,10 @@ Result<int> run_calibrate(const CalibrateFlags& flags) {
   return 0;
 }
 
-using Run = Result<int> (*)(const PlanFlags&, const std::vector<std::string>&);
+using MeasuredRun = Result<int> (*)(const PlanFlags&, const std::vector<std::string>&);
 
 void set_action(CLI::App& command, Action& action, std::shared_ptr<PlanFlags> flags,
-                std::shared_ptr<std::vector<std::string>> names, Run run) {
+                std::shared_ptr<std::vector<std::string>> names, MeasuredRun run) {
   command.add_option("chip", *names, "Chips by name; none: all")->type_name("CHIP...");
   add_output_flags(command, *flags);
   command.callback([&action, flags, names, run] {

@@ -15,7 +15,7 @@
 namespace ferry::cmd {
 namespace {
 
-std::vector<std::string> split(const std::string& text, char separator) {
+std::vector<std::string> split_list(const std::string& text, char separator) {
   std::vector<std::string> parts;
   std::string part;
   for (char c : text) {
@@ -33,7 +33,7 @@ std::vector<std::string> split(const std::string& text, char separator) {
 Result<plan::ServiceLevel> parse_slo(const std::string& text) {
   plan::ServiceLevel slo;
   if (text.empty()) return slo;
-  for (const std::string& part : split(text, ',')) {
+  for (const std::string& part : split_list(text, ',')) {
     const size_t equals = part.find('=');
     const std::string key = part.substr(0, equals);
     if (equals == std::string::npos || (key != "tpot" && key != "ttft")) {
@@ -170,7 +170,7 @@ Result<std::vector<const plan::Chip*>> choose_chips(const plan::Catalogue& catal
     for (const plan::Chip& chip : catalogue.chips) chips.push_back(&chip);
     return chips;
   }
-  for (const std::string& name : split(names, ',')) {
+  for (const std::string& name : split_list(names, ',')) {
     FERRY_TRY(const plan::Chip* chip, catalogue.find(name));
     chips.push_back(chip);
   }
@@ -196,7 +196,7 @@ Result<plan::SearchOptions> search_options(const PlanFlags& flags) {
                       .cached = flags.cached >= 0 ? flags.cached : preset.cached,
                       .rate = flags.rate};
   FERRY_TRY(options.slo, parse_slo(flags.slo));
-  if (!flags.precision.empty()) options.precisions = split(flags.precision, ',');
+  if (!flags.precision.empty()) options.precisions = split_list(flags.precision, ',');
   for (const std::string& precision : options.precisions) {
     FERRY_TRY_VOID(plan::find_precision(precision, flags.kv));
   }

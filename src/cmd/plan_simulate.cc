@@ -58,7 +58,7 @@ std::string three(const plan::Percentiles& p) {
   return duration_text(p.p50) + " / " + duration_text(p.p90) + " / " + duration_text(p.p99);
 }
 
-std::vector<std::string> cells(const Simulated& s, bool has_levels) {
+std::vector<std::string> table_cells(const Simulated& s, bool has_levels) {
   const plan::Option& o = s.option;
   const plan::SimulationResult& r = s.result;
   const double share = r.requests_s > 0 ? r.goodput_s / r.requests_s : 0;
@@ -79,7 +79,7 @@ std::vector<std::string> cells(const Simulated& s, bool has_levels) {
           fmt::format("±{:.0f} %", o.error * 100)};
 }
 
-const std::vector<std::string> kHeader = {
+const std::vector<std::string> kSimulationHeader = {
     "chip", "chips",   "split",      "weights", "batch", "req/s",      "TTFT p50 / p90 / p99",
     "TPOT", "gap p99", "tok/s/chip", "in SLO",  "busy",  "mean batch", "preempted",
     "error"};
@@ -149,14 +149,14 @@ Result<int> run_simulate(const SimulateFlags& flags) {
   Json out = Json::array();
   for (const plan::Option& option : best) {
     FERRY_TRY(const Simulated simulated, simulate_option(option, flags, options, preset, trace));
-    rows.push_back(cells(simulated, options.slo.tpot_s > 0 || options.slo.ttft_s > 0));
+    rows.push_back(table_cells(simulated, options.slo.tpot_s > 0 || options.slo.ttft_s > 0));
     out.push_back(simulated_json(simulated));
   }
   if (flags.plan.json) {
     print_json({{"model", model.name}, {"options", out}, {"note", plan::kNoLegalAdvice}});
     return best.empty() ? 1 : 0;
   }
-  print_table(kHeader, rows, flags.plan.csv);
+  print_table(kSimulationHeader, rows, flags.plan.csv);
   if (!flags.plan.csv) {
     std::printf(
         "\nPercentiles over requests; gap: between two steps that gave a request tokens. Step "

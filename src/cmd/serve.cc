@@ -38,7 +38,7 @@ Examples:
   curl http://127.0.0.1:8000/v1/chat/completions -H 'Content-Type: application/json' \
     -d '{"messages":[{"role":"user","content":"Hello!"}],"stream":true}')";
 
-struct ServeFlags {
+struct ServerFlags {
   EngineFlags engine;
   server::ServerOptions server;
   int64_t max_num_seqs = 64;
@@ -53,7 +53,7 @@ struct ServeFlags {
   bool has_thinking = false;
 };
 
-Result<server::ServerOptions> server_options(const ServeFlags& flags) {
+Result<server::ServerOptions> server_options(const ServerFlags& flags) {
   server::ServerOptions options = flags.server;
   options.version = FERRY_VERSION;
   options.max_body_bytes = static_cast<size_t>(flags.max_body_mib) << 20;
@@ -78,7 +78,7 @@ Result<server::ServerOptions> server_options(const ServeFlags& flags) {
   return options;
 }
 
-int run(const ServeFlags& flags) {
+int serve_model(const ServerFlags& flags) {
   Result<server::ServerOptions> options = server_options(flags);
   if (!options.ok()) return fail(options.error());
   Result<std::unique_ptr<server::Server>> server =
@@ -110,7 +110,7 @@ int run(const ServeFlags& flags) {
   return code;
 }
 
-void add_model_flags(CLI::App& command, ServeFlags& flags) {
+void add_model_flags(CLI::App& command, ServerFlags& flags) {
   command
       .add_option("model,-m,--model", flags.engine.model,
                   "Path, alias or org/name; without it: the built-in model")
@@ -135,7 +135,7 @@ void add_model_flags(CLI::App& command, ServeFlags& flags) {
          "Tokens the cache holds; 0: as many as the requests need, within half of free memory");
 }
 
-void add_network_flags(CLI::App& command, ServeFlags& flags) {
+void add_network_flags(CLI::App& command, ServerFlags& flags) {
   server::ServerOptions& server = flags.server;
   const std::string group = "Network";
   command.add_option("--host", server.host, "Address to listen on")
@@ -177,7 +177,7 @@ void add_network_flags(CLI::App& command, ServeFlags& flags) {
       ->check(CLI::Range(1, 1 << 20));
 }
 
-void add_log_flags(CLI::App& command, ServeFlags& flags) {
+void add_log_flags(CLI::App& command, ServerFlags& flags) {
   const std::string group = "Logs and metrics";
   command
       .add_option("--access-log", flags.server.access_log,
@@ -200,7 +200,7 @@ void add_log_flags(CLI::App& command, ServeFlags& flags) {
 void add_serve(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("serve", "Serve a model over HTTP, with a web page");
   command->footer(kServeFooter);
-  auto flags = std::make_shared<ServeFlags>();
+  auto flags = std::make_shared<ServerFlags>();
   add_model_flags(*command, *flags);
   CLI::Option* thinking =
       command->add_flag("--thinking,!--no-thinking", flags->thinking,
@@ -210,7 +210,7 @@ void add_serve(CLI::App& app, Action& action) {
   add_log_flags(*command, *flags);
   command->callback([&action, flags, thinking] {
     flags->has_thinking = thinking->count() > 0;
-    action = [flags] { return run(*flags); };
+    action = [flags] { return serve_model(*flags); };
   });
 }
 

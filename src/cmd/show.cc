@@ -101,7 +101,7 @@ struct Report {
   nn::MemoryPlan plan;  // for one sequence of `context` tokens
 };
 
-Result<Report> examine(const ShowFlags& flags) {
+Result<Report> examine_model(const ShowFlags& flags) {
   Report report;
   FERRY_TRY(report.source, open_model_argument(flags.model));
   FERRY_TRY(std::shared_ptr<Backend> backend, open_backend(flags.backend, {}));
@@ -234,7 +234,7 @@ void add_show(CLI::App& app, Action& action) {
   command->add_flag("--json", flags->json, "Print JSON");
   command->callback([&action, flags] {
     action = [flags] {
-      Result<Report> report = examine(*flags);
+      Result<Report> report = examine_model(*flags);
       if (!report.ok()) return fail(report.error());
       if (flags->json) {
         print_json(report_json(*report, *flags));

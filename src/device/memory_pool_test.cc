@@ -44,7 +44,7 @@ class FakeMemory : public RawMemory {
   std::map<int64_t, int64_t> sizes_;
 };
 
-struct Pool : testing::Test {
+struct Pool : ::testing::Test {
   Counts counts;
   std::shared_ptr<MemoryPool> pool =
       std::make_shared<MemoryPool>("chip", std::make_unique<FakeMemory>(64 * kMiB, counts));

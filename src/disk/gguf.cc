@@ -17,7 +17,7 @@ namespace {
 
 constexpr uint32_t kMinVersion = 2;
 constexpr uint32_t kMaxVersion = 3;
-constexpr uint32_t kMaxRank = 4;
+constexpr uint32_t kMaxGgufRank = 4;
 constexpr uint64_t kMaxKeyBytes = 65535;
 constexpr uint64_t kMaxNameBytes = 1024;
 constexpr uint64_t kMaxAlignment = 1 << 20;
@@ -155,8 +155,8 @@ Result<FileTensor> read_tensor_info(Cursor& cursor) {
   tensor.name = name;
   const auto at = [&](const Error& error) { return error.in("tensor " + quote_name(name)); };
   FERRY_TRY(const auto rank, cursor.number<uint32_t>("rank"));
-  if (rank > kMaxRank) {
-    return at(invalid_input("{} dimensions, the limit is {}", rank, kMaxRank));
+  if (rank > kMaxGgufRank) {
+    return at(invalid_input("{} dimensions, the limit is {}", rank, kMaxGgufRank));
   }
   for (uint32_t i = 0; i < rank; ++i) {
     FERRY_TRY(const auto dim, cursor.number<uint64_t>("dimension"));

@@ -9,7 +9,7 @@ namespace ferry::disk {
 namespace {
 
 constexpr uint32_t kVersion = 3;
-constexpr size_t kMaxRank = 4;
+constexpr size_t kMaxWrittenRank = 4;
 
 template <typename T>
 void append(std::string& out, T value) {
@@ -36,9 +36,9 @@ Result<std::string> header(const GgufKeyValues& keys, const std::vector<TensorDe
       return unsupported("tensor {}: GGUF cannot hold {}", quote_name(tensor.name),
                          tensor.format->name);
     }
-    if (tensor.shape.size() > kMaxRank) {
+    if (tensor.shape.size() > kMaxWrittenRank) {
       return unsupported("tensor {}: {} dimensions, GGUF has at most {}", quote_name(tensor.name),
-                         tensor.shape.size(), kMaxRank);
+                         tensor.shape.size(), kMaxWrittenRank);
     }
     append_text(out, tensor.name);
     append<uint32_t>(out, static_cast<uint32_t>(tensor.shape.size()));

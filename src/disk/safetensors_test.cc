@@ -19,10 +19,10 @@ using testing::safetensors_bytes;
 using testing::TempDir;
 using testing::write_bytes;
 
-const quant::StorageFormat* f32() { return quant::find_format("F32"); }
+const quant::StorageFormat* float32() { return quant::find_format("F32"); }
 
 // The error of reading one file with these bytes.
-std::string error_of(std::string_view bytes) {
+std::string refusal_of(std::string_view bytes) {
   TempDir dir;
   write_bytes(dir.file("model.safetensors"), bytes);
   auto file = MappedFile::open(dir.file("model.safetensors"));
@@ -35,7 +35,7 @@ std::string error_of(std::string_view bytes) {
 }
 
 std::string header_error(std::string_view header, std::string_view data = {}) {
-  return error_of(safetensors_bytes(header, data));
+  return refusal_of(safetensors_bytes(header, data));
 }
 
 std::string entry(std::string_view name, std::string_view dtype, std::string_view shape, int begin,
@@ -51,7 +51,8 @@ TEST(Safetensors, RoundTrip) {
   const std::vector<float> a = {1, 2, 3, 4, 5, 6};
   const std::vector<float> b = {7};
   auto writer = SafetensorsWriter::create(
-      dir.file("m.safetensors"), {{"a", f32(), {2, 3}}, {"empty", f32(), {0, 3}}, {"b", f32(), {}}},
+      dir.file("m.safetensors"),
+      {{"a", float32(), {2, 3}}, {"empty", float32(), {0, 3}}, {"b", float32(), {}}},
       {{"format", "pt"}});
   ASSERT_TRUE(writer.ok()) << writer.error().message;
   ASSERT_TRUE(writer->write(as_bytes(a).first(5)).ok());
@@ -81,7 +82,7 @@ TEST(Safetensors, RoundTrip) {
 TEST(Safetensors, WriterDroppedLeavesNothing) {
   TempDir dir;
   {
-    auto writer = SafetensorsWriter::create(dir.file("m.safetensors"), {{"a", f32(), {1}}});
+    auto writer = SafetensorsWriter::create(dir.file("m.safetensors"), {{"a", float32(), {1}}});
     ASSERT_TRUE(writer.ok());
   }
   EXPECT_TRUE(std::filesystem::is_empty(dir.path()));
@@ -93,9 +94,9 @@ TEST(Safetensors, WriterRefuses) {
     auto writer = SafetensorsWriter::create(dir.file("m"), tensors);
     return writer.ok() ? "no error" : writer.error().message;
   };
-  EXPECT_THAT(message({{"a", f32(), {1}}, {"a", f32(), {1}}}), HasSubstr("declared twice"));
-  EXPECT_THAT(message({{"a", f32(), {INT64_MAX, 2}}}), HasSubstr("overflows"));
-  EXPECT_THAT(message({{"a\xff", f32(), {1}}}), HasSubstr("expected UTF-8"));
+  EXPECT_THAT(message({{"a", float32(), {1}}, {"a", float32(), {1}}}), HasSubstr("declared twice"));
+  EXPECT_THAT(message({{"a", float32(), {INT64_MAX, 2}}}), HasSubstr("overflows"));
+  EXPECT_THAT(message({{"a\xff", float32(), {1}}}), HasSubstr("expected UTF-8"));
   EXPECT_THAT(SafetensorsWriter::create(dir.file("no/such"), {}).error().message,
               HasSubstr("cannot create"));
 }
@@ -107,7 +108,7 @@ TEST(Safetensors, WriterReportsAFailedWrite) {
   ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
   const auto handler = ::signal(SIGXFSZ, SIG_IGN);
   const std::vector<float> values(1 << 19, 1.0f);
-  auto writer = SafetensorsWriter::create(dir.file("m"), {{"a", f32(), {1 << 19}}});
+  auto writer = SafetensorsWriter::create(dir.file("m"), {{"a", float32(), {1 << 19}}});
   ASSERT_TRUE(writer.ok());
   struct rlimit small = before;
   small.rlim_cur = 1 << 16;
@@ -121,15 +122,15 @@ TEST(Safetensors, WriterReportsAFailedWrite) {
 }
 
 TEST(Safetensors, HeaderLength) {
-  EXPECT_THAT(error_of("abc"), HasSubstr("too short"));
+  EXPECT_THAT(refusal_of("abc"), HasSubstr("too short"));
   std::string bytes = safetensors_bytes("{}");
   bytes[0] = 3;
-  EXPECT_THAT(error_of(bytes), HasSubstr("header of 3 bytes, but only 2 follow"));
+  EXPECT_THAT(refusal_of(bytes), HasSubstr("header of 3 bytes, but only 2 follow"));
   bytes[3] = 0x40;  // 1 GiB
-  EXPECT_THAT(error_of(bytes), HasSubstr("the limit is 100000000"));
+  EXPECT_THAT(refusal_of(bytes), HasSubstr("the limit is 100000000"));
   bytes[7] = '\xff';
-  EXPECT_THAT(error_of(bytes), HasSubstr("the limit is 100000000"));
-  EXPECT_THAT(error_of("version https://git-lfs.github.com/spec/v1\n"), HasSubstr("Git LFS"));
+  EXPECT_THAT(refusal_of(bytes), HasSubstr("the limit is 100000000"));
+  EXPECT_THAT(refusal_of("version https://git-lfs.github.com/spec/v1\n"), HasSubstr("Git LFS"));
 }
 
 TEST(Safetensors, HeaderText) {

@@ -69,7 +69,7 @@ Read read_calls(text::ToolFormat format, const std::string& answer) {
   return out;
 }
 
-class CallFormats : public testing::TestWithParam<text::ToolFormat> {};
+class CallFormats : public ::testing::TestWithParam<text::ToolFormat> {};
 
 TEST_P(CallFormats, HeldCallsAreReadAndValid) {
   auto calls = call_constraint(GetParam(), tools(), {.kind = ToolChoice::kRequired, .name = {}},
@@ -103,8 +103,8 @@ TEST_P(CallFormats, HeldCallsAreReadAndValid) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CallFormats,
-                         testing::Values(kDeepSeekV3, kDeepSeekV31, kDeepSeekV32, kDeepSeekV4,
-                                         kHermes, kQwenXml, kLlama3, kKimiK2));
+                         ::testing::Values(kDeepSeekV3, kDeepSeekV31, kDeepSeekV32, kDeepSeekV4,
+                                           kHermes, kQwenXml, kLlama3, kKimiK2));
 
 TEST(CallFormatsOfAuto, LeaveTextAndHoldsStrictCalls) {
   for (const text::ToolFormat format : {kDeepSeekV32, kDeepSeekV4, kQwenXml, kKimiK2}) {

@@ -8,7 +8,7 @@
 namespace ferry::engine {
 namespace {
 
-const Engine& shared_engine() {
+const Engine& constraint_engine() {
   static const Engine engine = [] {
     EngineOptions options = demo_options();
     options.max_context = 1024;
@@ -90,7 +90,7 @@ const char* const kSchemas[] = {
         "required": ["items"], "additionalProperties": false})",
 };
 
-void expect_valid(const std::string& text, const std::string& by) {
+void expect_valid_json(const std::string& text, const std::string& by) {
   const Result<Json> value = parse_json(text);
   ASSERT_TRUE(value.ok()) << text;
   EXPECT_TRUE(is_valid(*value, *parse_json(by))) << text << "\n  by " << by;
@@ -103,11 +103,11 @@ TEST(Constraint, SchemasHoldGreedilyAndDrawnWithAndWithoutThoughts) {
         Request request = chat("What is 347 + 589?", thinking, schema(by));
         request.sampling.temperature = seed == 0 ? 0 : 1.2;
         request.sampling.seed = seed;
-        const Completion completion = complete(shared_engine(), request);
+        const Completion completion = complete(constraint_engine(), request);
         // Hot thoughts may fill the whole context; an answer never does.
         if (thinking && completion.finish.reason == FinishReason::kLength) continue;
         EXPECT_EQ(completion.finish.reason, FinishReason::kStop);
-        expect_valid(completion.text, by);
+        expect_valid_json(completion.text, by);
         if (thinking && seed == 0) {
           EXPECT_NE(completion.reasoning.find("so 936"), std::string::npos) << completion.reasoning;
         }
@@ -119,19 +119,19 @@ TEST(Constraint, SchemasHoldGreedilyAndDrawnWithAndWithoutThoughts) {
 TEST(Constraint, TheAnswerStaysTheModelsOwn) {
   const std::string by = kSchemas[0];
   const Completion completion =
-      complete(shared_engine(), chat("What is 347 + 589?", true, schema(by)));
+      complete(constraint_engine(), chat("What is 347 + 589?", true, schema(by)));
   EXPECT_NE(completion.text.find("\"answer\""), std::string::npos);
   // Nothing but what it would have said anyway: the very same tokens.
   Request request = chat("What is 347 + 589?", true, std::nullopt);
-  const Completion free = complete(shared_engine(), request);
+  const Completion free = complete(constraint_engine(), request);
   request.constraint = {
       .kind = Constraint::kRegex, .text = "The answer is [0-9]+\\.", .choices = {}};
-  EXPECT_EQ(complete(shared_engine(), request).tokens, free.tokens);
+  EXPECT_EQ(complete(constraint_engine(), request).tokens, free.tokens);
 }
 
 TEST(Constraint, RegexChoiceAndAnyObject) {
   Request request = chat("Hello!", false, Constraint{Constraint::kRegex, "[A-C]{3}-[0-9]{2}", {}});
-  Completion completion = complete(shared_engine(), request);
+  Completion completion = complete(constraint_engine(), request);
   ASSERT_EQ(completion.text.size(), 6u) << completion.text;
   EXPECT_EQ(completion.text[3], '-');
   EXPECT_EQ(completion.finish.reason, FinishReason::kStop);
@@ -139,12 +139,12 @@ TEST(Constraint, RegexChoiceAndAnyObject) {
   request.constraint = Constraint{Constraint::kChoice, {}, {"never", "yes", "no"}};
   request.stop.min_tokens = 40;  // what can't go on ends all the same
   request.stop.ignore_eos = true;
-  completion = complete(shared_engine(), request);
+  completion = complete(constraint_engine(), request);
   EXPECT_TRUE(completion.text == "never" || completion.text == "yes" || completion.text == "no");
   EXPECT_EQ(completion.finish.reason, FinishReason::kStop);
 
   request = chat("Hello!", false, Constraint{Constraint::kJsonObject, {}, {}});
-  completion = complete(shared_engine(), request);
+  completion = complete(constraint_engine(), request);
   EXPECT_EQ(completion.text.front(), '{');
   if (completion.finish.reason == FinishReason::kStop) {
     EXPECT_TRUE(parse_json(completion.text).ok());
@@ -154,7 +154,7 @@ TEST(Constraint, RegexChoiceAndAnyObject) {
 TEST(Constraint, TextPromptsAreHeldFromTheFirstToken) {
   Request request = greedy("What is 347 + 589? <think>", 0);
   request.constraint = Constraint{Constraint::kChoice, {}, {"936", "937"}};
-  const Completion completion = complete(shared_engine(), request);
+  const Completion completion = complete(constraint_engine(), request);
   EXPECT_TRUE(completion.text == "936" || completion.text == "937") << completion.text;
 }
 
@@ -182,7 +182,7 @@ void expect_calls_valid(const Completion& completion) {
     for (const Json& tool : *tools) {
       if (tool["function"]["name"] != call.name) continue;
       found = true;
-      expect_valid(call.arguments, tool["function"]["parameters"].dump());
+      expect_valid_json(call.arguments, tool["function"]["parameters"].dump());
     }
     EXPECT_TRUE(found) << call.name;
   }
@@ -195,7 +195,7 @@ TEST(Constraint, RequiredAndNamedToolsAreCalledWithValidArguments) {
         Request request = tool_chat("Hello!", {.kind = kind, .name = "get_weather"}, thinking);
         request.sampling.temperature = seed == 0 ? 0 : 1.0;
         request.sampling.seed = seed;
-        const Completion completion = complete(shared_engine(), request);
+        const Completion completion = complete(constraint_engine(), request);
         if (completion.finish.reason == FinishReason::kLength) continue;  // never came to an end
         EXPECT_EQ(completion.finish.reason, FinishReason::kToolCalls);
         EXPECT_EQ(completion.text, "");
@@ -213,26 +213,26 @@ TEST(Constraint, RequiredAndNamedToolsAreCalledWithValidArguments) {
 TEST(Constraint, FreeToolsLeaveTextAsItIsAndHoldCalls) {
   for (const char* text : {"Hello!", "What is 3 + 4?", "What is the weather in Paris?"}) {
     Request request = tool_chat(text, {}, false);
-    const Completion held = complete(shared_engine(), request);
+    const Completion held = complete(constraint_engine(), request);
     expect_calls_valid(held);
     // Where it calls nothing, nothing has changed.
     Json tools = *parse_json(kTools);
     tools[0]["function"].erase("strict");
     std::get<ChatPrompt>(request.prompt).tools_json = tools.dump();
-    const Completion free = complete(shared_engine(), request);
+    const Completion free = complete(constraint_engine(), request);
     EXPECT_EQ(held.tool_calls.size(), free.tool_calls.size());
     EXPECT_EQ(held.text, free.text);
   }
   Request request = tool_chat("Hello!", {}, false);
   request.constraint = Constraint{Constraint::kChoice, {}, {"yes", "no"}};
-  const Completion choice = complete(shared_engine(), request);
+  const Completion choice = complete(constraint_engine(), request);
   EXPECT_TRUE(choice.text == "yes" || choice.text == "no" || !choice.tool_calls.empty());
   expect_calls_valid(choice);
 }
 
 TEST(Constraint, ToolsThatCantBeHeldAreRefusedWhereTheyMust) {
   Request request = tool_chat("Hello!", {.kind = ToolChoice::kNamed, .name = "other"}, false);
-  Result<TokenStream> stream = shared_engine().submit(request);
+  Result<TokenStream> stream = constraint_engine().submit(request);
   ASSERT_FALSE(stream.ok());
   EXPECT_EQ(stream.error().message.rfind("tool_choice: ", 0), 0u) << stream.error().message;
   for (const bool strict : {true, false}) {
@@ -242,7 +242,7 @@ TEST(Constraint, ToolsThatCantBeHeldAreRefusedWhereTheyMust) {
                                                                 {"multipleOf", 3}};
     std::get<ChatPrompt>(request.prompt).tools_json = tools.dump();
     request.tool_choice = {.kind = ToolChoice::kRequired, .name = {}};
-    stream = shared_engine().submit(request);
+    stream = constraint_engine().submit(request);
     EXPECT_EQ(stream.ok(), !strict);
     if (stream.ok()) continue;
     const std::string& message = stream.error().message;
@@ -252,7 +252,7 @@ TEST(Constraint, ToolsThatCantBeHeldAreRefusedWhereTheyMust) {
 
 std::string refusal(Constraint constraint) {
   const Result<TokenStream> stream =
-      shared_engine().submit(chat("Hello!", false, std::move(constraint)));
+      constraint_engine().submit(chat("Hello!", false, std::move(constraint)));
   return stream.ok() ? "accepted" : stream.error().message;
 }
 

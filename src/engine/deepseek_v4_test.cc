@@ -141,8 +141,8 @@ TEST(DeepseekV4, LeavesTheDrafterOut) {
   EXPECT_EQ(model.model->num_mtp_modules(), 0);
 }
 
-void expect_refused(const Json& config, const std::vector<StoredTensor>& tensors,
-                    std::vector<std::string> parts) {
+void expect_v4_refused(const Json& config, const std::vector<StoredTensor>& tensors,
+                       std::vector<std::string> parts) {
   disk::testing::TempDir dir;
   const auto model =
       load_model(open_source(write_hf(dir, config, tensors)), backend_named("reference"), {});
@@ -157,7 +157,7 @@ TEST(DeepseekV4, BadConfigsAreRefusedByName) {
   const auto refused = [&](const char* key, const Json& value, const char* part) {
     Json config = v4_config();
     config[key] = value;
-    expect_refused(config, tensors, {key, part});
+    expect_v4_refused(config, tensors, {key, part});
   };
   refused("compress_ratios", {0, 4, 16, 0, 0}, "found 5 numbers, expected 3");
   refused("compress_ratios", {0, 4}, "found 2 numbers, expected 3");
@@ -175,7 +175,7 @@ TEST(DeepseekV4, BadConfigsAreRefusedByName) {
   refused("n_routed_experts", nullptr, "mixture");
   Json newer = v4_config();
   newer["kv_source_layer_ids"] = {0, 1};
-  expect_refused(newer, tensors, {"V4.1", "not supported"});
+  expect_v4_refused(newer, tensors, {"V4.1", "not supported"});
 }
 
 TEST(DeepseekV4, BadTensorsAreRefusedByName) {
@@ -187,18 +187,18 @@ TEST(DeepseekV4, BadTensorsAreRefusedByName) {
         std::pair<int64_t, const char*>{-1, "row 2: found -1"}}) {
     std::vector<StoredTensor> tensors = good;
     std::memcpy(named(tensors, table).bytes.data() + 7 * sizeof value, &value, sizeof value);
-    expect_refused(config, tensors, {table, part});
+    expect_v4_refused(config, tensors, {table, part});
   }
   std::vector<StoredTensor> twice = good;
   std::vector<uint8_t>& ids = named(twice, table).bytes;
   std::memcpy(ids.data() + 4 * 8, ids.data() + 3 * 8, 8);
-  expect_refused(config, twice, {table, "row 1", "is there twice"});
+  expect_v4_refused(config, twice, {table, "row 1", "is there twice"});
 
   std::vector<StoredTensor> plain = good;
   std::vector<StoredTensor> packed = with_fp4_experts(plain);
   const std::string scale = "layers.1.ffn.experts.3.w2.scale";
   named(packed, scale).bytes[5] = 0xff;
-  expect_refused(config, packed, {scale, "0xff"});
+  expect_v4_refused(config, packed, {scale, "0xff"});
 
   std::vector<StoredTensor> fp8 = good;
   StoredTensor& matrix = named(fp8, "layers.1.attn.wq_a.weight");
@@ -208,12 +208,12 @@ TEST(DeepseekV4, BadTensorsAreRefusedByName) {
   disk::testing::TempDir dir;
   load(write_hf(dir, config, fp8), backend_named("reference"));
   fp8.back().bytes[0] = 0xff;
-  expect_refused(config, fp8, {"layers.1.attn.wq_a.scale", "expected a finite number"});
+  expect_v4_refused(config, fp8, {"layers.1.attn.wq_a.scale", "expected a finite number"});
 
   std::vector<StoredTensor> without = good;
   std::erase_if(
       without, [](const StoredTensor& t) { return t.decl.name == "layers.2.attn.compressor.ape"; });
-  expect_refused(config, without, {"layers.2.attn.compressor.ape", "missing"});
+  expect_v4_refused(config, without, {"layers.2.attn.compressor.ape", "missing"});
 }
 
 }  // namespace

@@ -74,8 +74,8 @@ TwoFiles two_files(TinyWeights& tiny) {
   return files;
 }
 
-std::string write(const disk::testing::TempDir& dir, const char* name, const Json& config,
-                  const std::vector<StoredTensor>& tensors) {
+std::string write_checkpoint(const disk::testing::TempDir& dir, const char* name,
+                             const Json& config, const std::vector<StoredTensor>& tensors) {
   const auto keys = disk::config_to_gguf(config);
   CHECK(keys.ok());
   auto writer = disk::GgufWriter::create(dir.file(name), *keys, declarations(tensors));
@@ -97,7 +97,7 @@ class Nvfp4Factors : public ::testing::Test {
     return files_.packed[0];
   }
   std::string refusal() {
-    const std::string path = write(dir_, "bad.gguf", config_, files_.packed);
+    const std::string path = write_checkpoint(dir_, "bad.gguf", config_, files_.packed);
     const auto model = load_model(open_source(path), backend_named("cpu"), {});
     return model.ok() ? "" : model.error().message;
   }
@@ -109,8 +109,8 @@ class Nvfp4Factors : public ::testing::Test {
 };
 
 TEST_F(Nvfp4Factors, ScaleTheMatricesTheyStandBeside) {
-  const std::string packed = write(dir_, "packed.gguf", config_, files_.packed);
-  const std::string plain = write(dir_, "plain.gguf", config_, files_.plain);
+  const std::string packed = write_checkpoint(dir_, "packed.gguf", config_, files_.packed);
+  const std::string plain = write_checkpoint(dir_, "plain.gguf", config_, files_.plain);
   for (const char* name : {"reference", "cpu"}) {
     const LoadedModel a = load(packed, backend_named(name));
     const LoadedModel b = load(plain, backend_named(name));

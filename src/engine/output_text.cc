@@ -7,7 +7,7 @@
 namespace ferry::engine {
 namespace {
 
-void append(OutputText::Piece& piece, text::ToolCallParser::Output output) {
+void append_piece(OutputText::Piece& piece, text::ToolCallParser::Output output) {
   piece.text += output.text;
   std::move(output.calls.begin(), output.calls.end(), std::back_inserter(piece.tool_calls));
 }
@@ -23,7 +23,7 @@ std::string TokenText::match(std::string text, bool look_for_stops) {
 
 void TokenText::answer(std::string text, Piece& piece) {
   if (tool_calls_ != nullptr) {
-    append(piece, tool_calls_->push(text));
+    append_piece(piece, tool_calls_->push(text));
   } else {
     piece.text += text;
   }
@@ -55,7 +55,7 @@ OutputText::Piece TokenText::finish() {
   split(match(detokenizer_.finish(), true), piece);
   split(matcher_.finish(), piece);
   if (splitter_.has_value()) take(splitter_->finish(), piece);
-  if (tool_calls_ != nullptr) append(piece, tool_calls_->finish());
+  if (tool_calls_ != nullptr) append_piece(piece, tool_calls_->finish());
   return piece;
 }
 

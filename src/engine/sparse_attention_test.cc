@@ -14,7 +14,7 @@ using namespace engine::testing;
 
 constexpr int64_t kTokens = 90;
 
-bool same_bits(std::span<const float> a, std::span<const float> b) {
+bool same_logits(std::span<const float> a, std::span<const float> b) {
   return a.size() == b.size() && !a.empty() &&
          std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
@@ -66,14 +66,14 @@ TEST(SparseAttention, IsDenseUpToTopK) {
           LogitsOptions{.prefill = 20, .kv_dtype = Dtype::kI8}}) {
       const std::vector<float> want = logits_of(dense, tokens, options);
       const std::vector<float> got = logits_of(some, tokens, options);
-      EXPECT_TRUE(same_bits(logits_of(all, tokens, options), want)) << backend;
-      EXPECT_TRUE(same_bits(rows(got, 0, 30), rows(want, 0, 30))) << backend;
+      EXPECT_TRUE(same_logits(logits_of(all, tokens, options), want)) << backend;
+      EXPECT_TRUE(same_logits(rows(got, 0, 30), rows(want, 0, 30))) << backend;
       EXPECT_GT(max_difference(rows(got, 30, kTokens), rows(want, 30, kTokens)), 0.01f) << backend;
     }
   }
 }
 
-void expect_refused(const Json& config, std::string_view part) {
+void expect_sparse_refused(const Json& config, std::string_view part) {
   disk::testing::TempDir dir;
   const disk::ModelSource source = open_source(write(dir, config));
   const auto model = load_model(source, backend_named("reference"), {});
@@ -87,12 +87,13 @@ TEST(SparseAttention, BadCheckpointsAreRefusedByName) {
     config[key] = value;
     return config;
   };
-  expect_refused(changed("index_topk", 0), "index_topk");
-  expect_refused(changed("index_topk", nullptr), "index_topk");
-  expect_refused(changed("index_n_heads", -3), "index_n_heads");
-  expect_refused(changed("index_head_dim", 6), "index_head_dim");
-  expect_refused(changed("q_lora_rank", nullptr), "q_lora_rank");
-  expect_refused(changed("index_head_dim", 24), "model.layers.0.self_attn.indexer.wq_b.weight");
+  expect_sparse_refused(changed("index_topk", 0), "index_topk");
+  expect_sparse_refused(changed("index_topk", nullptr), "index_topk");
+  expect_sparse_refused(changed("index_n_heads", -3), "index_n_heads");
+  expect_sparse_refused(changed("index_head_dim", 6), "index_head_dim");
+  expect_sparse_refused(changed("q_lora_rank", nullptr), "q_lora_rank");
+  expect_sparse_refused(changed("index_head_dim", 24),
+                        "model.layers.0.self_attn.indexer.wq_b.weight");
   // Tensors of an indexer that the config knows nothing of.
   disk::testing::TempDir dir;
   TinyWeights weights = random_weights(sparse_config(1), 17);

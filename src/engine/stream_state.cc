@@ -10,7 +10,7 @@ namespace ferry::engine {
 namespace {
 
 // Pieces of one call that nobody has read yet become one.
-void append(std::vector<ToolCallPiece>& to, std::vector<ToolCallPiece>&& pieces) {
+void append_state(std::vector<ToolCallPiece>& to, std::vector<ToolCallPiece>&& pieces) {
   for (ToolCallPiece& piece : pieces) {
     if (!to.empty() && to.back().index == piece.index) {
       to.back().arguments += piece.arguments;
@@ -20,13 +20,13 @@ void append(std::vector<ToolCallPiece>& to, std::vector<ToolCallPiece>&& pieces)
   }
 }
 
-void append(StreamEvent& to, StreamEvent&& event) {
+void append_state(StreamEvent& to, StreamEvent&& event) {
   to.text += event.text;
   to.reasoning += event.reasoning;
   to.tokens.insert(to.tokens.end(), event.tokens.begin(), event.tokens.end());
   std::move(event.logprobs.begin(), event.logprobs.end(), std::back_inserter(to.logprobs));
   to.num_reasoning_tokens += event.num_reasoning_tokens;
-  append(to.tool_calls, std::move(event.tool_calls));
+  append_state(to.tool_calls, std::move(event.tool_calls));
   if (!event.embedding.empty()) to.embedding = std::move(event.embedding);
   to.finish = std::move(event.finish);
 }
@@ -39,7 +39,7 @@ void StreamState::push(StreamEvent event) {
     CHECK(!closed_);
     closed_ = event.finish.has_value();
     if (pending_.has_value()) {
-      append(*pending_, std::move(event));
+      append_state(*pending_, std::move(event));
     } else {
       pending_ = std::move(event);
       if (notify_) notify_();

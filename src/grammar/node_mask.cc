@@ -12,7 +12,7 @@ namespace {
 constexpr int32_t kUnknown = -2, kDead = -1;
 constexpr size_t kMaxTables = 4096;  // of 1 KiB each
 
-void set_bit(std::span<uint32_t> mask, int32_t token) {
+void set_mask_bit(std::span<uint32_t> mask, int32_t token) {
   mask[token / 32] |= uint32_t{1} << (token % 32);
 }
 
@@ -79,7 +79,7 @@ NodeMask::NodeMask(const Program& program, uint32_t node, const TokenTrie& trie,
     path.resize(here.depth);
     path.push_back(state);
     for (int32_t token : trie.tokens(at)) {
-      set_bit(bits_, token);
+      set_mask_bit(bits_, token);
       ++num_accepted;
     }
     if (states[state].complete) {
@@ -114,7 +114,7 @@ NodeMask::NodeMask(const Program& program, uint32_t node, const TokenTrie& trie,
 
 void NodeMask::add_accepted(std::span<uint32_t> mask) const {
   for (size_t word = 0; word < bits_.size(); ++word) mask[word] |= bits_[word];
-  for (int32_t token : list_) set_bit(mask, token);
+  for (int32_t token : list_) set_mask_bit(mask, token);
 }
 
 size_t NodeMask::bytes() const {
@@ -133,7 +133,7 @@ void add_readable(Stepper& stepper, const State& state, const TokenTrie& trie,
       at = here.end;
       continue;
     }
-    for (int32_t token : trie.tokens(at)) set_bit(mask, token);
+    for (int32_t token : trie.tokens(at)) set_mask_bit(mask, token);
     path.push_back(std::move(next));
     ++at;
   }

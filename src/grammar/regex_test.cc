@@ -5,13 +5,13 @@
 namespace ferry::grammar {
 namespace {
 
-struct Case {
+struct RegexCase {
   const char* regex;
   std::vector<std::string> yes, no;
 };
 
 TEST(Regex, MatchesWhatItSays) {
-  const std::vector<Case> cases = {
+  const std::vector<RegexCase> cases = {
       {"abc", {"abc"}, {"", "ab", "abcd"}},
       {"^abc$", {"abc"}, {"abcd"}},
       {"a|bc|", {"a", "bc", ""}, {"abc"}},
@@ -38,7 +38,7 @@ TEST(Regex, MatchesWhatItSays) {
       {"^a|b$", {"a", "b"}, {"ab"}},
       {"\\t\\n\\r\\f\\v\\0\\cJ", {std::string("\t\n\r\f\v\0\n", 7)}, {""}},
   };
-  for (const Case& test : cases) {
+  for (const RegexCase& test : cases) {
     const GrammarRef grammar =
         compiled_regex(test.regex[0] == '[' && test.regex[1] == ']' ? "[]|zz" : test.regex);
     for (const std::string& text : test.yes) {

@@ -4,7 +4,7 @@
 namespace ferry::grammar {
 namespace {
 
-uint64_t mix(uint64_t hash, uint64_t value) {
+uint64_t mix_stack(uint64_t hash, uint64_t value) {
   hash ^= value + 0x9E3779B97F4A7C15u + (hash << 6) + (hash >> 2);
   return hash * 0xFF51AFD7ED558CCDu;
 }
@@ -21,7 +21,7 @@ FrameTable::FrameTable() { sets_.push_back({0, 0, 0}); }
 uint32_t FrameTable::intern(const std::vector<Thread>& frames) {
   uint64_t hash = frames.size();
   for (const Thread& frame : frames) {
-    hash = mix(hash, (uint64_t{frame.node} << 32) | frame.frames);
+    hash = mix_stack(hash, (uint64_t{frame.node} << 32) | frame.frames);
   }
   const auto [begin, end] = index_.equal_range(hash);
   for (auto found = begin; found != end; ++found) {

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int64_t kTrialShare = 8;  // of the limits, to find out whether a schema can be honoured
 
-bool can_be_written(std::string_view name) {
+bool can_be_called(std::string_view name) {
   return !name.empty() && std::none_of(name.begin(), name.end(), [](char c) {
     return static_cast<unsigned char>(c) < 0x20 || c == '"' || c == '\\' || c == '<' || c == '>';
   });
@@ -74,7 +74,7 @@ Result<ExprRef> add_tool_calls(RuleSet& rules, const ToolCallText& calls, const 
   for (size_t i = 0; i < calls.tools.size(); ++i) {
     const ToolCallText::Tool& tool = calls.tools[i];
     const std::string path = "tools[" + std::to_string(i) + "].function";
-    if (!can_be_written(tool.name)) {
+    if (!can_be_called(tool.name)) {
       return invalid_input("{}.name: is empty or has characters that no call can hold", path);
     }
     Result<ExprRef> arguments = add_arguments(rules, calls, tool, vocabulary);

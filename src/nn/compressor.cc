@@ -9,11 +9,12 @@ namespace ferry::nn {
 namespace {
 
 // Scores are wide, [tokens, entries]: few tokens at a time.
-constexpr int64_t kTokensAtOnce = 64;
+constexpr int64_t kCompressedAtOnce = 64;
 
 // Entries that tokens [first, first + count) attend to.
-void choose(const Step& step, const EntryIndexer& indexer, const TensorView& x,
-            const TensorView& low_query, int64_t first, int64_t count, const TensorView& entries) {
+void choose_compressor(const Step& step, const EntryIndexer& indexer, const TensorView& x,
+                       const TensorView& low_query, int64_t first, int64_t count,
+                       const TensorView& entries) {
   auto scope = step.workspace.scope();
   const IndexerSpec& spec = step.spec.indexer;
   const int64_t rope = step.spec.window.rope_dim;
@@ -99,10 +100,10 @@ void run_entry_indexer(const Step& step, const EntryIndexer& indexer, const Tens
   const int64_t tokens = x.shape[0];
   const int64_t most_keys =
       (step.spec.indexer.top_k + 1) * indexer.compressor.ratio - 1;  // with top_k entries
-  for (int64_t first = 0; first < tokens; first += kTokensAtOnce) {
-    const int64_t count = std::min(kTokensAtOnce, tokens - first);
+  for (int64_t first = 0; first < tokens; first += kCompressedAtOnce) {
+    const int64_t count = std::min(kCompressedAtOnce, tokens - first);
     if (!sees_more_than(step.batch, most_keys, first, count)) continue;
-    choose(step, indexer, x, low_query, first, count, entries);
+    choose_compressor(step, indexer, x, low_query, first, count, entries);
   }
 }
 

@@ -9,7 +9,7 @@ namespace {
 // Scores are wide, [tokens, context]: few tokens at a time.
 constexpr int64_t kTokensAtOnce = 64;
 
-void write_keys(const Step& step, const Indexer& indexer, const TensorView& x) {
+void write_index_keys(const Step& step, const Indexer& indexer, const TensorView& x) {
   auto scope = step.workspace.scope();
   const IndexerSpec& spec = step.spec.indexer;
   TensorView keys = step.workspace.tensor(Dtype::kF32, {x.shape[0], spec.head_dim});
@@ -92,7 +92,7 @@ bool sees_more_than(const BatchView& batch, int64_t most, int64_t first, int64_t
 
 void run_indexer(const Step& step, const Indexer& indexer, const TensorView& x,
                  const TensorView& low_query, const TensorView& positions) {
-  write_keys(step, indexer, x);
+  write_index_keys(step, indexer, x);
   const int64_t tokens = x.shape[0];
   for (int64_t first = 0; first < tokens; first += kTokensAtOnce) {
     const int64_t count = std::min(kTokensAtOnce, tokens - first);

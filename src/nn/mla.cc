@@ -40,7 +40,7 @@ void write_latents(const Step& step, const Mla& mla, const TensorView& x) {
 }
 
 // Prompt tokens that attend to chosen positions: few at a time, for their queries are wide.
-constexpr int64_t kTokensAtOnce = 64;
+constexpr int64_t kMlaTokensAtOnce = 64;
 
 // Tokens that see more keys belong to the sparse op.
 int64_t max_dense_keys(const Step& step, const Mla& mla) {
@@ -92,8 +92,8 @@ void attend_absorbed(const Step& step, const Mla& mla, const TensorView& q,
 void attend_prompts(const Step& step, const Mla& mla, const TensorView& q,
                     const TensorView& positions, const TensorView& out) {
   const int64_t end = step.batch.num_tokens;
-  for (int64_t t = step.batch.num_decode_tokens; mla.indexer && t < end; t += kTokensAtOnce) {
-    const int64_t count = std::min(kTokensAtOnce, end - t);
+  for (int64_t t = step.batch.num_decode_tokens; mla.indexer && t < end; t += kMlaTokensAtOnce) {
+    const int64_t count = std::min(kMlaTokensAtOnce, end - t);
     if (!needs_choice(step, t, count)) continue;
     attend_absorbed(step, mla, q, positions, t, count, /*dense=*/false, out);
   }

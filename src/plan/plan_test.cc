@@ -21,7 +21,7 @@ using ::testing::HasSubstr;
 
 constexpr double kRounding = 1 + 1e-12;
 
-class PlanTest : public testing::Test {
+class PlanTest : public ::testing::Test {
  protected:
   PlanTest()
       : catalogue_(builtin_catalogue().value()),

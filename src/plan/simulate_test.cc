@@ -11,7 +11,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-class SimulateTest : public testing::Test {
+class SimulateTest : public ::testing::Test {
  protected:
   SimulateTest() {
     deployment_ = {.chip = catalogue_.find("H800").value(),

@@ -16,7 +16,7 @@
 namespace ferry::quant {
 namespace {
 
-const StorageFormat& format_of(const char* name) {
+const StorageFormat& plain_format_of(const char* name) {
   const StorageFormat* format = find_format(name);
   EXPECT_NE(nullptr, format) << name;
   return *format;
@@ -61,7 +61,7 @@ int encode_one(const StorageFormat& format, float value) {
 }
 
 TEST(PlainFormats, E4m3DecodesEveryCode) {
-  const std::vector<float> values = decode_all_codes(format_of("F8_E4M3"));
+  const std::vector<float> values = decode_all_codes(plain_format_of("F8_E4M3"));
   for (int code = 0; code < 256; ++code) {
     if ((code & 0x7f) == 0x7f) {
       EXPECT_TRUE(std::isnan(values[code])) << code;
@@ -78,8 +78,8 @@ TEST(PlainFormats, E4m3DecodesEveryCode) {
 }
 
 TEST(PlainFormats, F16AndBf16DecodeEveryCode) {
-  const std::vector<float> halves = decode_all_codes(format_of("F16"));
-  const std::vector<float> brains = decode_all_codes(format_of("BF16"));
+  const std::vector<float> halves = decode_all_codes(plain_format_of("F16"));
+  const std::vector<float> brains = decode_all_codes(plain_format_of("BF16"));
   for (int code = 0; code < 65536; ++code) {
     if ((code & 0x7c00) == 0x7c00) {
       EXPECT_EQ((code & 0x3ff) != 0, std::isnan(halves[code])) << code;
@@ -98,7 +98,7 @@ TEST(PlainFormats, F16AndBf16DecodeEveryCode) {
 }
 
 TEST(PlainFormats, E8m0DecodesEveryCode) {
-  const std::vector<float> values = decode_all_codes(format_of("F8_E8M0"));
+  const std::vector<float> values = decode_all_codes(plain_format_of("F8_E8M0"));
   for (int code = 0; code < 255; ++code) {
     expect_same_bits(std::ldexp(1.0f, code - 127), values[code], code);
   }
@@ -108,7 +108,7 @@ TEST(PlainFormats, E8m0DecodesEveryCode) {
 TEST(PlainFormats, EncodingADecodedCodeGivesItBack) {
   for (const char* name : {"F8_E4M3", "F8_E8M0", "F16", "BF16"}) {
     SCOPED_TRACE(name);
-    const StorageFormat& format = format_of(name);
+    const StorageFormat& format = plain_format_of(name);
     const std::vector<float> values = decode_all_codes(format);
     for (size_t code = 0; code < values.size(); ++code) {
       if (!std::isfinite(values[code])) continue;
@@ -134,7 +134,7 @@ int nearest_code(const std::vector<float>& values, float value) {
 }
 
 TEST(PlainFormats, E4m3EncodesToTheNearestTiesToEven) {
-  const StorageFormat& format = format_of("F8_E4M3");
+  const StorageFormat& format = plain_format_of("F8_E4M3");
   const std::vector<float> values = decode_all_codes(format);
   std::vector<float> inputs = {0.0f,  -0.0f,  448.0f, 449.0f,   464.0f,
                                1e30f, -1e30f, 1e-30f, 0x1p-149f};
@@ -153,7 +153,7 @@ TEST(PlainFormats, E4m3EncodesToTheNearestTiesToEven) {
 TEST(PlainFormats, F16AndBf16EncodeTiesToEvenAndSaturate) {
   for (const char* name : {"F16", "BF16"}) {
     SCOPED_TRACE(name);
-    const StorageFormat& format = format_of(name);
+    const StorageFormat& format = plain_format_of(name);
     const std::vector<float> values = decode_all_codes(format);
     for (int code = 0; code + 1 < 0x8000 && std::isfinite(values[code + 1]); ++code) {
       const float middle = 0.5f * values[code] + 0.5f * values[code + 1];
@@ -169,7 +169,7 @@ TEST(PlainFormats, F16AndBf16EncodeTiesToEvenAndSaturate) {
 }
 
 TEST(PlainFormats, E8m0EncodesToTheNearestPower) {
-  const StorageFormat& format = format_of("F8_E8M0");
+  const StorageFormat& format = plain_format_of("F8_E8M0");
   EXPECT_EQ(127, encode_one(format, 1.0f));
   EXPECT_EQ(127, encode_one(format, 1.49f));
   EXPECT_EQ(128, encode_one(format, 1.5f));

@@ -16,7 +16,7 @@ std::vector<uint8_t> filled(RandomBlocks& random, const StorageFormat& format, i
 }
 
 // FNV-1a, to pin bytes.
-uint64_t hash_of(const std::vector<uint8_t>& bytes) {
+uint64_t hash_of_blocks(const std::vector<uint8_t>& bytes) {
   uint64_t hash = 0xcbf29ce484222325u;
   for (uint8_t byte : bytes) hash = (hash ^ byte) * 0x100000001b3u;
   return hash;
@@ -61,10 +61,10 @@ TEST(RandomBlocks, SameSeedSameBytesOtherSeedOtherBytes) {
 TEST(RandomBlocks, BytesArePinned) {
   const StorageFormat& f32 = *find_format("F32");
   RandomBlocks plain(f32, 1, 42);
-  EXPECT_EQ(14634791971537025045u, hash_of(filled(plain, f32, 5000)));
+  EXPECT_EQ(14634791971537025045u, hash_of_blocks(filled(plain, f32, 5000)));
   const StorageFormat& q8 = *find_format("Q8_0");
   RandomBlocks packed(q8, 0.5f, 0);
-  EXPECT_EQ(5322447083101910643u, hash_of(filled(packed, q8, 5000)));
+  EXPECT_EQ(5322447083101910643u, hash_of_blocks(filled(packed, q8, 5000)));
 }
 
 TEST(RandomBlocks, WriteExactlyWhatWasAskedFor) {

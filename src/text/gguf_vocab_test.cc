@@ -32,7 +32,7 @@ GgufVocab small_vocab(std::string pre, std::vector<std::pair<std::string, std::s
   return vocab;
 }
 
-std::vector<int32_t> encode(const GgufVocab& vocab, std::string_view text) {
+std::vector<int32_t> encode_with(const GgufVocab& vocab, std::string_view text) {
   auto tokenizer = Tokenizer::from_gguf(vocab);
   EXPECT_TRUE(tokenizer.ok()) << tokenizer.error().message;
   return tokenizer.ok() ? tokenizer->encode(text) : std::vector<int32_t>{-1};
@@ -46,30 +46,30 @@ std::string refusal(const GgufVocab& vocab) {
 TEST(GgufVocab, DigitsDifferBetweenTheNames) {
   const std::vector<std::pair<std::string, std::string>> merges = {{"1", "2"}, {"12", "3"}};
   for (const char* one_by_one : {"deepseek-llm", "deepseek-coder", "qwen2", "deepseek-r1-qwen"}) {
-    EXPECT_THAT(encode(small_vocab(one_by_one, merges), "123"), ElementsAre('1', '2', '3'));
+    EXPECT_THAT(encode_with(small_vocab(one_by_one, merges), "123"), ElementsAre('1', '2', '3'));
   }
   for (const char* together : {"deepseek-v3", "llama-bpe", "gpt-2"}) {
-    EXPECT_THAT(encode(small_vocab(together, merges), "123"), ElementsAre(257));
+    EXPECT_THAT(encode_with(small_vocab(together, merges), "123"), ElementsAre(257));
   }
   // Groups of three, so the merges of the fourth digit start anew.
-  EXPECT_THAT(encode(small_vocab("deepseek-v3", merges), "12312"), ElementsAre(257, 256));
+  EXPECT_THAT(encode_with(small_vocab("deepseek-v3", merges), "12312"), ElementsAre(257, 256));
 }
 
 TEST(GgufVocab, LettersOfDeepseekLlm) {
   // Greek is in its list of letters, so a space joins the word; Hebrew is not.
   const GgufVocab greek = small_vocab("deepseek-llm", {{" ", "\xCE"}});
-  EXPECT_THAT(encode(greek, " α"), ElementsAre(256, 0xB1));
+  EXPECT_THAT(encode_with(greek, " α"), ElementsAre(256, 0xB1));
   const GgufVocab bang = small_vocab("deepseek-llm", {{"a", "!"}, {" ", "!"}});
-  EXPECT_THAT(encode(bang, "a! !"), ElementsAre('a', '!', 257));
+  EXPECT_THAT(encode_with(bang, "a! !"), ElementsAre('a', '!', 257));
   // A trailing run of spaces is a piece; before a letter the last space leaves it.
   const GgufVocab spaces = small_vocab("deepseek-llm", {{" ", " "}});
-  EXPECT_THAT(encode(spaces, "a  "), ElementsAre('a', 256));
-  EXPECT_THAT(encode(spaces, "a  b"), ElementsAre('a', ' ', ' ', 'b'));
+  EXPECT_THAT(encode_with(spaces, "a  "), ElementsAre('a', 256));
+  EXPECT_THAT(encode_with(spaces, "a  b"), ElementsAre('a', ' ', ' ', 'b'));
 }
 
 TEST(GgufVocab, Qwen2Normalizes) {
-  EXPECT_THAT(encode(small_vocab("qwen2", {}), "e\u0301"), ElementsAre(0xC3, 0xA9));
-  EXPECT_THAT(encode(small_vocab("llama-bpe", {}), "e\u0301"), ElementsAre('e', 0xCC, 0x81));
+  EXPECT_THAT(encode_with(small_vocab("qwen2", {}), "e\u0301"), ElementsAre(0xC3, 0xA9));
+  EXPECT_THAT(encode_with(small_vocab("llama-bpe", {}), "e\u0301"), ElementsAre('e', 0xCC, 0x81));
 }
 
 TEST(GgufVocab, MarkersAndBos) {

@@ -12,24 +12,24 @@
 namespace ferry::text::jinja {
 namespace {
 
-struct Span {
+struct CodeRange {
   char32_t first, last;
 };
 
 // Other_Lowercase and Other_Uppercase: letter case without being a cased letter.
-constexpr Span kOtherLower[] = {
+constexpr CodeRange kOtherLower[] = {
     {0xAA, 0xAA},       {0xBA, 0xBA},       {0x2B0, 0x2B8},     {0x2C0, 0x2C1},    {0x2E0, 0x2E4},
     {0x345, 0x345},     {0x37A, 0x37A},     {0x1D2C, 0x1D6A},   {0x1D78, 0x1D78},  {0x1D9B, 0x1DBF},
     {0x2071, 0x2071},   {0x207F, 0x207F},   {0x2090, 0x209C},   {0x2170, 0x217F},  {0x24D0, 0x24E9},
     {0x2C7C, 0x2C7D},   {0xA69C, 0xA69D},   {0xA770, 0xA770},   {0xA7F8, 0xA7F9},  {0xAB5C, 0xAB5F},
     {0x10780, 0x10780}, {0x10783, 0x10785}, {0x10787, 0x107B0}, {0x107B2, 0x107BA}};
-constexpr Span kOtherUpper[] = {
+constexpr CodeRange kOtherUpper[] = {
     {0x2160, 0x216F}, {0x24B6, 0x24CF}, {0x1F130, 0x1F149}, {0x1F150, 0x1F169}, {0x1F170, 0x1F189}};
 
 template <size_t N>
-bool in_spans(const Span (&spans)[N], char32_t c) {
+bool in_spans(const CodeRange (&spans)[N], char32_t c) {
   return std::any_of(std::begin(spans), std::end(spans),
-                     [c](const Span& span) { return c >= span.first && c <= span.last; });
+                     [c](const CodeRange& span) { return c >= span.first && c <= span.last; });
 }
 
 utf8proc_category_t category(char32_t c) {

@@ -30,7 +30,7 @@ void order_marks(std::vector<utf8proc_int32_t>& chars) {
   }
 }
 
-bool is_ascii(std::string_view text) {
+bool all_ascii(std::string_view text) {
   return std::all_of(text.begin(), text.end(),
                      [](char c) { return static_cast<unsigned char>(c) < 0x80; });
 }
@@ -38,7 +38,7 @@ bool is_ascii(std::string_view text) {
 }  // namespace
 
 std::string normalize(std::string_view text, NormalForm form) {
-  if (is_ascii(text)) return std::string(text);
+  if (all_ascii(text)) return std::string(text);
   const bool compat = form == NormalForm::kNfkc || form == NormalForm::kNfkd;
   const bool compose = form == NormalForm::kNfc || form == NormalForm::kNfkc;
   const auto decompose_options = static_cast<utf8proc_option_t>(

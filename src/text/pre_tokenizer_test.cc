@@ -10,7 +10,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-std::vector<std::string> cut(const PreTokenizer& pre_tokenizer, std::string_view text) {
+std::vector<std::string> cut_words(const PreTokenizer& pre_tokenizer, std::string_view text) {
   PreTokenizerScratch scratch;
   std::vector<std::string_view> pieces;
   pre_tokenizer.cut(text, scratch, pieces);
@@ -23,7 +23,7 @@ std::vector<std::string> split(std::string_view pattern, SplitBehavior behavior,
   EXPECT_TRUE(regex.ok());
   PreTokenizer pre_tokenizer;
   pre_tokenizer.add_split({std::move(regex).value(), behavior, invert});
-  return cut(pre_tokenizer, text);
+  return cut_words(pre_tokenizer, text);
 }
 
 TEST(PreTokenizer, Behaviors) {
@@ -61,18 +61,18 @@ TEST(PreTokenizer, SplitsApplyInOrderToEveryPiece) {
     pre_tokenizer.add_split({std::move(regex).value()});
   }
   // The spaces before the digit end their piece, so they stay together.
-  EXPECT_THAT(cut(pre_tokenizer, "a  1  b"), ElementsAre("a", "  ", "1", " ", " ", "b"));
+  EXPECT_THAT(cut_words(pre_tokenizer, "a  1  b"), ElementsAre("a", "  ", "1", " ", " ", "b"));
 }
 
 TEST(PreTokenizer, ByteLevel) {
   PreTokenizer words;
   ASSERT_TRUE(words.set_byte_level(false, true).ok());
-  EXPECT_THAT(cut(words, "I've  3 cats!\n"),
+  EXPECT_THAT(cut_words(words, "I've  3 cats!\n"),
               ElementsAre("I", "'ve", " ", " 3", " cats", "!", "\n"));
   PreTokenizer prefixed;
   ASSERT_TRUE(prefixed.set_byte_level(true, true).ok());
-  EXPECT_THAT(cut(prefixed, "a b"), ElementsAre(" a", " b"));
-  EXPECT_THAT(cut(prefixed, " a"), ElementsAre(" a"));
+  EXPECT_THAT(cut_words(prefixed, "a b"), ElementsAre(" a", " b"));
+  EXPECT_THAT(cut_words(prefixed, " a"), ElementsAre(" a"));
 }
 
 }  // namespace

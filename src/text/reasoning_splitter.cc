@@ -7,7 +7,7 @@ namespace ferry::text {
 namespace {
 
 // Length of the longest end of `text` that is a beginning of `marker`, the whole marker excluded.
-size_t partial_match(std::string_view text, std::string_view marker) {
+size_t partial_marker(std::string_view text, std::string_view marker) {
   for (size_t n = std::min(text.size(), marker.size() - 1); n > 0; --n) {
     if (text.substr(text.size() - n) == marker.substr(0, n)) return n;
   }
@@ -92,7 +92,7 @@ bool ReasoningSplitter::reason(std::vector<Piece>& pieces, bool last) {
   const size_t end = pending_.find(close_);
   if (end == std::string::npos) {
     // Newlines before a marker go with it, so they wait for what follows them.
-    size_t keep = last ? 0 : partial_match(pending_, close_);
+    size_t keep = last ? 0 : partial_marker(pending_, close_);
     while (!last && keep < pending_.size() && pending_[pending_.size() - keep - 1] == '\n') ++keep;
     std::string held = pending_.substr(pending_.size() - keep);
     pending_.resize(pending_.size() - keep);

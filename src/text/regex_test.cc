@@ -28,7 +28,7 @@ std::vector<std::string> matches(std::string_view pattern, std::string_view text
   return out;
 }
 
-std::string refusal(std::string_view pattern) {
+std::string regex_refusal(std::string_view pattern) {
   auto regex = Regex::from_oniguruma(pattern);
   return regex.ok() ? "accepted" : regex.error().message;
 }
@@ -54,8 +54,8 @@ TEST(Regex, PropertiesAndScripts) {
   EXPECT_THAT(matches("\\p{Uppercase_Letter}", "aB"), ElementsAre("B"));
   EXPECT_THAT(matches("\\p{Han}+", "漢字かな"), ElementsAre("漢字"));
   EXPECT_THAT(matches("\\p{Han}", "\u3001"), IsEmpty());  // Han only by Script_Extensions
-  EXPECT_THAT(refusal("\\p{Klingon}"), HasSubstr("unknown property"));
-  EXPECT_THAT(refusal("\\pL"), HasSubstr("without braces"));
+  EXPECT_THAT(regex_refusal("\\p{Klingon}"), HasSubstr("unknown property"));
+  EXPECT_THAT(regex_refusal("\\pL"), HasSubstr("without braces"));
 }
 
 TEST(Regex, ClassesNestAndIntersect) {
@@ -67,10 +67,11 @@ TEST(Regex, ClassesNestAndIntersect) {
   EXPECT_THAT(matches("[\\s-x]+", "a -x"), ElementsAre(" -x"));
   EXPECT_THAT(matches("[]a]+", "x]a"), ElementsAre("]a"));
   EXPECT_THAT(matches("[+--]+", "a+,-."), ElementsAre("+,-"));
-  EXPECT_THAT(refusal("[z-a]"), HasSubstr("backwards"));
-  EXPECT_THAT(refusal("[[:alpha:]]"), HasSubstr("POSIX bracket"));
-  EXPECT_THAT(refusal("[a"), HasSubstr("missing"));
-  EXPECT_THAT(refusal(std::string(20, '[') + "a" + std::string(20, ']')), HasSubstr("too deep"));
+  EXPECT_THAT(regex_refusal("[z-a]"), HasSubstr("backwards"));
+  EXPECT_THAT(regex_refusal("[[:alpha:]]"), HasSubstr("POSIX bracket"));
+  EXPECT_THAT(regex_refusal("[a"), HasSubstr("missing"));
+  EXPECT_THAT(regex_refusal(std::string(20, '[') + "a" + std::string(20, ']')),
+              HasSubstr("too deep"));
 }
 
 TEST(Regex, OptionsAndAnchors) {
@@ -90,23 +91,23 @@ TEST(Regex, QuantifiersAndBraces) {
   EXPECT_THAT(matches("a{1,2}?", "aaa"), ElementsAre("a", "a", "a"));
   EXPECT_THAT(matches("a{x}", "a{x}"), ElementsAre("a{x}"));
   EXPECT_THAT(matches("x*", "axb"), ElementsAre("", "x", ""));
-  EXPECT_THAT(refusal("a**"), HasSubstr("quantifier on a quantifier"));
-  EXPECT_THAT(refusal("a{2}+"), HasSubstr("quantifier on a quantifier"));
-  EXPECT_THAT(refusal("*a"), HasSubstr("follows nothing"));
+  EXPECT_THAT(regex_refusal("a**"), HasSubstr("quantifier on a quantifier"));
+  EXPECT_THAT(regex_refusal("a{2}+"), HasSubstr("quantifier on a quantifier"));
+  EXPECT_THAT(regex_refusal("*a"), HasSubstr("follows nothing"));
 }
 
 TEST(Regex, RefusesByName) {
-  EXPECT_THAT(refusal("(a)\\1"), HasSubstr("\"\\1\""));
-  EXPECT_THAT(refusal("\\R"), HasSubstr("\"\\R\""));
-  EXPECT_THAT(refusal("(?<name>a)"), HasSubstr("group"));
-  EXPECT_THAT(refusal("(?#note)"), HasSubstr("group"));
-  EXPECT_THAT(refusal("(*ACCEPT)"), HasSubstr("follows nothing"));
-  EXPECT_THAT(refusal("(a"), HasSubstr("\")\" is missing"));
-  EXPECT_THAT(refusal("a)"), HasSubstr("without"));
-  EXPECT_THAT(refusal("a\\"), HasSubstr("backslash"));
-  EXPECT_THAT(refusal("(?:(?:a{999}){999}){999}"), HasSubstr("too large"));
-  EXPECT_THAT(refusal("\xFF"), HasSubstr("UTF-8"));
-  EXPECT_THAT(refusal(std::string(200, '(')), HasSubstr("too deep"));
+  EXPECT_THAT(regex_refusal("(a)\\1"), HasSubstr("\"\\1\""));
+  EXPECT_THAT(regex_refusal("\\R"), HasSubstr("\"\\R\""));
+  EXPECT_THAT(regex_refusal("(?<name>a)"), HasSubstr("group"));
+  EXPECT_THAT(regex_refusal("(?#note)"), HasSubstr("group"));
+  EXPECT_THAT(regex_refusal("(*ACCEPT)"), HasSubstr("follows nothing"));
+  EXPECT_THAT(regex_refusal("(a"), HasSubstr("\")\" is missing"));
+  EXPECT_THAT(regex_refusal("a)"), HasSubstr("without"));
+  EXPECT_THAT(regex_refusal("a\\"), HasSubstr("backslash"));
+  EXPECT_THAT(regex_refusal("(?:(?:a{999}){999}){999}"), HasSubstr("too large"));
+  EXPECT_THAT(regex_refusal("\xFF"), HasSubstr("UTF-8"));
+  EXPECT_THAT(regex_refusal(std::string(200, '(')), HasSubstr("too deep"));
 }
 
 TEST(Regex, LiteralsMatchThemselves) {

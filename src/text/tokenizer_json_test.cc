@@ -17,7 +17,7 @@ Tokenizer must_load(const Json& json, std::string_view config = "") {
   return std::move(tokenizer).value();
 }
 
-std::string refusal(const Json& json, std::string_view config = "") {
+std::string json_refusal(const Json& json, std::string_view config = "") {
   auto tokenizer = load(json, config);
   return tokenizer.ok() ? "accepted" : tokenizer.error().message;
 }
@@ -128,7 +128,7 @@ TEST(TokenizerJson, RefusesUnknownConstructsByName) {
   const auto with = [&](std::string_view pointer, Json value) {
     Json json = good;
     json[Json::json_pointer(std::string(pointer))] = std::move(value);
-    return refusal(json);
+    return json_refusal(json);
   };
   EXPECT_THAT(with("/model/type", "Unigram"), HasSubstr("model: type \"Unigram\""));
   EXPECT_THAT(with("/model/byte_fallback", true), HasSubstr("byte_fallback"));
@@ -150,17 +150,17 @@ TEST(TokenizerJson, RefusesUnknownConstructsByName) {
   EXPECT_THAT(with("/added_tokens", {added_token('a', "<s>", true)}), HasSubstr("given twice"));
   EXPECT_THAT(Tokenizer::from_json("[", "").error().message,
               HasSubstr("tokenizer.json: not valid"));
-  EXPECT_THAT(refusal(good, R"({"add_bos_token": true})"),
+  EXPECT_THAT(json_refusal(good, R"({"add_bos_token": true})"),
               HasSubstr("tokenizer_config.json: add_bos_token"));
 }
 
 TEST(TokenizerJson, RefusesAVocabularyThatLacksAByte) {
   Json json = tiny_tokenizer();
   json["model"]["vocab"].erase("A");
-  EXPECT_THAT(refusal(json), HasSubstr("0x41"));
+  EXPECT_THAT(json_refusal(json), HasSubstr("0x41"));
   Json unused = tiny_tokenizer();
   unused["model"]["vocab"].erase("ÿ");  // 0xff is in no UTF-8 text
-  EXPECT_EQ(refusal(unused), "accepted");
+  EXPECT_EQ(json_refusal(unused), "accepted");
 }
 
 TEST(TokenizerJson, NamesTheSplitThatFails) {
@@ -169,13 +169,14 @@ TEST(TokenizerJson, NamesTheSplitThatFails) {
       {"type", "Sequence"},
       {"pretokenizers",
        {{{"type", "Split"}, {"pattern", {{"Regex", "(a)\\1"}}}, {"behavior", "Isolated"}}}}};
-  EXPECT_THAT(refusal(json), HasSubstr("pre_tokenizer: pretokenizers[0]: Split: regex at byte 3"));
+  EXPECT_THAT(json_refusal(json),
+              HasSubstr("pre_tokenizer: pretokenizers[0]: Split: regex at byte 3"));
   Json deep = {{"type", "NFC"}};
   for (int i = 0; i < 20; ++i) {
     deep = Json{{"type", "Sequence"}, {"normalizers", Json::array({deep})}};
   }
   json["normalizer"] = deep;
-  EXPECT_THAT(refusal(json), HasSubstr("nested deeper"));
+  EXPECT_THAT(json_refusal(json), HasSubstr("nested deeper"));
 }
 
 }  // namespace

@@ -13,7 +13,7 @@
 namespace ferry::text {
 namespace {
 
-std::string read_file(const std::string& path) {
+std::string read_whole_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   EXPECT_TRUE(file.good()) << path;
   std::ostringstream out;
@@ -24,8 +24,8 @@ std::string read_file(const std::string& path) {
 const Tokenizer& demo() {
   static const Tokenizer tokenizer = [] {
     const std::string folder = std::string(FERRY_SOURCE_DIR) + "/demo/";
-    auto loaded = Tokenizer::from_json(read_file(folder + "tokenizer.json"),
-                                       read_file(folder + "tokenizer_config.json"));
+    auto loaded = Tokenizer::from_json(read_whole_file(folder + "tokenizer.json"),
+                                       read_whole_file(folder + "tokenizer_config.json"));
     EXPECT_TRUE(loaded.ok()) << loaded.error().message;
     return std::move(loaded).value();
   }();
@@ -33,7 +33,8 @@ const Tokenizer& demo() {
 }
 
 TEST(Tokenizer, DemoModelMatchesItsReferenceIds) {
-  auto cases = parse_json(read_file(std::string(FERRY_SOURCE_DIR) + "/demo/goldens/tokens.json"));
+  auto cases =
+      parse_json(read_whole_file(std::string(FERRY_SOURCE_DIR) + "/demo/goldens/tokens.json"));
   ASSERT_TRUE(cases.ok());
   ASSERT_GT(cases->size(), 10u);
   for (const Json& item : *cases) {

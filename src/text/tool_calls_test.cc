@@ -19,7 +19,7 @@ std::ostream& operator<<(std::ostream& out, const Call& call) {
   return out << call.id << ' ' << call.name << ' ' << call.arguments;
 }
 
-struct Case {
+struct CallCase {
   const char* what;
   ToolFormat format;
   std::string input;
@@ -58,7 +58,7 @@ std::string dsml(std::string text) {
   return text;
 }
 
-const std::vector<Case> kCases = {
+const std::vector<CallCase> kCallCases = {
     // DeepSeek V3 and R1
     {"v3",
      kDeepSeekV3,
@@ -323,7 +323,8 @@ void take(const ToolCallParser::Output& output, Result& result) {
   }
 }
 
-Result run(ToolFormat format, const std::vector<std::string_view>& parts, bool parallel = true) {
+Result run_calls(ToolFormat format, const std::vector<std::string_view>& parts,
+                 bool parallel = true) {
   int next_id = 0;
   const auto parser = make_tool_call_parser(
       format, {.tools = kTools,
@@ -336,18 +337,18 @@ Result run(ToolFormat format, const std::vector<std::string_view>& parts, bool p
   return result;
 }
 
-void check(const Case& c, const std::vector<std::string_view>& parts) {
-  const Result result = run(c.format, parts);
+void check(const CallCase& c, const std::vector<std::string_view>& parts) {
+  const Result result = run_calls(c.format, parts);
   ASSERT_EQ(result.text, c.text) << c.what;
   ASSERT_EQ(result.calls, c.calls) << c.what;
 }
 
 TEST(ToolCalls, Whole) {
-  for (const Case& c : kCases) check(c, {c.input});
+  for (const CallCase& c : kCallCases) check(c, {c.input});
 }
 
 TEST(ToolCalls, ByteByByte) {
-  for (const Case& c : kCases) {
+  for (const CallCase& c : kCallCases) {
     std::vector<std::string_view> parts;
     for (size_t i = 0; i < c.input.size(); ++i)
       parts.push_back(std::string_view(c.input).substr(i, 1));
@@ -356,7 +357,7 @@ TEST(ToolCalls, ByteByByte) {
 }
 
 TEST(ToolCalls, EverySplitIntoTwoAndManyIntoThree) {
-  for (const Case& c : kCases) {
+  for (const CallCase& c : kCallCases) {
     const std::string_view input = c.input;
     for (size_t i = 0; i <= input.size(); ++i) {
       check(c, {input.substr(0, i), input.substr(i)});
@@ -369,7 +370,7 @@ TEST(ToolCalls, EverySplitIntoTwoAndManyIntoThree) {
 
 // Whole characters in, whole characters out.
 TEST(ToolCalls, NoCharacterIsCut) {
-  for (const Case& c : kCases) {
+  for (const CallCase& c : kCallCases) {
     const auto parser = make_tool_call_parser(c.format, {.tools = kTools, .new_id = {}});
     for (size_t at = 0; at < c.input.size();) {
       const size_t length = utf8_step(c.input, at).length;
@@ -397,9 +398,9 @@ TEST(ToolCalls, ArgumentsComeAsTheyAreWritten) {
 }
 
 TEST(ToolCalls, OneCallIsTheEndWhereNoMoreAreWanted) {
-  for (const Case& c : kCases) {
+  for (const CallCase& c : kCallCases) {
     if (c.calls.empty()) continue;
-    const Result result = run(c.format, {c.input, " more"}, false);
+    const Result result = run_calls(c.format, {c.input, " more"}, false);
     ASSERT_EQ(result.calls.size(), 1u) << c.what;
     EXPECT_EQ(result.calls[0].name, c.calls[0].name) << c.what;
   }
@@ -407,9 +408,9 @@ TEST(ToolCalls, OneCallIsTheEndWhereNoMoreAreWanted) {
 
 // Cut off anywhere: nothing but what the whole answer has, and never more calls.
 TEST(ToolCalls, EveryBeginning) {
-  for (const Case& c : kCases) {
+  for (const CallCase& c : kCallCases) {
     for (size_t i = 0; i <= c.input.size(); ++i) {
-      const Result result = run(c.format, {std::string_view(c.input).substr(0, i)});
+      const Result result = run_calls(c.format, {std::string_view(c.input).substr(0, i)});
       ASSERT_LE(result.calls.size(), c.calls.size()) << c.what << " " << i;
       if (result.calls.empty()) {
         ASSERT_EQ(trimmed(result.text), trimmed(c.input.substr(0, i))) << c.what << " " << i;
@@ -441,7 +442,7 @@ TEST(ToolCalls, SpellingsAreRead) {
     const std::string text = std::string(spelling.lead) + std::string(spelling.begin) +
                              call("f" + number, arguments) + std::string(spelling.between) +
                              call("get_weather" + number, none) + std::string(spelling.end);
-    const Result result = run(format, {text});
+    const Result result = run_calls(format, {text});
     EXPECT_EQ(result.text, "");
     ASSERT_EQ(result.calls.size(), 2u) << text;
     EXPECT_EQ(result.calls[0].name, "f");

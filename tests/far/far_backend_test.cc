@@ -13,7 +13,7 @@
 namespace ferry::far {
 namespace {
 
-struct Far : testing::Test {
+struct Far : ::testing::Test {
   void SetUp() override {
     GTEST_FLAG_SET(death_test_style, "threadsafe");
     stream = backend->create_stream().value();

@@ -9,6 +9,7 @@ import tempfile
 
 HEAD = "// What it is.\n"
 LONG_FUNCTION = "void f() {\n" + "  g();\n" * 95 + "}\n"
+OWN = HEAD + "namespace {\n%s\n}  // namespace\n"
 
 CASES = [  # what is wrong, {path: text}, a part of the message
     ("a wrong direction", {"src/nn/a.cc": HEAD + '#include "engine/b.h"\n'}, "nn may not include"),
@@ -25,6 +26,10 @@ CASES = [  # what is wrong, {path: text}, a part of the message
     ("a leftover", {"src/nn/a.cc": HEAD + "// TO" + "DO: later\n"}, "leftover"),
     ("no opening comment", {"src/nn/a.h": "#pragma once\n"}, "opening comment"),
     ("no pragma once", {"src/nn/a.h": HEAD}, "pragma once"),
+    ("a name kept twice", {"src/nn/a.cc": OWN % "int count(long x) {\n  return 0;\n}",
+                           "src/nn/b.cc": OWN % "constexpr int count = 0;"}, "keeps a count"),
+    ("a type kept twice", {"src/nn/a.cc": OWN % "struct Row {\n  int x;\n};",
+                           "src/nn/b.cc": OWN % "using Row = int;"}, "keeps a Row"),
     ("an unknown folder", {"src/misc/a.cc": HEAD}, "not in the table"),
 ]
 
@@ -46,7 +51,10 @@ def main():
         if result.returncode != 1 or message not in result.stdout:
             failures += 1
             print("%s was not reported:\n%s%s" % (what, result.stdout, result.stderr))
-    clean = tidy(sys.argv[1], {"src/nn/a.cc": HEAD + '#include "device/b.h"\n'})
+    clean = tidy(sys.argv[1], {"src/nn/a.cc": HEAD + '#include "device/b.h"\n',
+                                 "src/nn/b.cc": OWN % "int count = 0;  // rows {",
+                                 "src/nn/b_test.cc": OWN % "int count = 0;",
+                                 "src/nn/c.cc": OWN % "int rows(int count) {\n  return count;\n}"})
     if clean.returncode != 0:
         failures += 1
         print("a clean tree was reported:\n" + clean.stdout)

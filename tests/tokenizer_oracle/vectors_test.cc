@@ -18,7 +18,7 @@ namespace {
 
 std::string shared_folder() {
   const char* folder = std::getenv("FERRY_SHARED");
-  return folder != nullptr ? folder : std::string(FERRY_SOURCE_DIR) + "/../shared";
+  return folder != nullptr ? folder : FERRY_SOURCE_DIR "/../shared";
 }
 
 std::string read_file(const std::string& path) {

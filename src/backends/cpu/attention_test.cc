@@ -12,8 +12,8 @@ namespace {
 constexpr int64_t kLength = 150;  // more than two tiles of keys
 using Sequences = std::vector<TestBatch::Sequence>;
 
-class AttentionTest : public testing::TestWithParam<Level> {};
-INSTANTIATE_TEST_SUITE_P(Levels, AttentionTest, testing::ValuesIn(available_levels()),
+class AttentionTest : public ::testing::TestWithParam<Level> {};
+INSTANTIATE_TEST_SUITE_P(Levels, AttentionTest, ::testing::ValuesIn(available_levels()),
                          level_of_test);
 
 // Cached rows of every sequence of a batch (all the same kLength rows) in pages.

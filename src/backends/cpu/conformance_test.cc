@@ -9,8 +9,8 @@
 namespace ferry::cpu {
 namespace {
 
-class CpuConformance : public testing::TestWithParam<Level> {};
-INSTANTIATE_TEST_SUITE_P(Levels, CpuConformance, testing::ValuesIn(available_levels()),
+class CpuConformance : public ::testing::TestWithParam<Level> {};
+INSTANTIATE_TEST_SUITE_P(Levels, CpuConformance, ::testing::ValuesIn(available_levels()),
                          level_of_test);
 
 TEST_P(CpuConformance, AgreesWithTheReference) {

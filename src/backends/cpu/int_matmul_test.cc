@@ -50,11 +50,11 @@ std::vector<const IntKernels*> all_int_kernels() {
   return all;
 }
 
-class IntMatmulTest : public testing::TestWithParam<const IntKernels*> {
+class IntMatmulTest : public ::testing::TestWithParam<const IntKernels*> {
  protected:
   const IntKernels* kernels = GetParam();
 };
-INSTANTIATE_TEST_SUITE_P(Levels, IntMatmulTest, testing::ValuesIn(all_int_kernels()),
+INSTANTIATE_TEST_SUITE_P(Levels, IntMatmulTest, ::testing::ValuesIn(all_int_kernels()),
                          [](const auto& test) { return std::string(test.param->name); });
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(IntMatmulTest);
 

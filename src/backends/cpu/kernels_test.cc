@@ -16,11 +16,12 @@ namespace {
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
-class KernelsTest : public testing::TestWithParam<Level> {
+class KernelsTest : public ::testing::TestWithParam<Level> {
  protected:
   const Kernels& k = select_kernels(GetParam());
 };
-INSTANTIATE_TEST_SUITE_P(Levels, KernelsTest, testing::ValuesIn(available_levels()), level_of_test);
+INSTANTIATE_TEST_SUITE_P(Levels, KernelsTest, ::testing::ValuesIn(available_levels()),
+                         level_of_test);
 
 // Random bytes reach every code; blocks that the format itself calls bad are left out.
 TEST_P(KernelsTest, DecodersHaveTheBitsOfTheFormats) {

@@ -10,8 +10,9 @@
 namespace ferry::cpu {
 namespace {
 
-class MatmulTest : public testing::TestWithParam<Level> {};
-INSTANTIATE_TEST_SUITE_P(Levels, MatmulTest, testing::ValuesIn(available_levels()), level_of_test);
+class MatmulTest : public ::testing::TestWithParam<Level> {};
+INSTANTIATE_TEST_SUITE_P(Levels, MatmulTest, ::testing::ValuesIn(available_levels()),
+                         level_of_test);
 
 std::vector<float> run_matmul(TestDevice& device, const WeightView& w, std::vector<float> x,
                               std::vector<float>* bias) {
@@ -26,7 +27,7 @@ std::vector<float> run_matmul(TestDevice& device, const WeightView& w, std::vect
 }
 
 // Where activations are rounded to int8, each may be off by half a step of its group's scale.
-double rounding_of(const quant::StorageFormat& format, Level level) {
+double matmul_rounding_of(const quant::StorageFormat& format, Level level) {
   const IntKernels* kernels = select_int_kernels(level, read_cpu_features());
   for (int i = 0; kernels != nullptr && i < kernels->num_formats; ++i) {
     if (format.name == kernels->formats[i].format) return 1.0 / 254;
@@ -50,7 +51,7 @@ TEST_P(MatmulTest, EveryFormatRightAndInvariant) {
       const TestWeight w(*one.backend, *format, rows, cols, 3, plain ? 32 : 0);
       std::vector<float> bias = random_floats(rows, 4);
       const std::vector<float> x = random_floats(tokens * cols, 5);
-      const double tolerance = 1e-6 + rounding_of(*format, GetParam());
+      const double tolerance = 1e-6 + matmul_rounding_of(*format, GetParam());
       const std::vector<float> all = run_matmul(one, w.weight.view, x, &bias);
       for (int64_t n = 0; n < rows; n += 5) {
         const std::vector<float> row = decoded_row(w.weight.view, n);
@@ -84,7 +85,7 @@ TEST_P(MatmulTest, PerHeadBothWaysAndInvariant) {
     const auto* format = quant::find_format(name);
     const TestWeight w(*device.backend, *format, heads * stride, cols, 8,
                        format->block_elements == 1 ? 32 : 0);
-    const double tolerance = rounding_of(*format, GetParam()) == 0 ? 1e-4 : 0.05;
+    const double tolerance = matmul_rounding_of(*format, GetParam()) == 0 ? 1e-4 : 0.05;
     for (bool transposed : {false, true}) {
       for (bool apply_transposed : {false, true}) {
         const HeadMatrixView u{.weight = w.weight.view,

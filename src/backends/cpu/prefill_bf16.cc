@@ -56,12 +56,12 @@ void attend_tile_bf16(const PrefillKernels& kernels, const QueryRows& rows, int6
   }
 }
 
-struct GqaScratch {
+struct PrefillScratch {
   uint16_t *queries, *rows, *key_pairs, *value_pairs, *p;
   float *out, *scores, *largest, *sum, *floats_of_row;
   int64_t floats;
 
-  GqaScratch(float* data, int64_t num_rows, int64_t size) {
+  PrefillScratch(float* data, int64_t num_rows, int64_t size) {
     ScratchCutter cut(data);
     queries = take_halves(cut, num_rows * size);
     rows = take_halves(cut, kKeyTile * size);
@@ -161,7 +161,7 @@ void score_tile(const PrefillKernels& kernels, const MlaShape& shape, const uint
 bool pairs_fit(const GqaAttentionArgs& args) { return args.q.shape[2] % 2 == 0; }
 
 int64_t gqa_bf16_floats(int64_t num_rows, int64_t size) {
-  return GqaScratch(nullptr, num_rows, size).floats;
+  return PrefillScratch(nullptr, num_rows, size).floats;
 }
 
 void run_gqa_task_bf16(const PrefillKernels& kernels, const GqaAttentionArgs& args,
@@ -169,7 +169,7 @@ void run_gqa_task_bf16(const PrefillKernels& kernels, const GqaAttentionArgs& ar
   const Tokens tokens(*args.batch, task.sequence);
   const GqaRows own(args, task);
   const int64_t size = own.size;
-  const GqaScratch s(scratch, num_rows, size);
+  const PrefillScratch s(scratch, num_rows, size);
   const PagedRows keys(kernels.f32, args.k_pages, *args.batch, task.sequence, task.kv_head * size,
                        size, size);
   const PagedRows values(kernels.f32, args.v_pages, *args.batch, task.sequence, task.kv_head * size,

@@ -18,7 +18,7 @@ namespace {
 using host_ops::BatchToken;
 using host_ops::SequenceRows;
 
-constexpr int64_t kTaskHeads = 16;  // of one token; fewer would read its keys more often
+constexpr int64_t kV4TaskHeads = 16;  // of one token; fewer would read its keys more often
 
 // Row `index` of a plane as f32: where it lies, or converted to `scratch`.
 const float* load_row(const Kernels& kernels, const TensorView& pages, const SequenceRows& rows,
@@ -146,11 +146,11 @@ class TokenAttention {
   bool first_ = true;
 };
 
-struct ScoreScratch {
+struct V4ScoreScratch {
   float *keys, *products;
   int64_t floats;
 
-  ScoreScratch(float* data, int64_t heads, int64_t size) {
+  V4ScoreScratch(float* data, int64_t heads, int64_t size) {
     ScratchCutter cut(data);
     keys = cut.take(kKeyTile * size);
     products = cut.take(heads * kKeyTile);
@@ -159,7 +159,7 @@ struct ScoreScratch {
 };
 
 void score_token(const Kernels& kernels, const EntryScoresArgs& args, int64_t row,
-                 const BatchToken& token, const ScoreScratch& scratch) {
+                 const BatchToken& token, const V4ScoreScratch& scratch) {
   const int64_t heads = args.q.shape[1];
   const int64_t size = args.q.shape[2];
   const SequenceRows rows(args.pages, *args.batch, token.sequence, args.ratio, size);
@@ -229,10 +229,10 @@ void CpuStream::entry_scores(const EntryScoresArgs& args) {
   const int64_t size = args.q.shape[2];
   CHECK(is_cache_dtype(args.pages.dtype) && args.pages.shape[2] == size);
   const auto tokens = host_ops::batch_tokens(*args.batch, args.first_token, count);
-  scratch_.reserve(ScoreScratch(nullptr, heads, size).floats);
+  scratch_.reserve(V4ScoreScratch(nullptr, heads, size).floats);
   const int64_t cost = args.batch->max_context_length / args.ratio * heads * size / 8;
   parallel(count, cost, [&](int64_t begin, int64_t end, int thread) {
-    const ScoreScratch scratch(scratch_.of(thread), heads, size);
+    const V4ScoreScratch scratch(scratch_.of(thread), heads, size);
     for (int64_t i = begin; i < end; ++i) {
       score_token(kernels_, args, i, tokens[static_cast<size_t>(i)], scratch);
     }
@@ -250,16 +250,16 @@ void CpuStream::window_attention(const WindowAttentionArgs& args) {
   CHECK(is_cache_dtype(args.pages.dtype) && args.pages.shape[2] == size);
   CHECK(same_shape(args.q, args.out) && args.sinks.shape[0] == heads);
   const auto tokens = host_ops::batch_tokens(*args.batch, args.first_token, count);
-  const int64_t blocks = ceil_div(heads, kTaskHeads);
-  scratch_.reserve(AttentionScratch(nullptr, kTaskHeads, size).floats);
-  const int64_t cost = args.window * kTaskHeads * size / 4;
+  const int64_t blocks = ceil_div(heads, kV4TaskHeads);
+  scratch_.reserve(AttentionScratch(nullptr, kV4TaskHeads, size).floats);
+  const int64_t cost = args.window * kV4TaskHeads * size / 4;
   parallel(count * blocks, cost, [&](int64_t begin, int64_t end, int thread) {
-    const AttentionScratch scratch(scratch_.of(thread), kTaskHeads, size);
+    const AttentionScratch scratch(scratch_.of(thread), kV4TaskHeads, size);
     for (int64_t task = begin; task < end; ++task) {
       const int64_t row = task / blocks;
-      const int64_t first = task % blocks * kTaskHeads;
+      const int64_t first = task % blocks * kV4TaskHeads;
       TokenAttention(kernels_, args, row, tokens[static_cast<size_t>(row)], first,
-                     std::min(kTaskHeads, heads - first), scratch)
+                     std::min(kV4TaskHeads, heads - first), scratch)
           .run();
     }
   });

@@ -25,7 +25,7 @@ inline std::vector<Level> available_levels() {
 }
 
 // For INSTANTIATE_TEST_SUITE_P.
-inline std::string level_of_test(const testing::TestParamInfo<Level>& test) {
+inline std::string level_of_test(const ::testing::TestParamInfo<Level>& test) {
   return std::string(level_name(test.param));
 }
 

@@ -15,7 +15,7 @@ namespace {
 
 using Doubles = std::vector<double>;
 
-struct ReferenceOps : testing::Test {
+struct ReferenceOps : ::testing::Test {
   void SetUp() override { ASSERT_TRUE(rig.ready()); }
   void TearDown() override {
     const Status status = rig.finish();

@@ -222,7 +222,7 @@ class MlaDecodeExercise : public MlaExercise {
   std::vector<float> q_latent_, q_rope_;
 };
 
-void add_case(std::vector<ConformanceCase>& cases, const MlaShape& s, bool decode) {
+void add_mla_case(std::vector<ConformanceCase>& cases, const MlaShape& s, bool decode) {
   int64_t tokens = 0;
   for (const SequenceShape& sequence : s.batch->sequences) tokens += sequence.query;
   const Op op = decode ? Op::kMlaDecodeAttention : Op::kMlaPrefillAttention;
@@ -263,13 +263,16 @@ void add_mla_cases(std::vector<ConformanceCase>& cases) {
   for (const BatchShape& batch : batch_shapes()) {
     for (bool decode : {true, false}) {
       if (!has_phase(batch, decode)) continue;
-      add_case(cases, {&batch, 1, 16, 16, 16, 64, Dtype::kF32, f32, false, false, 1}, decode);
-      add_case(cases, {&batch, 3, 24, 16, 40, 160, Dtype::kBF16, fp8, true, false, 1}, decode);
-      add_case(cases, {&batch, 16, 32, 64, 32, 128, Dtype::kF16, bf16, false, false, 1}, decode);
-      add_case(cases, {&batch, 2, 128, 64, 128, 512, Dtype::kBF16, bf16, false, false, 1}, decode);
-      add_case(cases, {&batch, 2, 32, 16, 32, 64, Dtype::kF32, f32, false, true, 50}, decode);
-      add_case(cases, {&batch, 9, 24, 16, 40, 160, Dtype::kI8, bf16, false, false, 1}, decode);
-      add_case(cases, {&batch, 2, 128, 64, 128, 512, Dtype::kI8, bf16, false, false, 1}, decode);
+      add_mla_case(cases, {&batch, 1, 16, 16, 16, 64, Dtype::kF32, f32, false, false, 1}, decode);
+      add_mla_case(cases, {&batch, 3, 24, 16, 40, 160, Dtype::kBF16, fp8, true, false, 1}, decode);
+      add_mla_case(cases, {&batch, 16, 32, 64, 32, 128, Dtype::kF16, bf16, false, false, 1},
+                   decode);
+      add_mla_case(cases, {&batch, 2, 128, 64, 128, 512, Dtype::kBF16, bf16, false, false, 1},
+                   decode);
+      add_mla_case(cases, {&batch, 2, 32, 16, 32, 64, Dtype::kF32, f32, false, true, 50}, decode);
+      add_mla_case(cases, {&batch, 9, 24, 16, 40, 160, Dtype::kI8, bf16, false, false, 1}, decode);
+      add_mla_case(cases, {&batch, 2, 128, 64, 128, 512, Dtype::kI8, bf16, false, false, 1},
+                   decode);
     }
   }
   // The up-projections in every storage format, joined and apart.
@@ -277,7 +280,8 @@ void add_mla_cases(std::vector<ConformanceCase>& cases) {
     const BatchShape& mixed = batch_shapes()[9];
     const int64_t block = f->block_elements <= 32 ? 64 : 256;
     for (bool separate : {false, true}) {
-      add_case(cases, {&mixed, 2, block, 16, 24, block, Dtype::kF32, f, false, separate, 1}, false);
+      add_mla_case(cases, {&mixed, 2, block, 16, 24, block, Dtype::kF32, f, false, separate, 1},
+                   false);
     }
   }
 }

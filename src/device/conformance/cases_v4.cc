@@ -11,15 +11,15 @@
 namespace ferry {
 namespace {
 
-constexpr float kStandIn = -1e30f;  // for −∞, which has no difference
+constexpr float kV4StandIn = -1e30f;  // for −∞, which has no difference
 
-int64_t count_tokens(const BatchShape& batch) {
+int64_t count_v4_tokens(const BatchShape& batch) {
   int64_t tokens = 0;
   for (const SequenceShape& sequence : batch.sequences) tokens += sequence.query;
   return tokens;
 }
 
-int64_t longest_context(const BatchShape& batch) {
+int64_t longest_v4_context(const BatchShape& batch) {
   int64_t longest = 0;
   for (const SequenceShape& sequence : batch.sequences) {
     longest = std::max(longest, sequence.context);
@@ -190,7 +190,7 @@ class CompressExercise : public Exercise {
         rows_(batch_.cache(random_, Dtype::kF32, 2 * width())),
         ape_(random_.normals(shape.ratio * width())),
         weight_(random_.normals(shape.size)),
-        table_(turn_table(longest_context(*shape.batch), shape.rope)) {}
+        table_(turn_table(longest_v4_context(*shape.batch), shape.rope)) {}
 
   CaseOutput run(Rig& rig, int64_t first, int64_t count) const override {
     const auto part = batch_.part(rig, first, count);
@@ -198,7 +198,7 @@ class CompressExercise : public Exercise {
         rows_, Dtype::kF32, {batch_.num_pages(), batch_.block_size(), 2 * width()}, 0);
     const TensorView ape = rig.upload(ape_, {shape_.ratio, width()});
     const TensorView weight = rig.upload(weight_, {shape_.size});
-    const TensorView table = rig.upload(table_, {longest_context(*shape_.batch), shape_.rope});
+    const TensorView table = rig.upload(table_, {longest_v4_context(*shape_.batch), shape_.rope});
     const std::vector<float> zeros(static_cast<size_t>(plane_.size()), 0.0f);
     const TensorView pages = rig.upload_pages(
         zeros, shape_.dtype, {batch_.num_pages(), plane_.rows(), shape_.size}, group());
@@ -248,7 +248,7 @@ class EntryScoresExercise : public Exercise {
         random_(6300),
         batch_(random_, shape.batch->sequences, shape.batch->block_size),
         plane_(batch_, shape.ratio, shape.size),
-        columns_(longest_context(*shape.batch) / shape.ratio + 2),
+        columns_(longest_v4_context(*shape.batch) / shape.ratio + 2),
         q_(random_.normals(batch_.num_tokens() * shape.heads * shape.size)),
         weights_(random_.normals(batch_.num_tokens() * shape.heads)),
         entries_(plane_.fill(random_)) {}
@@ -273,7 +273,7 @@ class EntryScoresExercise : public Exercise {
                                .out = out});
     CaseOutput result{.values = rig.read(out), .integers = {}};
     std::replace(result.values.begin(), result.values.end(),
-                 -std::numeric_limits<float>::infinity(), kStandIn);
+                 -std::numeric_limits<float>::infinity(), kV4StandIn);
     return result;
   }
   std::vector<double> magnitudes() const override {
@@ -314,7 +314,7 @@ class WindowAttentionExercise : public Exercise {
         sinks_(random_.normals(shape.heads, 2.0f)),
         keys_(batch_.cache(random_, Dtype::kF32, shape.size)),
         entries_(plane_.fill(random_)),
-        table_(turn_table(longest_context(*shape.batch), shape.rope)) {
+        table_(turn_table(longest_v4_context(*shape.batch), shape.rope)) {
     for (int64_t t = 0; t < batch_.num_tokens() && shape.top_k > 0; ++t) {
       std::vector<int32_t> chosen(static_cast<size_t>(shape.top_k), -1);
       if (plane_.seen(t) > shape.top_k) {
@@ -332,7 +332,7 @@ class WindowAttentionExercise : public Exercise {
     const int64_t size = shape_.size;
     const TensorView q = rig.upload(rows_of(q_, heads * size, first, count), {count, heads, size});
     const TensorView sinks = rig.upload(sinks_, {heads});
-    const TensorView table = rig.upload(table_, {longest_context(*shape_.batch), shape_.rope});
+    const TensorView table = rig.upload(table_, {longest_v4_context(*shape_.batch), shape_.rope});
     const TensorView pages = rig.upload_pages(
         keys_, shape_.dtype, {batch_.num_pages(), batch_.block_size(), size}, group());
     const TensorView out = rig.output(Dtype::kF32, {count, heads, size});
@@ -481,7 +481,7 @@ void add_entry_case(std::vector<ConformanceCase>& cases, Op op, const EntryShape
        .queries = {{.op = op, .dtype = s.dtype, .rows = s.heads, .cols = s.size}},
        .tolerance = tolerance,
        .rounds = rounds,
-       .num_tokens = count_tokens(*s.batch),
+       .num_tokens = count_v4_tokens(*s.batch),
        .prepare = [s] { return std::make_unique<Case>(s); }});
 }
 

@@ -10,7 +10,7 @@
 namespace ferry {
 namespace {
 
-class Conformance : public testing::TestWithParam<const BackendEntry*> {};
+class Conformance : public ::testing::TestWithParam<const BackendEntry*> {};
 
 TEST_P(Conformance, AgreesWithTheReference) {
   std::string why;
@@ -39,7 +39,7 @@ TEST_P(Conformance, AgreesWithTheReference) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, Conformance,
-                         testing::ValuesIn(all_backends().begin(), all_backends().end()),
+                         ::testing::ValuesIn(all_backends().begin(), all_backends().end()),
                          [](const auto& test) { return std::string(test.param->name); });
 
 TEST(ConformanceCases, NamesAreUniqueAndEveryOpIsThere) {

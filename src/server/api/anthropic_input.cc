@@ -136,7 +136,7 @@ class MessageReader {
   bool has_results_ = false;
 };
 
-void add_tool(const Json& json, const std::string& path, Failure& failure, ChatAsk& ask) {
+void add_anthropic_tool(const Json& json, const std::string& path, Failure& failure, ChatAsk& ask) {
   Fields tool(json, path, failure);
   const std::string type = tool.string("type").value_or("custom");
   if (failure.has_value() || type != "custom") return;  // without a schema that could be shown
@@ -149,7 +149,7 @@ void add_tool(const Json& json, const std::string& path, Failure& failure, ChatA
   add_function(function, ask);
 }
 
-void read_choice(Fields& body, ChatAsk& ask) {
+void read_anthropic_choice(Fields& body, ChatAsk& ask) {
   const Json* choice = body.object("tool_choice");
   if (choice == nullptr) return;
   Fields fields(*choice, body.path("tool_choice"), body.failure());
@@ -197,10 +197,10 @@ void read_anthropic_messages(Fields& body, ChatAsk& ask) {
 void read_anthropic_tools(Fields& body, ChatAsk& ask) {
   if (const Json* tools = body.array("tools")) {
     for (size_t i = 0; i < tools->size() && !body.failure().has_value(); ++i) {
-      add_tool((*tools)[i], path_of("tools", i), body.failure(), ask);
+      add_anthropic_tool((*tools)[i], path_of("tools", i), body.failure(), ask);
     }
   }
-  if (!body.failure().has_value()) read_choice(body, ask);
+  if (!body.failure().has_value()) read_anthropic_choice(body, ask);
 }
 
 }  // namespace ferry::server::api

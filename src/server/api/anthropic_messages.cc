@@ -8,7 +8,7 @@
 namespace ferry::server::api {
 namespace {
 
-void read_thinking(Fields& body, const ServedModel& model, AnthropicBody& out) {
+void read_thinking_budget(Fields& body, const ServedModel& model, AnthropicBody& out) {
   std::optional<std::string> type;
   if (const Json* thinking = body.object("thinking")) {
     Fields fields(*thinking, "thinking", body.failure());
@@ -72,7 +72,7 @@ ApiResult<AnthropicBody> read_anthropic_body(const ServedModel& model, std::stri
   out.stream = body.boolean("stream").value_or(false);
   ask.sampling = read_sampling(body, model);
   ask.stop.strings = read_stop_strings(body, "stop_sequences");
-  read_thinking(body, model, out);
+  read_thinking_budget(body, model, out);
   read_output(body, model, ask);
   ask.cache_scope = read_user(body);
   if (failure.has_value()) return *failure;

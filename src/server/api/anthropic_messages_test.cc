@@ -7,20 +7,22 @@
 namespace ferry::server::api {
 namespace {
 
-const ServedModel kModel = fake_model();
+const ServedModel kAnthropicModel = fake_model();
 
-Json user_body() {
+Json anthropic_body() {
   return {
       {"model", "fake"}, {"max_tokens", 64}, {"messages", {{{"role", "user"}, {"content", "hi"}}}}};
 }
 
-Job job_of(const Json& body) {
-  auto reply = anthropic_messages(kModel, body.dump());
+Job anthropic_job_of(const Json& body) {
+  auto reply = anthropic_messages(kAnthropicModel, body.dump());
   EXPECT_TRUE(reply.ok()) << (reply.ok() ? "" : reply.error().message);
   return std::get<Job>(std::move(reply).value());
 }
 
-const ChatPrompt& chat_of(const Job& job) { return std::get<ChatPrompt>(job.requests[0].prompt); }
+const ChatPrompt& anthropic_chat_of(const Job& job) {
+  return std::get<ChatPrompt>(job.requests[0].prompt);
+}
 
 Json weather_tool() {
   return {{"name", "get_weather"},
@@ -29,12 +31,12 @@ Json weather_tool() {
 }
 
 TEST(AnthropicMessages, WholeAnswer) {
-  Json body = user_body();
+  Json body = anthropic_body();
   body["thinking"] = {{"type", "enabled"}, {"budget_tokens", 1024}};
-  Job job = job_of(body);
+  Job job = anthropic_job_of(body);
   EXPECT_FALSE(job.stream);
   EXPECT_EQ(job.requests[0].stop.max_tokens, 64);
-  EXPECT_EQ(chat_of(job).thinking, true);
+  EXPECT_EQ(anthropic_chat_of(job).thinking, true);
   const Json json = Json::parse(drive(
       *job.answer, {reasoning_event("hm"), text_event("Hel"), text_event("lo"),
                     call_event(0, "call_1", "get_weather", "{\"city\""),
@@ -61,10 +63,10 @@ TEST(AnthropicMessages, WholeAnswer) {
 }
 
 TEST(AnthropicMessages, StreamedAnswer) {
-  Json body = user_body();
+  Json body = anthropic_body();
   body["stream"] = true;
   body["thinking"] = {{"type", "adaptive"}};
-  Job job = job_of(body);
+  Job job = anthropic_job_of(body);
   EXPECT_TRUE(job.stream);
   const auto events = parse_events(drive(
       *job.answer, {reasoning_event("h"), reasoning_event("m"), text_event("Hi"),
@@ -106,10 +108,10 @@ TEST(AnthropicMessages, StreamedAnswer) {
 
 TEST(AnthropicMessages, ThoughtsNobodyAskedForAreLeftOut) {
   for (const bool stream : {false, true}) {
-    Json body = user_body();
+    Json body = anthropic_body();
     body["stream"] = stream;
-    Job job = job_of(body);
-    EXPECT_EQ(chat_of(job).thinking, false);
+    Job job = anthropic_job_of(body);
+    EXPECT_EQ(anthropic_chat_of(job).thinking, false);
     const std::string sent = drive(*job.answer, {reasoning_event("secret"), text_event("Hi"),
                                                  finish_event(FinishReason::kStop)});
     EXPECT_EQ(sent.find("secret"), std::string::npos);
@@ -118,16 +120,16 @@ TEST(AnthropicMessages, ThoughtsNobodyAskedForAreLeftOut) {
 }
 
 TEST(AnthropicMessages, StopReasons) {
-  Json body = user_body();
+  Json body = anthropic_body();
   body["stop_sequences"] = {"END"};
-  Job job = job_of(body);
+  Job job = anthropic_job_of(body);
   EXPECT_EQ(job.requests[0].stop.strings, std::vector<std::string>{"END"});
   StreamEvent end = finish_event(FinishReason::kStop);
   end.finish->stop_string = "END";
   Json json = Json::parse(drive(*job.answer, {text_event("a"), end}));
   EXPECT_EQ(json["stop_reason"], "stop_sequence");
   EXPECT_EQ(json["stop_sequence"], "END");
-  job = job_of(body);
+  job = anthropic_job_of(body);
   json = Json::parse(
       drive(*job.answer, {call_event(0, "c", "f", "{\"a"), finish_event(FinishReason::kLength)}));
   EXPECT_EQ(json["stop_reason"], "max_tokens");
@@ -135,7 +137,7 @@ TEST(AnthropicMessages, StopReasons) {
 }
 
 TEST(AnthropicMessages, BlocksBecomeMessages) {
-  Json body = user_body();
+  Json body = anthropic_body();
   body["system"] = {{{"type", "text"}, {"text", "be"}, {"cache_control", {{"type", "ephemeral"}}}},
                     {{"type", "text"}, {"text", "kind"}}};
   body["messages"] = Json::parse(R"([
@@ -152,7 +154,7 @@ TEST(AnthropicMessages, BlocksBecomeMessages) {
        "content": [{"type": "text", "text": "no city"}]},
       {"type": "text", "text": "And?"}]},
     {"role": "assistant", "content": "Sun"}])");
-  const Job job = job_of(body);
+  const Job job = anthropic_job_of(body);
   const Json expected = Json::parse(R"([
     {"role": "system", "content": "be\n\nkind"},
     {"role": "user", "content": "a\n\nb"},
@@ -164,45 +166,45 @@ TEST(AnthropicMessages, BlocksBecomeMessages) {
     {"role": "tool", "content": "no city", "tool_call_id": "t2"},
     {"role": "user", "content": "And?"},
     {"role": "assistant", "content": "Sun"}])");
-  EXPECT_EQ(Json::parse(chat_of(job).messages_json), expected);
-  EXPECT_TRUE(chat_of(job).continue_last);
+  EXPECT_EQ(Json::parse(anthropic_chat_of(job).messages_json), expected);
+  EXPECT_TRUE(anthropic_chat_of(job).continue_last);
 }
 
 TEST(AnthropicMessages, ToolsAndChoices) {
-  Json body = user_body();
+  Json body = anthropic_body();
   body["tools"] = {weather_tool(), {{"type", "web_search_20250305"}, {"name", "web_search"}}};
   body["tool_choice"] = {{"type", "any"}, {"disable_parallel_tool_use", true}};
-  Job job = job_of(body);
+  Job job = anthropic_job_of(body);
   EXPECT_EQ(job.requests[0].tool_choice.kind, ToolChoice::kRequired);
   EXPECT_FALSE(job.requests[0].parallel_tool_calls);
-  const Json tools = Json::parse(chat_of(job).tools_json);
+  const Json tools = Json::parse(anthropic_chat_of(job).tools_json);
   ASSERT_EQ(tools.size(), 1U);
   EXPECT_EQ(tools[0]["function"]["name"], "get_weather");
   EXPECT_EQ(tools[0]["function"]["parameters"], weather_tool()["input_schema"]);
   EXPECT_FALSE(tools[0]["function"].contains("input_schema"));
   body["tool_choice"] = {{"type", "tool"}, {"name", "get_weather"}};
-  EXPECT_EQ(job_of(body).requests[0].tool_choice.name, "get_weather");
+  EXPECT_EQ(anthropic_job_of(body).requests[0].tool_choice.name, "get_weather");
   body["tool_choice"] = {{"type", "none"}};
-  EXPECT_EQ(chat_of(job_of(body)).tools_json, "");
+  EXPECT_EQ(anthropic_chat_of(anthropic_job_of(body)).tools_json, "");
 }
 
 TEST(AnthropicMessages, OutputFormatsAndUsers) {
-  Json body = user_body();
+  Json body = anthropic_body();
   body["output_config"] = {{"effort", "high"},
                            {"format", {{"type", "json_schema"}, {"schema", {{"type", "object"}}}}}};
   body["metadata"] = {{"user_id", "ann"}};
-  const Job job = job_of(body);
+  const Job job = anthropic_job_of(body);
   ASSERT_TRUE(job.requests[0].constraint.has_value());
   EXPECT_EQ(job.requests[0].constraint->kind, Constraint::kJsonSchema);
   EXPECT_EQ(job.requests[0].cache_scope, "ann");
-  EXPECT_EQ(Json::parse(chat_of(job).extra_json)["reasoning_effort"], "high");
+  EXPECT_EQ(Json::parse(anthropic_chat_of(job).extra_json)["reasoning_effort"], "high");
 }
 
 TEST(AnthropicMessages, WhatIsWrongIsNamed) {
   const auto refused = [](const char* change, const char* param) {
-    Json body = user_body();
+    Json body = anthropic_body();
     body.merge_patch(Json::parse(change));
-    const auto reply = anthropic_messages(kModel, body.dump());
+    const auto reply = anthropic_messages(kAnthropicModel, body.dump());
     ASSERT_FALSE(reply.ok()) << change;
     EXPECT_EQ(reply.error().status, 400);
     EXPECT_EQ(reply.error().param, param) << reply.error().message;
@@ -232,9 +234,9 @@ TEST(AnthropicMessages, WhatIsWrongIsNamed) {
 }
 
 TEST(AnthropicMessages, AFailureInTheMiddleIsAnErrorEvent) {
-  Json body = user_body();
+  Json body = anthropic_body();
   body["stream"] = true;
-  Job job = job_of(body);
+  Job job = anthropic_job_of(body);
   StreamEvent broken = finish_event(FinishReason::kError);
   broken.finish->error = Error{ErrorKind::kDevice, "the chip is gone"};
   const auto events = parse_events(drive(*job.answer, {text_event("Hi"), broken}));
@@ -242,16 +244,16 @@ TEST(AnthropicMessages, AFailureInTheMiddleIsAnErrorEvent) {
   EXPECT_EQ(events.back().data["error"],
             Json({{"type", "api_error"}, {"message", "the chip is gone"}}));
   ASSERT_TRUE(job.answer->failure().has_value());
-  job = job_of(user_body());
+  job = anthropic_job_of(anthropic_body());
   drive(*job.answer, {finish_event(FinishReason::kCancelled)});
   ASSERT_TRUE(job.answer->failure().has_value());
   EXPECT_EQ(job.answer->failure()->status, 503);
 }
 
 TEST(AnthropicMessages, CountTokens) {
-  Json body = user_body();
+  Json body = anthropic_body();
   body.erase("max_tokens");
-  const auto reply = anthropic_count_tokens(kModel, body.dump());
+  const auto reply = anthropic_count_tokens(kAnthropicModel, body.dump());
   ASSERT_TRUE(reply.ok()) << reply.error().message;
   const Json json = Json::parse(std::get<Body>(*reply).json);
   EXPECT_EQ(json,

@@ -76,7 +76,7 @@ void read_suffix(Fields& body, const ServedModel& model, CompletionBody& out) {
   }
 }
 
-void read_stream(Fields& body, CompletionBody& out) {
+void read_completion_stream(Fields& body, CompletionBody& out) {
   out.stream = body.boolean("stream").value_or(false);
   const Json* options = body.object("stream_options");
   if (options == nullptr) return;
@@ -134,7 +134,7 @@ ApiResult<CompletionBody> read_completion_body(const ServedModel& model, std::st
   out.sampling = read_sampling(body, model);
   out.sampling.logprobs = body.integer("logprobs", 0, kMaxLogprobs).value_or(-1);
   out.stop = read_stop(body);
-  read_stream(body, out);
+  read_completion_stream(body, out);
   read_counts(body, out);
   read_echo(body, model, out);
   read_suffix(body, model, out);

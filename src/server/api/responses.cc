@@ -13,7 +13,7 @@
 namespace ferry::server::api {
 namespace {
 
-constexpr int64_t kMaxTopLogprobs = 20;
+constexpr int64_t kMaxResponseLogprobs = 20;
 constexpr size_t kMaxMetadata = 16;
 
 void refuse_stored(Fields& body) {
@@ -55,7 +55,7 @@ void read_text_format(Fields& body, ResponsesBody& out) {
 }
 
 void read_include(Fields& body, ResponsesBody& out) {
-  const auto top = body.integer("top_logprobs", 0, kMaxTopLogprobs);
+  const auto top = body.integer("top_logprobs", 0, kMaxResponseLogprobs);
   out.with_logprobs = top.value_or(0) > 0;
   if (const Json* include = body.array("include")) {
     const bool asked = std::find(include->begin(), include->end(),

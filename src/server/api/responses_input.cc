@@ -103,8 +103,8 @@ class InputReader {
   Json turn_;
 };
 
-void add_tool(const Json& json, std::string path, const std::string& name_space, Failure& failure,
-              ResponsesBody& out) {
+void add_response_tool(const Json& json, std::string path, const std::string& name_space,
+                       Failure& failure, ResponsesBody& out) {
   Fields tool(json, std::move(path), failure);
   const std::string type = tool.required_string("type");
   if (failure.has_value()) return;
@@ -112,7 +112,7 @@ void add_tool(const Json& json, std::string path, const std::string& name_space,
     const std::string name = tool.required_string("name");
     const Json* tools = tool.required_array("tools");
     for (size_t i = 0; tools != nullptr && i < tools->size(); ++i) {
-      add_tool((*tools)[i], path_of(tool.path("tools"), i), name, failure, out);
+      add_response_tool((*tools)[i], path_of(tool.path("tools"), i), name, failure, out);
     }
     return;
   }
@@ -130,7 +130,7 @@ void add_tool(const Json& json, std::string path, const std::string& name_space,
   out.origins[shown["name"].get<std::string>()] = {name, name_space, type == "custom"};
 }
 
-void read_choice(Fields& body, ResponsesBody& out) {
+void read_response_choice(Fields& body, ResponsesBody& out) {
   const Json* choice = body.find("tool_choice");
   if (choice == nullptr) return;
   if (choice->is_string()) {
@@ -186,11 +186,11 @@ void read_responses_input(Fields& body, ResponsesBody& out) {
 void read_responses_tools(Fields& body, ResponsesBody& out) {
   if (const Json* tools = body.array("tools")) {
     for (size_t i = 0; i < tools->size() && !body.failure().has_value(); ++i) {
-      add_tool((*tools)[i], path_of("tools", i), {}, body.failure(), out);
+      add_response_tool((*tools)[i], path_of("tools", i), {}, body.failure(), out);
     }
   }
   if (body.failure().has_value()) return;
-  read_choice(body, out);
+  read_response_choice(body, out);
   out.ask.parallel_tool_calls = body.boolean("parallel_tool_calls").value_or(true);
 }
 

@@ -15,35 +15,6 @@ namespace http = boost::beast::http;
 
 constexpr const char* kBodyTooLarge = "the body of the request is larger than 32 MiB";
 
-// A string that grows with what has really come: Beast's own string_body reserves whatever length
-// the client claims.
-struct GrowingBody {
-  using value_type = std::string;
-  class reader {
-   public:
-    template <bool is_request, class Fields>
-    reader(http::header<is_request, Fields>&, value_type& body) : body_(body) {}
-    void init(const boost::optional<uint64_t>&, boost::system::error_code& error) { error = {}; }
-    template <class Buffers>
-    size_t put(const Buffers& buffers, boost::system::error_code& error) {
-      size_t count = 0;
-      for (auto it = boost::asio::buffer_sequence_begin(buffers);
-           it != boost::asio::buffer_sequence_end(buffers); ++it) {
-        const boost::asio::const_buffer buffer(*it);
-        body_.append(static_cast<const char*>(buffer.data()), buffer.size());
-        count += buffer.size();
-      }
-      error = {};
-      if (body_.size() > kMaxBodyBytes) error = http::error::body_limit;
-      return count;
-    }
-    void finish(boost::system::error_code& error) { error = {}; }
-
-   private:
-    value_type& body_;
-  };
-};
-
 template <class Name>
 std::string text_of(const http::fields& fields, Name name) {
   const auto value = fields[name];
@@ -53,6 +24,35 @@ std::string text_of(const http::fields& fields, Name name) {
 }  // namespace
 
 struct RequestParser::Beast {
+  // A string that grows with what has really come: Beast's own string_body reserves whatever length
+  // the client claims.
+  struct GrowingBody {
+    using value_type = std::string;
+    class reader {
+     public:
+      template <bool is_request, class Fields>
+      reader(http::header<is_request, Fields>&, value_type& body) : body_(body) {}
+      void init(const boost::optional<uint64_t>&, boost::system::error_code& error) { error = {}; }
+      template <class Buffers>
+      size_t put(const Buffers& buffers, boost::system::error_code& error) {
+        size_t count = 0;
+        for (auto it = boost::asio::buffer_sequence_begin(buffers);
+             it != boost::asio::buffer_sequence_end(buffers); ++it) {
+          const boost::asio::const_buffer buffer(*it);
+          body_.append(static_cast<const char*>(buffer.data()), buffer.size());
+          count += buffer.size();
+        }
+        error = {};
+        if (body_.size() > kMaxBodyBytes) error = http::error::body_limit;
+        return count;
+      }
+      void finish(boost::system::error_code& error) { error = {}; }
+
+     private:
+      value_type& body_;
+    };
+  };
+
   http::request_parser<GrowingBody> parser;
 };
 
