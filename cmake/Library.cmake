@@ -71,7 +71,8 @@ target_link_libraries(ferry_cli PRIVATE ferry_commands)
 # Without ccache, which does better file by file, a full build is made short: the headers that take
 # longest to read are read once, and sources of a folder are compiled some at a time. Not those with
 # flags of their own, nor architectures, each of which keeps the same names to itself; elsewhere
-# tools/tidy sees to it that names differ.
+# tools/tidy sees to it that names differ. Nor those with a table of Tables.cmake, so that another
+# build can replace it (tests/promises).
 function(ferry_compile_together target)
   if(CMAKE_CXX_COMPILER_LAUNCHER)
     return()
@@ -80,6 +81,10 @@ function(ferry_compile_together target)
   list(FILTER sources INCLUDE REGEX "\\.cc$")
   list(FILTER sources EXCLUDE REGEX "/src/(models|quant/formats)/|_(avx2|avx512[a-z0-9]*|amx)\\.cc$")
   foreach(path IN LISTS sources)
+    file(STRINGS ${path} table REGEX "_table\\.inc\"" LIMIT_COUNT 1)
+    if(table)
+      continue()
+    endif()
     get_filename_component(folder ${path} DIRECTORY)
     string(MAKE_C_IDENTIFIER "${folder}" folder)
     list(APPEND of_${folder} ${path})
