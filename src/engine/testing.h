@@ -7,6 +7,7 @@
 #include <cstring>
 #include <map>
 #include <numeric>
+#include <ostream>
 #include <random>
 #include <span>
 #include <string>
@@ -63,6 +64,8 @@ struct TinyModel {
   const char* name;
   std::string config;
 };
+// As the parameter of a test.
+inline void PrintTo(const TinyModel& model, std::ostream* out) { *out << model.name; }
 
 // Between them: both attention kinds, biases, head norms, tied embeddings, every rope rule, groups
 // by either score, q with and without a low rank, shared experts, a prediction module.

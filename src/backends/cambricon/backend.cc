@@ -1,9 +1,13 @@
-// The backend of Cambricon's MLU chips: CNRT and CNNL, found at run time. See stream.h for how it
-// computes, paths.h for what runs where, vendor.h for what is known of the libraries.
+// The backend of Cambricon's MLU chips: CNRT and CNNL, found at run time. See device/composed for
+// how it computes, calls.h for the primitives, paths.h for what runs where, vendor.h for what is
+// known of the libraries.
 #include "device/backend.h"
 
-#include "backends/cambricon/self_check.h"
-#include "backends/cambricon/stream.h"
+#include "backends/cambricon/calls.h"
+#include "backends/cambricon/paths.h"
+#include "device/composed/self_check.h"
+#include "device/composed/stream.h"
+#include "device/composed/weights.h"
 #include "device/op_paths.h"
 
 namespace ferry {
@@ -13,7 +17,7 @@ namespace {
 class CambriconBackend : public Backend, public OpPaths {
  public:
   CambriconBackend(std::shared_ptr<Device> device, std::shared_ptr<Backend> reference,
-                   const Paths& paths, bool f32_weights)
+                   const composed::ComposedPaths& paths, bool f32_weights)
       : device_(std::move(device)),
         reference_(std::move(reference)),
         paths_(paths),
@@ -30,7 +34,7 @@ class CambriconBackend : public Backend, public OpPaths {
 
   const DeviceSpec& spec() const override { return spec_; }
   double weight_rounding(const quant::StorageFormat& format) const override {
-    return rounding_of(format, f32_weights_);
+    return composed::rounding_of(format, f32_weights_);
   }
   // Queries, probabilities and cached rows are multiplied in f32.
   double attention_rounding(Dtype) const override { return 0; }
@@ -43,24 +47,27 @@ class CambriconBackend : public Backend, public OpPaths {
     return device_->allocate_host(bytes, shared_from_this());
   }
   Result<std::unique_ptr<Stream>> create_stream() override {
-    FERRY_TRY(auto calls, Calls::create(device_));
+    FERRY_TRY(auto primitives, Calls::create(device_));
     FERRY_TRY(auto reference, reference_->create_stream());
-    return std::unique_ptr<Stream>(
-        std::make_unique<CambriconStream>(std::move(calls), std::move(reference), paths_));
+    return std::unique_ptr<Stream>(std::make_unique<composed::ComposedStream>(
+        std::move(primitives), std::move(reference), paths_));
   }
 
   Result<Weight> import_weight(const HostWeight& weight) override {
-    return cambricon::import_weight(*device_, weight, f32_weights_, shared_from_this());
+    const auto send = [this](void* dst, const void* src, int64_t bytes) {
+      return device_->copy(dst, src, bytes, kHostToDevice);
+    };
+    return composed::import_weight(device_->pool(), send, weight, f32_weights_, shared_from_this());
   }
   int64_t import_bytes(const HostWeight& weight) const override {
-    return cambricon::import_bytes(weight, f32_weights_);
+    return composed::import_bytes(weight, f32_weights_);
   }
 
   std::vector<OpPath> op_paths() const override {
     std::vector<OpPath> all;
     for (int op = 0; op < kNumOps; ++op) {
       const Op which = static_cast<Op>(op);
-      all.push_back({.op = which, .how = paths_.describe(which), .proof = "emulated"});
+      all.push_back({.op = which, .how = describe(paths_, which), .proof = "emulated"});
     }
     return all;
   }
@@ -77,15 +84,17 @@ class CambriconBackend : public Backend, public OpPaths {
 
   std::shared_ptr<Device> device_;
   std::shared_ptr<Backend> reference_;
-  const Paths paths_;
+  const composed::ComposedPaths paths_;
   const bool f32_weights_;
   const DeviceSpec spec_;
 };
 
 Result<std::shared_ptr<Backend>> open(const BackendOptions& options) {
   FERRY_TRY(auto device, Device::open(options.device));
-  Paths paths(device->vendor());
-  FERRY_TRY_VOID(check_operations(device, paths));
+  composed::ComposedPaths paths = paths_of(device->vendor());
+  FERRY_TRY_VOID(composed::check_primitives(
+      [&] { return Calls::create(device); }, "cambricon",
+      fmt::format("CNNL {}", version_text(device->vendor().cnnl)), paths));
   FERRY_TRY(auto reference, open_backend("reference", {}));
   return std::shared_ptr<Backend>(std::make_shared<CambriconBackend>(
       device, std::move(reference), paths, options.f32_activations));

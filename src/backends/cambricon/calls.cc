@@ -1,4 +1,4 @@
-// Calls, part 1: the queue, scratch, copies and what they are made of. See calls.h.
+// Calls, part 1: the queue, its notifiers, copies and descriptors. See calls.h.
 #include "backends/cambricon/calls.h"
 
 #include <algorithm>
@@ -8,9 +8,6 @@
 
 namespace ferry::cambricon {
 namespace {
-
-constexpr int64_t kScratchBlock = int64_t{16} << 20;
-constexpr int64_t kScratchAlignment = 512;
 
 int cnnl_dtype(Dtype dtype) {
   switch (dtype) {
@@ -22,38 +19,27 @@ int cnnl_dtype(Dtype dtype) {
   }
 }
 
+// A notifier that destroys itself; keeps its device alive.
+struct CnrtEvent {
+  std::shared_ptr<Device> device;
+  Notifier notifier = nullptr;
+  ~CnrtEvent() {
+    if (notifier != nullptr && device->bind().ok()) device->vendor().cnrtNotifierDestroy(notifier);
+  }
+};
+
 }  // namespace
 
-TensorView strided(void* data, Dtype dtype, std::initializer_list<int64_t> dims,
-                   std::initializer_list<int64_t> strides) {
-  CHECK(dims.size() == strides.size());
-  TensorView view = TensorView::contiguous(data, dtype, dims);
-  std::copy(strides.begin(), strides.end(), view.stride.begin());
-  return view;
-}
-
-void* at(const TensorView& x, int64_t i, int64_t j, int64_t k) {
-  return static_cast<char*>(x.data) +
-         (i * x.stride[0] + j * x.stride[1] + k * x.stride[2]) * dtype_bytes(x.dtype);
-}
-
-TensorView reshape(const TensorView& x, std::initializer_list<int64_t> dims) {
-  CHECK(x.is_contiguous());
-  const TensorView view = TensorView::contiguous(x.data, x.dtype, dims);
-  CHECK(view.num_elements() == x.num_elements());
-  return view;
-}
-
-Result<std::unique_ptr<Calls>> Calls::create(std::shared_ptr<Device> device) {
+Result<std::unique_ptr<composed::Primitives>> Calls::create(std::shared_ptr<Device> device) {
   std::unique_ptr<Calls> calls(new Calls(std::move(device)));
   FERRY_TRY_VOID(calls->open());
-  return calls;
+  return std::unique_ptr<Primitives>(std::move(calls));
 }
 
 Status Calls::open() {
   const Vendor& v = vendor();
   FERRY_TRY_VOID(device_->bind());
-  op_ = "create_stream";
+  set_op("create_stream");
   check_cnrt("cnrtQueueCreate", v.cnrtQueueCreate(&queue_));
   if (ok()) check_cnnl("cnnlCreate", v.cnnlCreate(&handle_));
   if (ok()) check_cnnl("cnnlSetQueue", v.cnnlSetQueue(handle_, queue_));
@@ -79,7 +65,7 @@ Status Calls::open() {
   if (ok() && v.cnnlCreateFuseNormDescriptor != nullptr) {
     check_cnnl("cnnlCreateFuseNormDescriptor", v.cnnlCreateFuseNormDescriptor(&norm_));
   }
-  return status_;
+  return status();
 }
 
 Calls::~Calls() {
@@ -97,20 +83,6 @@ Calls::~Calls() {
   if (queue_ != nullptr) v.cnrtQueueDestroy(queue_);
 }
 
-bool Calls::begin(std::string_view name) {
-  op_ = name;
-  block_ = 0;
-  offset_ = 0;
-  if (!status_.ok()) return false;
-  const Status bound = device_->bind();
-  if (!bound.ok()) fail(bound.error());
-  return status_.ok();
-}
-
-void Calls::fail(const Error& error) {
-  if (status_.ok()) status_ = error.in(op_);
-}
-
 void Calls::check_cnrt(const char* call, int status) {
   if (status != kCnrtSuccess) fail(cnrt_error(vendor(), call, status));
 }
@@ -119,45 +91,20 @@ void Calls::check_cnnl(const char* call, int status) {
   if (status != kCnnlSuccess) fail(cnnl_error(vendor(), call, status));
 }
 
-Status Calls::synchronize() {
-  const Status bound = device_->bind();
-  if (!bound.ok()) fail(bound.error());
-  const int status = vendor().cnrtQueueSync(queue_);
-  if (status_.ok()) op_ = "synchronize";
-  check_cnrt("cnrtQueueSync", status);
-  pending_.clear();
-  return status_;
+void Calls::wait_queue() { check_cnrt("cnrtQueueSync", vendor().cnrtQueueSync(queue_)); }
+
+std::shared_ptr<const void> Calls::record() {
+  auto event = std::make_shared<CnrtEvent>();
+  event->device = device_;
+  check_cnrt("cnrtNotifierCreate", vendor().cnrtNotifierCreate(&event->notifier));
+  if (ok()) check_cnrt("cnrtPlaceNotifier", vendor().cnrtPlaceNotifier(event->notifier, queue_));
+  return ok() ? event : nullptr;
 }
 
-TensorView Calls::scratch(Dtype dtype, std::initializer_list<int64_t> dims) {
-  TensorView view = TensorView::contiguous(nullptr, dtype, dims);
-  const int64_t bytes =
-      round_up(std::max<int64_t>(view.num_elements() * dtype_bytes(dtype), 1), kScratchAlignment);
-  while (ok()) {
-    if (block_ < blocks_.size() && offset_ + bytes <= blocks_[block_].bytes) {
-      view.data = static_cast<char*>(blocks_[block_].data) + offset_;
-      offset_ += bytes;
-      return view;
-    }
-    offset_ = 0;
-    if (block_ < blocks_.size()) {
-      ++block_;
-      continue;
-    }
-    auto block = device_->pool().allocate(std::max(bytes, kScratchBlock), device_);
-    if (!block.ok()) {
-      fail(block.error());
-      break;
-    }
-    blocks_.push_back(std::move(block).value());
-  }
-  return view;
-}
-
-void* Calls::workspace(size_t bytes) {
-  if (bytes == 0) return nullptr;
-  const int64_t words = ceil_div(static_cast<int64_t>(bytes), dtype_bytes(Dtype::kI32));
-  return scratch(Dtype::kI32, {words}).data;
+void Calls::wait(const void* event) {
+  check_cnrt(
+      "cnrtQueueWaitNotifier",
+      vendor().cnrtQueueWaitNotifier(static_cast<const CnrtEvent*>(event)->notifier, queue_, 0));
 }
 
 void Calls::copy_in(void* dst, const void* src, int64_t bytes) {
@@ -178,30 +125,6 @@ void Calls::fill_zero(void* dst, int64_t bytes) {
   if (!ok() || bytes == 0) return;
   check_cnrt("cnrtMemsetAsync",
              vendor().cnrtMemsetAsync(dst, 0, static_cast<size_t>(bytes), queue_));
-}
-
-TensorView Calls::upload(std::vector<float> values, std::initializer_list<int64_t> dims) {
-  const TensorView out = scratch(Dtype::kF32, dims);
-  auto kept = std::make_shared<std::vector<float>>(std::move(values));
-  copy_in(out.data, kept->data(), static_cast<int64_t>(kept->size() * sizeof(float)));
-  keep_until_done(std::move(kept));
-  return out;
-}
-
-TensorView Calls::upload(std::vector<int32_t> values, std::initializer_list<int64_t> dims) {
-  const TensorView out = scratch(Dtype::kI32, dims);
-  auto kept = std::make_shared<std::vector<int32_t>>(std::move(values));
-  copy_in(out.data, kept->data(), static_cast<int64_t>(kept->size() * sizeof(int32_t)));
-  keep_until_done(std::move(kept));
-  return out;
-}
-
-std::vector<int32_t> Calls::read_back(const TensorView& x) {
-  CHECK(x.is_contiguous() && x.dtype == Dtype::kI32);
-  std::vector<int32_t> values(static_cast<size_t>(x.num_elements()));
-  copy_out(values.data(), x.data, static_cast<int64_t>(values.size() * sizeof(int32_t)));
-  if (ok()) check_cnrt("cnrtQueueSync", vendor().cnrtQueueSync(queue_));
-  return values;
 }
 
 Calls::Desc::Desc(Calls& calls, const TensorView& x) : calls_(calls) {
@@ -227,29 +150,6 @@ Calls::Desc::Desc(Calls& calls, const TensorView& x) : calls_(calls) {
   calls.check_cnnl("cnnlSetTensorDescriptorEx",
                    calls.vendor().cnnlSetTensorDescriptorEx(
                        desc_, kLayoutArray, cnnl_dtype(x.dtype), x.rank, sizes, strides));
-}
-
-TensorView Calls::dense(const TensorView& x) {
-  if (x.is_contiguous()) return x;
-  TensorView out = x;
-  int64_t step = 1;
-  for (int i = x.rank - 1; i >= 0; --i) {
-    out.stride[i] = step;
-    step *= x.shape[i];
-  }
-  out.data = scratch(x.dtype, {step}).data;
-  copy(x, out);
-  return out;
-}
-
-TensorView Calls::as(const TensorView& x, Dtype dtype) {
-  const TensorView from = dense(x);
-  if (x.dtype == dtype) return from;
-  TensorView out = from;
-  out.dtype = dtype;
-  out.data = scratch(dtype, {x.num_elements()}).data;
-  cast(from, out);
-  return out;
 }
 
 }  // namespace ferry::cambricon

@@ -4,6 +4,10 @@
 #include "backends/cambricon/calls.h"
 
 namespace ferry::cambricon {
+
+using composed::reshape;
+using composed::strided;
+
 namespace {
 
 const float kOne = 1, kZero = 0;
@@ -15,9 +19,38 @@ TensorView matrix_of(const TensorView& x) {
   return strided(x.data, x.dtype, {x.shape[1], x.shape[2]}, {x.stride[1], x.stride[2]});
 }
 
+int cnnl_operation(BinaryOp operation) {
+  switch (operation) {
+    case BinaryOp::kAdd: return kOpTensorAdd;
+    case BinaryOp::kSub: return kOpTensorSub;
+    default: return kOpTensorMul;
+  }
+}
+
 TensorView flat(const TensorView& x) { return reshape(x, {x.num_elements()}); }
 
 }  // namespace
+
+std::string_view Calls::symbol_of(Primitive primitive) const {
+  switch (primitive) {
+    case Primitive::kCopy: return "cnnlCopy_v2";
+    case Primitive::kCast: return "cnnlCastDataType";
+    case Primitive::kBinary: return "cnnlOpTensor";
+    case Primitive::kAffine: return "cnnlTransform_v2";
+    case Primitive::kActivation: return "cnnlActivationForward";
+    case Primitive::kSoftmax: return "cnnlSoftmaxForward";
+    case Primitive::kMatmul: return "cnnlBatchMatMulEx";
+    case Primitive::kSelectRows: return "cnnlIndexSelect";
+    case Primitive::kWriteRows: return "cnnlScatterNd_v2";
+    case Primitive::kTopK: return "cnnlTopKTensor_v3";
+    case Primitive::kGather: return "cnnlGather_v2";
+    case Primitive::kScatter: return "cnnlScatter_v2";
+    case Primitive::kDivide: return "cnnlDiv_v2";
+    case Primitive::kRmsNorm: return "cnnlFuseNorm";
+    case Primitive::kLayerNorm: return "cnnlLayerNormForward";
+  }
+  return "";
+}
 
 void Calls::copy(const TensorView& x, const TensorView& out) {
   CHECK(x.dtype == out.dtype && x.num_elements() == out.num_elements());
@@ -48,14 +81,15 @@ void Calls::cast(const TensorView& x, const TensorView& out) {
              vendor().cnnlCastDataType(handle_, from, x.data, kind, to, out.data));
 }
 
-void Calls::binary(int operation, const TensorView& a, const TensorView& b, const TensorView& out,
-                   float scale) {
+void Calls::binary(BinaryOp operation, const TensorView& a, const TensorView& b,
+                   const TensorView& out, float scale) {
   CHECK(a.is_contiguous() && b.is_contiguous() && out.is_contiguous());
   if (!ok() || out.num_elements() == 0) return;
   const Desc left(*this, a), right(*this, b), to(*this, out);
   if (ok()) {
     check_cnnl("cnnlSetOpTensorDescriptor",
-               vendor().cnnlSetOpTensorDescriptor(op_tensor_, operation, kFloat, kPropagateNan));
+               vendor().cnnlSetOpTensorDescriptor(op_tensor_, cnnl_operation(operation), kFloat,
+                                                  kPropagateNan));
   }
   size_t bytes = 0;
   if (ok()) {
@@ -79,13 +113,14 @@ void Calls::affine(const TensorView& x, float factor, float offset, const Tensor
                                                            x.data, &offset, to, out.data));
 }
 
-void Calls::activation(int mode, const TensorView& x, const TensorView& out) {
+void Calls::activation(Activation mode, const TensorView& x, const TensorView& out) {
   if (!ok() || x.num_elements() == 0) return;
   const Desc from(*this, flat(x)), to(*this, flat(out));
   if (ok()) {
     check_cnnl("cnnlSetActivationDescriptor_v6",
-               vendor().cnnlSetActivationDescriptor_v6(activation_, mode, kHighPrecision,
-                                                       kPropagateNan, 0, 0, 0, 0, false, false));
+               vendor().cnnlSetActivationDescriptor_v6(
+                   activation_, mode == Activation::kSigmoid ? kSigmoid : kRelu, kHighPrecision,
+                   kPropagateNan, 0, 0, 0, 0, false, false));
   }
   if (!ok()) return;
   check_cnnl("cnnlActivationForward",

@@ -3,27 +3,32 @@
 
 namespace ferry::cambricon {
 
-Paths::Paths(const Vendor& v)
-    : fuse_norm(v.cnnlCreateFuseNormDescriptor != nullptr &&
-                v.cnnlDestroyFuseNormDescriptor != nullptr &&
-                v.cnnlSetFuseNormDescriptor != nullptr &&
-                v.cnnlGetFuseNormWorkspaceSize != nullptr && v.cnnlFuseNorm != nullptr),
-      layer_norm(v.cnnlGetLayerNormOpWorkspaceSize != nullptr && v.cnnlLayerNormForward != nullptr),
-      device_gate(v.cnnlGetTopKTensorWorkspaceSize != nullptr && v.cnnlTopKTensor_v3 != nullptr &&
-                  v.cnnlGetGatherWorkspaceSize != nullptr && v.cnnlGather_v2 != nullptr &&
-                  v.cnnlGetScatterWorkspaceSize != nullptr && v.cnnlScatter_v2 != nullptr &&
-                  v.cnnlGetDivWorkspaceSize != nullptr && v.cnnlDiv_v2 != nullptr) {}
+composed::ComposedPaths paths_of(const Vendor& v) {
+  return {
+      .rms_norm = v.cnnlCreateFuseNormDescriptor != nullptr &&
+                  v.cnnlDestroyFuseNormDescriptor != nullptr &&
+                  v.cnnlSetFuseNormDescriptor != nullptr &&
+                  v.cnnlGetFuseNormWorkspaceSize != nullptr && v.cnnlFuseNorm != nullptr,
+      .layer_norm =
+          v.cnnlGetLayerNormOpWorkspaceSize != nullptr && v.cnnlLayerNormForward != nullptr,
+      .device_gate = v.cnnlGetTopKTensorWorkspaceSize != nullptr &&
+                     v.cnnlTopKTensor_v3 != nullptr && v.cnnlGetGatherWorkspaceSize != nullptr &&
+                     v.cnnlGather_v2 != nullptr && v.cnnlGetScatterWorkspaceSize != nullptr &&
+                     v.cnnlScatter_v2 != nullptr && v.cnnlGetDivWorkspaceSize != nullptr &&
+                     v.cnnlDiv_v2 != nullptr,
+  };
+}
 
-std::string Paths::describe(Op op) const {
+std::string describe(const composed::ComposedPaths& paths, Op op) {
   if (has_host_default(op)) return "host";
   switch (op) {
     case Op::kEmbed: return "cnnlIndexSelect; rows of quantised tables by the host";
     case Op::kRmsNorm:
     case Op::kAddRmsNorm:
-      return fuse_norm ? "cnnlFuseNorm" : "host, as cnnlFuseNorm is missing or wrong";
+      return paths.rms_norm ? "cnnlFuseNorm" : "host, as cnnlFuseNorm is missing or wrong";
     case Op::kLayerNorm:
-      return layer_norm ? "cnnlLayerNormForward"
-                        : "host, as cnnlLayerNormForward is missing or wrong";
+      return paths.layer_norm ? "cnnlLayerNormForward"
+                              : "host, as cnnlLayerNormForward is missing or wrong";
     case Op::kMatmul:
     case Op::kPerHeadMatmul: return "cnnlBatchMatMulEx";
     case Op::kRope: return "composite: cnnlIndexSelect, cnnlCopy_v2, cnnlOpTensor";
@@ -41,10 +46,11 @@ std::string Paths::describe(Op op) const {
     case Op::kArgmax: return "host";
     case Op::kSwiglu: return "composite: cnnlActivationForward, cnnlOpTensor";
     case Op::kMoeGate:
-      return device_gate ? "composite: cnnlSoftmaxForward or cnnlActivationForward, "
-                           "cnnlTopKTensor_v3, cnnlGather_v2; square roots of softplus by the host"
-                         : "host, as cnnlTopKTensor_v3, cnnlGather_v2, cnnlScatter_v2 or "
-                           "cnnlDiv_v2 is missing or wrong";
+      return paths.device_gate
+                 ? "composite: cnnlSoftmaxForward or cnnlActivationForward, "
+                   "cnnlTopKTensor_v3, cnnlGather_v2; square roots of softplus by the host"
+                 : "host, as cnnlTopKTensor_v3, cnnlGather_v2, cnnlScatter_v2 or "
+                   "cnnlDiv_v2 is missing or wrong";
     case Op::kMoePermute: return "host: the products need the counts there";
     case Op::kGroupedMatmul:
     case Op::kMoeExperts: return "composite: cnnlBatchMatMulEx per expert";

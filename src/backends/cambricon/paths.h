@@ -5,19 +5,15 @@
 #include <string>
 
 #include "backends/cambricon/vendor.h"
+#include "device/composed/stream.h"
 #include "device/ops.h"
 
 namespace ferry::cambricon {
 
-struct Paths {
-  bool fuse_norm = false;    // rms_norm, add_rms_norm: otherwise on the host
-  bool layer_norm = false;   // otherwise on the host
-  bool device_gate = false;  // moe_gate by softmax or sigmoid: otherwise on the host
+// By the symbols that are there; check_primitives() takes out what gives wrong results.
+composed::ComposedPaths paths_of(const Vendor& vendor);
 
-  // By the symbols that are there; check_operations() takes out what gives wrong results.
-  explicit Paths(const Vendor& vendor);
-  // One line for people: what runs, and why if that is a fall-back.
-  std::string describe(Op op) const;
-};
+// One line for people: what runs, and why if that is a fall-back.
+std::string describe(const composed::ComposedPaths& paths, Op op);
 
 }  // namespace ferry::cambricon

@@ -1,9 +1,9 @@
-// The stream of a Cambricon device: a queue, and every op of device/ops.h by operations of CNNL
-// (Calls), or on the host where there is none (Paths says which). Activations are f32; a product
-// with a stored weight rounds its other operand to the weight's dtype and sums in f32; attention
-// computes in f32 over cache pages of any float dtype.
+// The stream of a chip behind a vendor's libraries: every op of device/ops.h composed of
+// Primitives, or on the host where there is none (ComposedPaths says which). Activations are f32; a
+// product with a stored weight rounds its other operand to the weight's dtype and sums in f32;
+// attention computes in f32 over cache pages of any float dtype.
 //
-// Some ops wait for the queue, because CNNL takes counts on the host: those of experts, and the
+// Some ops wait for the queue, because vendors take counts on the host: those of experts, and the
 // ones whose choice the host makes.
 #pragma once
 
@@ -13,18 +13,24 @@
 #include <utility>
 #include <vector>
 
-#include "backends/cambricon/calls.h"
-#include "backends/cambricon/paths.h"
-#include "backends/cambricon/weights.h"
 #include "device/backend.h"
+#include "device/composed/primitives.h"
+#include "device/composed/weights.h"
 
-namespace ferry::cambricon {
+namespace ferry::composed {
 
-class CambriconStream : public Stream {
+// Which optional primitives there are and give right results; without them the host computes.
+struct ComposedPaths {
+  bool rms_norm = false;  // rms_norm, add_rms_norm
+  bool layer_norm = false;
+  bool device_gate = false;  // top_k, gather, scatter, divide: moe_gate by softmax or sigmoid
+};
+
+class ComposedStream : public Stream {
  public:
   // `reference` computes what the host has to.
-  CambriconStream(std::unique_ptr<Calls> calls, std::unique_ptr<Stream> reference,
-                  const Paths& paths);
+  ComposedStream(std::unique_ptr<Primitives> primitives, std::unique_ptr<Stream> reference,
+                 const ComposedPaths& paths);
 
   void copy_in(void* device_dst, const void* host_src, int64_t bytes) override;
   void copy_out(void* host_dst, const void* device_src, int64_t bytes) override;
@@ -108,9 +114,9 @@ class CambriconStream : public Stream {
   std::pair<TensorView, TensorView> expand_both(const MlaPrefillAttentionArgs& args,
                                                 const TensorView& latents);
 
-  std::unique_ptr<Calls> calls_;
+  std::unique_ptr<Primitives> p_;
   std::unique_ptr<Stream> reference_;
-  const Paths paths_;
+  const ComposedPaths paths_;
 };
 
-}  // namespace ferry::cambricon
+}  // namespace ferry::composed

@@ -1,8 +1,8 @@
 // Products with stored weights: one matrix, one per head, one per expert. The other operand is
 // rounded to the weight's dtype, sums are f32.
-#include "backends/cambricon/stream.h"
+#include "device/composed/stream.h"
 
-namespace ferry::cambricon {
+namespace ferry::composed {
 namespace {
 
 // [rows, cols] of row-major memory as [1, rows, cols], and turned around as [1, cols, rows].
@@ -17,23 +17,23 @@ TensorView turned(const TensorView& x) {
 
 }  // namespace
 
-void CambriconStream::multiply(const TensorView& x, const TensorView& w, const TensorView& out) {
-  calls_->matmul(one_matrix(calls_->as(x, w.dtype)), turned(w), one_matrix(out));
+void ComposedStream::multiply(const TensorView& x, const TensorView& w, const TensorView& out) {
+  p_->matmul(one_matrix(p_->as(x, w.dtype)), turned(w), one_matrix(out));
 }
 
-void CambriconStream::matmul(const MatmulArgs& args) {
-  if (!calls_->begin("matmul")) return;
+void ComposedStream::matmul(const MatmulArgs& args) {
+  if (!p_->begin("matmul")) return;
   const TensorView& w = device_weight(args.w).matrix;
   if (args.bias.empty()) return multiply(args.x, w, args.out);
   const TensorView out = target(args.out);
   multiply(args.x, w, out);
-  calls_->binary(kOpTensorAdd, out, reshape(args.bias, {1, args.w.rows}), out);
+  p_->binary(BinaryOp::kAdd, out, reshape(args.bias, {1, args.w.rows}), out);
   put(out, args.out);
 }
 
 // The stored matrix M of a head is U or Uᵀ; what is applied is U or Uᵀ; they agree or they don't.
-void CambriconStream::per_head_matmul(const PerHeadMatmulArgs& args) {
-  if (!calls_->begin("per_head_matmul")) return;
+void ComposedStream::per_head_matmul(const PerHeadMatmulArgs& args) {
+  if (!p_->begin("per_head_matmul")) return;
   const HeadMatrixView& u = args.u;
   const bool by_rows = u.transposed == args.apply_transposed;  // out = M x, otherwise out = Mᵀ x
   const TensorView& stored = device_weight(u.weight).matrix;
@@ -49,11 +49,11 @@ void CambriconStream::per_head_matmul(const PerHeadMatmulArgs& args) {
     std::swap(heads.stride[0], heads.stride[1]);
     return heads;
   };
-  calls_->matmul(by_head(calls_->as(args.x, stored.dtype)), m, by_head(args.out));
+  p_->matmul(by_head(p_->as(args.x, stored.dtype)), m, by_head(args.out));
 }
 
-void CambriconStream::multiply_experts(const TensorView& x, const std::vector<int32_t>& offsets,
-                                       std::span<const WeightView> experts, const TensorView& out) {
+void ComposedStream::multiply_experts(const TensorView& x, const std::vector<int32_t>& offsets,
+                                      std::span<const WeightView> experts, const TensorView& out) {
   for (size_t e = 0; e < experts.size(); ++e) {
     const int64_t first = offsets[e], count = offsets[e + 1] - first;
     if (count == 0) continue;
@@ -62,11 +62,11 @@ void CambriconStream::multiply_experts(const TensorView& x, const std::vector<in
   }
 }
 
-void CambriconStream::grouped_matmul(const GroupedMatmulArgs& args) {
-  if (!calls_->begin("grouped_matmul")) return;
-  const std::vector<int32_t> offsets = calls_->read_back(args.expert_offsets);
-  if (!calls_->ok()) return;
+void ComposedStream::grouped_matmul(const GroupedMatmulArgs& args) {
+  if (!p_->begin("grouped_matmul")) return;
+  const std::vector<int32_t> offsets = p_->read_back(args.expert_offsets);
+  if (!p_->ok()) return;
   multiply_experts(args.x, offsets, args.experts, args.out);
 }
 
-}  // namespace ferry::cambricon
+}  // namespace ferry::composed

@@ -1,5 +1,5 @@
 // Weights on the device: see weights.h.
-#include "backends/cambricon/weights.h"
+#include "device/composed/weights.h"
 
 #include <algorithm>
 #include <cstring>
@@ -8,7 +8,7 @@
 #include "base/checked_math.h"
 #include "base/half.h"
 
-namespace ferry::cambricon {
+namespace ferry::composed {
 namespace {
 
 constexpr int64_t kStagingBytes = int64_t{8} << 20;
@@ -18,7 +18,7 @@ bool is_plain(const quant::StorageFormat& format, std::string_view dtype) {
 }
 
 // Rows of `weight`, converted, to `device_data` in pieces of kStagingBytes.
-Status send_rows(const Device& device, const HostWeight& weight, Dtype dtype, void* device_data) {
+Status send_rows(const SendBytes& send, const HostWeight& weight, Dtype dtype, void* device_data) {
   const int64_t row_bytes = weight.cols * dtype_bytes(dtype);
   const int64_t rows_at_once =
       std::clamp<int64_t>(kStagingBytes / std::max<int64_t>(row_bytes, 1), 1, weight.rows);
@@ -36,8 +36,8 @@ Status send_rows(const Device& device, const HostWeight& weight, Dtype dtype, vo
       uint16_t* halves = reinterpret_cast<uint16_t*>(out);
       for (int64_t k = 0; k < weight.cols; ++k) halves[k] = f32_to_bf16(row[k]);
     }
-    FERRY_TRY_VOID(device.copy(static_cast<char*>(device_data) + first * row_bytes, staging.data(),
-                               count * row_bytes, kHostToDevice));
+    FERRY_TRY_VOID(send(static_cast<char*>(device_data) + first * row_bytes, staging.data(),
+                        count * row_bytes));
   }
   return {};
 }
@@ -70,17 +70,16 @@ int64_t import_bytes(const HostWeight& weight, bool f32_weights) {
   return MemoryPool::piece_bytes(bytes);
 }
 
-Result<Weight> import_weight(const Device& device, const HostWeight& weight, bool f32_weights,
-                             std::shared_ptr<const void> owner) {
+Result<Weight> import_weight(MemoryPool& pool, const SendBytes& send, const HostWeight& weight,
+                             bool f32_weights, std::shared_ptr<const void> owner) {
   const quant::StorageFormat& format = *weight.format;
   if (format.decode == nullptr) {
-    return unsupported("cambricon: weights stored as {} can't be computed with", format.name);
+    return unsupported("weights stored as {} can't be computed with", format.name);
   }
   const Dtype dtype = device_dtype(format, f32_weights);
   auto imported = std::make_shared<DeviceWeight>();
-  FERRY_TRY(imported->memory,
-            device.pool().allocate(weight.rows * weight.cols * dtype_bytes(dtype), owner));
-  FERRY_TRY_VOID(send_rows(device, weight, dtype, imported->memory.data));
+  FERRY_TRY(imported->memory, pool.allocate(weight.rows * weight.cols * dtype_bytes(dtype), owner));
+  FERRY_TRY_VOID(send_rows(send, weight, dtype, imported->memory.data));
   imported->matrix =
       TensorView::contiguous(imported->memory.data, dtype, {weight.rows, weight.cols});
   imported->host = weight;
@@ -97,4 +96,4 @@ Result<Weight> import_weight(const Device& device, const HostWeight& weight, boo
                 .storage = imported};
 }
 
-}  // namespace ferry::cambricon
+}  // namespace ferry::composed

@@ -1,14 +1,14 @@
 // Weights as they lie on the device: bf16, or f32 where the file has f32 or f32 was asked for.
-// Quantised formats and FP8 with its scales are decoded when they are loaded: CNNL's own matrix
-// products over them are in a library that is not public.
+// Quantised formats and FP8 with its scales are decoded when they are loaded.
 #pragma once
 
+#include <functional>
 #include <memory>
 
-#include "backends/cambricon/device.h"
+#include "device/memory_pool.h"
 #include "device/weight.h"
 
-namespace ferry::cambricon {
+namespace ferry::composed {
 
 // What WeightView::packed points to.
 struct DeviceWeight {
@@ -18,11 +18,14 @@ struct DeviceWeight {
   Buffer memory;
 };
 
+// Copies host bytes to device memory; returns when it is done.
+using SendBytes = std::function<Status(void* device_dst, const void* src, int64_t bytes)>;
+
 // f32_weights: no rounding at all, at twice the memory.
 Dtype device_dtype(const quant::StorageFormat& format, bool f32_weights);
 
-Result<Weight> import_weight(const Device& device, const HostWeight& weight, bool f32_weights,
-                             std::shared_ptr<const void> owner);
+Result<Weight> import_weight(MemoryPool& pool, const SendBytes& send, const HostWeight& weight,
+                             bool f32_weights, std::shared_ptr<const void> owner);
 int64_t import_bytes(const HostWeight& weight, bool f32_weights);
 
 // What products with it round their operands to (DeviceSpec::matmul_rounding).
@@ -36,4 +39,4 @@ inline const DeviceWeight& device_weight(const WeightView& view) {
 // Rows of the file as f32, scales applied. REQUIRES: 0 <= row < weight.rows
 void decode_host_row(const HostWeight& weight, int64_t row, float* out);
 
-}  // namespace ferry::cambricon
+}  // namespace ferry::composed

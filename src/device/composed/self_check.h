@@ -1,0 +1,23 @@
+// Every primitive, tried on a few numbers when a device is opened. A release of the vendor's
+// libraries that ferry doesn't know, or a constant that is not what it was taken for, would not
+// fail: it would give garbage. A wrong operation that nothing can do without is an error that names
+// it; one with a fall-back is no longer used.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string_view>
+
+#include "device/composed/primitives.h"
+#include "device/composed/stream.h"
+
+namespace ferry::composed {
+
+using CreatePrimitives = std::function<Result<std::unique_ptr<Primitives>>()>;
+
+// Takes out of `paths` what gives wrong results. `backend` and `release` of its libraries are for
+// messages. Errors: kDevice.
+Status check_primitives(const CreatePrimitives& create, std::string_view backend,
+                        std::string_view release, ComposedPaths& paths);
+
+}  // namespace ferry::composed
