@@ -1,6 +1,6 @@
 """One request to `ferry serve` on an emulated chip; the answer is the one of the cpu.
 
-  serve_on.py FERRY SOURCE_DIR BACKEND VARIABLE=VALUE…
+  serve_on.py FERRY SOURCE_DIR BACKEND VARIABLE=VALUE… [--FLAG…]
 """
 import os
 import sys
@@ -9,7 +9,8 @@ sys.path.insert(0, os.path.join(os.path.abspath(sys.argv[2]), "tests/serve"))
 from harness import Server, chat, check, finish  # noqa: E402
 
 BACKEND = sys.argv[3]
-SETTINGS = dict(setting.split("=", 1) for setting in sys.argv[4:])
+FLAGS = [argument for argument in sys.argv[4:] if argument.startswith("--")]
+SETTINGS = dict(setting.split("=", 1) for setting in sys.argv[4:] if setting not in FLAGS)
 
 
 def answer(*flags, env=None):
@@ -20,7 +21,7 @@ def answer(*flags, env=None):
 
 
 expected = answer("--backend", "cpu")
-got = answer("--backend", BACKEND, env=SETTINGS)
+got = answer("--backend", BACKEND, *FLAGS, env=SETTINGS)
 check("42" in (expected.get("content") or ""), "the cpu answers %r" % (expected,))
 check(got == expected, "%s answers %r, the cpu %r" % (BACKEND, got, expected))
 finish()

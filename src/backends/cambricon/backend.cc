@@ -21,7 +21,7 @@ class CambriconBackend : public Backend, public OpPaths {
       : device_(std::move(device)),
         reference_(std::move(reference)),
         paths_(paths),
-        f32_weights_(f32_weights),
+        narrow_(f32_weights ? Dtype::kF32 : Dtype::kBF16),
         spec_{.backend = "cambricon",
               .name = device_->name(),
               .detail = fmt::format("CNRT {}, CNNL {}, driver {}; only ever run on an emulator",
@@ -34,7 +34,8 @@ class CambriconBackend : public Backend, public OpPaths {
 
   const DeviceSpec& spec() const override { return spec_; }
   double weight_rounding(const quant::StorageFormat& format) const override {
-    return composed::rounding_of(format, f32_weights_);
+    if (composed::device_dtype(format, narrow_) == Dtype::kF32) return 0;
+    return composed::is_exact(format, narrow_) ? kBf16 : kMostRounding;
   }
   // Queries, probabilities and cached rows are multiplied in f32.
   double attention_rounding(Dtype) const override { return 0; }
@@ -57,10 +58,10 @@ class CambriconBackend : public Backend, public OpPaths {
     const auto send = [this](void* dst, const void* src, int64_t bytes) {
       return device_->copy(dst, src, bytes, kHostToDevice);
     };
-    return composed::import_weight(device_->pool(), send, weight, f32_weights_, shared_from_this());
+    return composed::import_weight(device_->pool(), send, weight, narrow_, shared_from_this());
   }
   int64_t import_bytes(const HostWeight& weight) const override {
-    return composed::import_bytes(weight, f32_weights_);
+    return composed::import_bytes(weight, narrow_);
   }
 
   std::vector<OpPath> op_paths() const override {
@@ -80,12 +81,13 @@ class CambriconBackend : public Backend, public OpPaths {
   }
 
  private:
-  static constexpr double kMostRounding = 2 * 0x1p-8 + 0x1p-16;  // bf16, both operands
+  static constexpr double kBf16 = 0x1p-8;                             // half of the last of 8 bits
+  static constexpr double kMostRounding = 2 * kBf16 + kBf16 * kBf16;  // both operands
 
   std::shared_ptr<Device> device_;
   std::shared_ptr<Backend> reference_;
   const composed::ComposedPaths paths_;
-  const bool f32_weights_;
+  const Dtype narrow_;
   const DeviceSpec spec_;
 };
 
@@ -94,7 +96,7 @@ Result<std::shared_ptr<Backend>> open(const BackendOptions& options) {
   composed::ComposedPaths paths = paths_of(device->vendor());
   FERRY_TRY_VOID(composed::check_primitives(
       [&] { return Calls::create(device); }, "cambricon",
-      fmt::format("CNNL {}", version_text(device->vendor().cnnl)), paths));
+      fmt::format("CNNL {}", version_text(device->vendor().cnnl)), {}, paths));
   FERRY_TRY(auto reference, open_backend("reference", {}));
   return std::shared_ptr<Backend>(std::make_shared<CambriconBackend>(
       device, std::move(reference), paths, options.f32_activations));

@@ -30,8 +30,8 @@ class Calls : public composed::Primitives {
 
   void copy(const TensorView& x, const TensorView& out) override;
   void cast(const TensorView& x, const TensorView& out) override;
-  void binary(BinaryOp operation, const TensorView& a, const TensorView& b, const TensorView& out,
-              float scale) override;
+  void binary(BinaryOp operation, const TensorView& a, const TensorView& b,
+              const TensorView& out) override;
   void affine(const TensorView& x, float factor, float offset, const TensorView& out) override;
   void activation(Activation mode, const TensorView& x, const TensorView& out) override;
   void softmax(const TensorView& x, const TensorView& out) override;

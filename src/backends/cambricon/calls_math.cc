@@ -82,7 +82,7 @@ void Calls::cast(const TensorView& x, const TensorView& out) {
 }
 
 void Calls::binary(BinaryOp operation, const TensorView& a, const TensorView& b,
-                   const TensorView& out, float scale) {
+                   const TensorView& out) {
   CHECK(a.is_contiguous() && b.is_contiguous() && out.is_contiguous());
   if (!ok() || out.num_elements() == 0) return;
   const Desc left(*this, a), right(*this, b), to(*this, out);
@@ -95,13 +95,13 @@ void Calls::binary(BinaryOp operation, const TensorView& a, const TensorView& b,
   if (ok()) {
     check_cnnl(
         "cnnlGetOpTensorWorkspaceSize_v2",
-        vendor().cnnlGetOpTensorWorkspaceSize_v2(handle_, op_tensor_, &scale, left, a.data, &kOne,
+        vendor().cnnlGetOpTensorWorkspaceSize_v2(handle_, op_tensor_, &kOne, left, a.data, &kOne,
                                                  right, b.data, &kZero, to, out.data, &bytes));
   }
   void* space = workspace(bytes);
   if (!ok()) return;
   check_cnnl("cnnlOpTensor",
-             vendor().cnnlOpTensor(handle_, op_tensor_, &scale, left, a.data, &kOne, right, b.data,
+             vendor().cnnlOpTensor(handle_, op_tensor_, &kOne, left, a.data, &kOne, right, b.data,
                                    space, bytes, &kZero, to, out.data));
 }
 

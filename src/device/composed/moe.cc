@@ -49,6 +49,19 @@ TensorView ComposedStream::without_lost_groups(const TensorView& biased, const G
   return reshape(masked, {tokens, spec.num_experts});
 }
 
+void ComposedStream::scale_weights(const TensorView& weights, const GateSpec& spec) {
+  const int64_t tokens = weights.shape[0], top_k = weights.shape[1];
+  if (spec.renormalize) {
+    const TensorView ones =
+        p_->upload(std::vector<float>(static_cast<size_t>(top_k), 1.0f), {1, top_k, 1});
+    const TensorView sums = p_->scratch(Dtype::kF32, {1, tokens, 1});
+    p_->matmul(reshape(weights, {1, tokens, top_k}), ones, sums);
+    p_->affine(sums, 1, 1e-20f, sums);
+    p_->divide(weights, reshape(sums, {tokens, 1}), weights);
+  }
+  if (spec.scale != 1) p_->affine(weights, spec.scale, 0, weights);
+}
+
 void ComposedStream::moe_gate(const MoeGateArgs& args) {
   const GateSpec& spec = args.spec;
   if (!paths_.device_gate || spec.score == GateScore::kSqrtSoftplus) {
@@ -67,15 +80,7 @@ void ComposedStream::moe_gate(const MoeGateArgs& args) {
   const TensorView values = p_->scratch(Dtype::kF32, {tokens, top_k});
   p_->top_k(biased, top_k, values, args.ids);
   p_->gather(scores, args.ids, args.weights);
-  if (spec.renormalize) {
-    const TensorView ones =
-        p_->upload(std::vector<float>(static_cast<size_t>(top_k), 1.0f), {1, top_k, 1});
-    const TensorView sums = p_->scratch(Dtype::kF32, {1, tokens, 1});
-    p_->matmul(reshape(args.weights, {1, tokens, top_k}), ones, sums);
-    p_->affine(sums, 1, 1e-20f, sums);
-    p_->divide(args.weights, reshape(sums, {tokens, 1}), args.weights);
-  }
-  if (spec.scale != 1) p_->affine(args.weights, spec.scale, 0, args.weights);
+  scale_weights(args.weights, spec);
 }
 
 // Gives the first row of each expert, and one more for the end.
@@ -113,15 +118,28 @@ void ComposedStream::moe_permute(const MoePermuteArgs& args) {
   p_->copy(p_->upload(std::move(offsets), {args.num_experts + 1}), args.expert_offsets);
 }
 
-// Σ_k as a product [1, K] · [K, D] per token.
+// Σ_k as a product [1, K] · [K, D] per token; one by one where a product would not be exact.
 void ComposedStream::combine(const TensorView& rows, const TensorView& row_of_choice,
                              const TensorView& weights, const TensorView& out) {
   const int64_t tokens = out.shape[0], size = out.shape[1], top_k = weights.shape[1];
-  const TensorView chosen = p_->scratch(Dtype::kF32, {tokens * top_k, size});
-  p_->select_rows(p_->dense(rows), reshape(p_->dense(row_of_choice), {tokens * top_k}), chosen);
-  p_->matmul(reshape(p_->dense(weights), {tokens, 1, top_k}),
-             reshape(chosen, {tokens, top_k, size}),
-             strided(out.data, out.dtype, {tokens, 1, size}, {out.stride[0], size, 1}));
+  const TensorView from = p_->dense(rows);
+  if (paths_.exact_f32) {
+    const TensorView chosen = p_->scratch(Dtype::kF32, {tokens * top_k, size});
+    p_->select_rows(from, reshape(p_->dense(row_of_choice), {tokens * top_k}), chosen);
+    p_->matmul(reshape(p_->dense(weights), {tokens, 1, top_k}),
+               reshape(chosen, {tokens, top_k, size}),
+               strided(out.data, out.dtype, {tokens, 1, size}, {out.stride[0], size, 1}));
+    return;
+  }
+  const TensorView sum = p_->scratch(Dtype::kF32, {tokens, size});
+  const TensorView chosen = p_->scratch(Dtype::kF32, {tokens, size});
+  for (int64_t k = 0; k < top_k; ++k) {
+    const TensorView& part = k == 0 ? sum : chosen;
+    p_->select_rows(from, reshape(p_->dense(row_of_choice.slice(1, k, 1)), {tokens}), part);
+    p_->binary(BinaryOp::kMul, part, p_->dense(weights.slice(1, k, 1)), part);
+    if (k > 0) p_->binary(BinaryOp::kAdd, sum, chosen, sum);
+  }
+  p_->copy(sum, out);
 }
 
 void ComposedStream::moe_combine(const MoeCombineArgs& args) {

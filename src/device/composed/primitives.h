@@ -92,9 +92,9 @@ class Primitives {
   virtual void copy(const TensorView& x, const TensorView& out) = 0;
   // Contiguous; between f32 and f16 or bf16.
   virtual void cast(const TensorView& x, const TensorView& out) = 0;
-  // out = scale · a (op) b, f32, contiguous, same rank; sizes of 1 broadcast. out may be a.
+  // out = a (op) b, f32, contiguous, same rank; sizes of 1 broadcast. out may be a.
   virtual void binary(BinaryOp operation, const TensorView& a, const TensorView& b,
-                      const TensorView& out, float scale = 1) = 0;
+                      const TensorView& out) = 0;
   // out = factor · x + offset, f32, contiguous. out may be x.
   virtual void affine(const TensorView& x, float factor, float offset, const TensorView& out) = 0;
   // f32, contiguous. out may be x.
@@ -112,15 +112,15 @@ class Primitives {
   virtual void write_rows(const TensorView& rows, const TensorView& index,
                           const TensorView& table) = 0;
 
-  // The optional ones (ComposedPaths).
+  // The optional ones (ComposedPaths): a backend without one never says that it is there.
   // Over the last dimension of contiguous f32 [rows, n]: the k largest, in order; among equals the
   // lower index first. values f32, indices i32 [rows, k].
   virtual void top_k(const TensorView& x, int64_t k, const TensorView& values,
-                     const TensorView& indices) = 0;
+                     const TensorView& indices);
   // out[r, j] = x[r, index[r, j]], contiguous, f32 and i32.
-  virtual void gather(const TensorView& x, const TensorView& index, const TensorView& out) = 0;
+  virtual void gather(const TensorView& x, const TensorView& index, const TensorView& out);
   // x[r, index[r, j]] = values[r, j], the same.
-  virtual void scatter(const TensorView& values, const TensorView& index, const TensorView& x) = 0;
+  virtual void scatter(const TensorView& values, const TensorView& index, const TensorView& x);
   // out = a / b, f32, contiguous; sizes of 1 broadcast. out may be a.
   virtual void divide(const TensorView& a, const TensorView& b, const TensorView& out) = 0;
   // Contiguous f32 [rows, n], none over another. With a residual: sum = x + residual, and out is

@@ -23,6 +23,7 @@ namespace ferry::composed {
 struct ComposedPaths {
   bool rms_norm = false;  // rms_norm, add_rms_norm
   bool layer_norm = false;
+  bool exact_f32 = true;     // products of f32 are made in f32, and serve for sums too
   bool device_gate = false;  // top_k, gather, scatter, divide: moe_gate by softmax or sigmoid
 };
 
@@ -64,6 +65,14 @@ class ComposedStream : public Stream {
   void copy(const CopyArgs& args) override;
   void argmax(const ArgmaxArgs& args) override;
 
+ protected:
+  Primitives& primitives() { return *p_; }
+  // Rows [offsets[e], offsets[e + 1]) of x by expert e; out contiguous f32.
+  virtual void multiply_experts(const TensorView& x, const std::vector<int32_t>& offsets,
+                                std::span<const WeightView> experts, const TensorView& out);
+  // Weights of the chosen experts: to a sum of 1 and times the scale, as the spec has it.
+  void scale_weights(const TensorView& weights, const GateSpec& spec);
+
  private:
   // The tokens of one sequence that a call of attention computes, and their keys.
   struct Span {
@@ -84,8 +93,6 @@ class ComposedStream : public Stream {
 
   // out = x Wᵀ for rows [first, first + count) of W; x and out [T, ·] with any row stride.
   void multiply(const TensorView& x, const TensorView& w, const TensorView& out);
-  void multiply_experts(const TensorView& x, const std::vector<int32_t>& offsets,
-                        std::span<const WeightView> experts, const TensorView& out);
   std::vector<int32_t> permute(const TensorView& ids, int64_t num_experts,
                                const TensorView& token_of_row, const TensorView& row_of_choice);
   void swiglu_rows(const TensorView& gate, const TensorView& up, const TensorView& out);

@@ -34,7 +34,9 @@ Status send_rows(const SendBytes& send, const HostWeight& weight, Dtype dtype, v
         continue;
       }
       uint16_t* halves = reinterpret_cast<uint16_t*>(out);
-      for (int64_t k = 0; k < weight.cols; ++k) halves[k] = f32_to_bf16(row[k]);
+      for (int64_t k = 0; k < weight.cols; ++k) {
+        halves[k] = dtype == Dtype::kBF16 ? f32_to_bf16(row[k]) : f32_to_f16(row[k]);
+      }
     }
     FERRY_TRY_VOID(send(static_cast<char*>(device_data) + first * row_bytes, staging.data(),
                         count * row_bytes));
@@ -44,14 +46,14 @@ Status send_rows(const SendBytes& send, const HostWeight& weight, Dtype dtype, v
 
 }  // namespace
 
-Dtype device_dtype(const quant::StorageFormat& format, bool f32_weights) {
-  return f32_weights || is_plain(format, "F32") ? Dtype::kF32 : Dtype::kBF16;
+Dtype device_dtype(const quant::StorageFormat& format, Dtype narrow) {
+  return is_plain(format, "F32") ? Dtype::kF32 : narrow;
 }
 
-double rounding_of(const quant::StorageFormat& format, bool f32_weights) {
-  if (device_dtype(format, f32_weights) == Dtype::kF32) return 0;
-  constexpr double kBf16 = 0x1p-8;  // half of the last of 8 bits
-  return is_plain(format, "BF16") ? kBf16 : 2 * kBf16 + kBf16 * kBf16;
+bool is_exact(const quant::StorageFormat& format, Dtype narrow) {
+  const Dtype dtype = device_dtype(format, narrow);
+  return dtype == Dtype::kF32 || (dtype == Dtype::kBF16 && is_plain(format, "BF16")) ||
+         (dtype == Dtype::kF16 && is_plain(format, "F16"));
 }
 
 void decode_host_row(const HostWeight& weight, int64_t row, float* out) {
@@ -64,26 +66,26 @@ void decode_host_row(const HostWeight& weight, int64_t row, float* out) {
   for (int64_t k = 0; k < weight.cols; ++k) out[k] *= scale[k / weight.scale_cols];
 }
 
-int64_t import_bytes(const HostWeight& weight, bool f32_weights) {
+int64_t import_bytes(const HostWeight& weight, Dtype narrow) {
   const int64_t bytes =
-      weight.rows * weight.cols * dtype_bytes(device_dtype(*weight.format, f32_weights));
+      weight.rows * weight.cols * dtype_bytes(device_dtype(*weight.format, narrow));
   return MemoryPool::piece_bytes(bytes);
 }
 
 Result<Weight> import_weight(MemoryPool& pool, const SendBytes& send, const HostWeight& weight,
-                             bool f32_weights, std::shared_ptr<const void> owner) {
+                             Dtype narrow, std::shared_ptr<const void> owner) {
   const quant::StorageFormat& format = *weight.format;
   if (format.decode == nullptr) {
     return unsupported("weights stored as {} can't be computed with", format.name);
   }
-  const Dtype dtype = device_dtype(format, f32_weights);
+  const Dtype dtype = device_dtype(format, narrow);
   auto imported = std::make_shared<DeviceWeight>();
   FERRY_TRY(imported->memory, pool.allocate(weight.rows * weight.cols * dtype_bytes(dtype), owner));
   FERRY_TRY_VOID(send_rows(send, weight, dtype, imported->memory.data));
   imported->matrix =
       TensorView::contiguous(imported->memory.data, dtype, {weight.rows, weight.cols});
   imported->host = weight;
-  imported->rounded = dtype == Dtype::kBF16 && !is_plain(format, "BF16");
+  imported->rounded = !is_exact(format, narrow);
   if (!imported->rounded) imported->host.keep_alive.reset();  // never looked at again
   return Weight{.view = {.format = &format,
                          .data = imported->memory.data,

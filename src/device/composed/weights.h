@@ -1,4 +1,5 @@
-// Weights as they lie on the device: bf16, or f32 where the file has f32 or f32 was asked for.
+// Weights as they lie on the device: in the narrow dtype of the chip (bf16 or f16), or in f32 where
+// the file has f32 or f32 was asked for.
 // Quantised formats and FP8 with its scales are decoded when they are loaded.
 #pragma once
 
@@ -21,15 +22,14 @@ struct DeviceWeight {
 // Copies host bytes to device memory; returns when it is done.
 using SendBytes = std::function<Status(void* device_dst, const void* src, int64_t bytes)>;
 
-// f32_weights: no rounding at all, at twice the memory.
-Dtype device_dtype(const quant::StorageFormat& format, bool f32_weights);
+// narrow: bf16, f16, or f32 for no rounding at all, at twice the memory.
+Dtype device_dtype(const quant::StorageFormat& format, Dtype narrow);
+// Whether the device holds what the file has, unrounded.
+bool is_exact(const quant::StorageFormat& format, Dtype narrow);
 
 Result<Weight> import_weight(MemoryPool& pool, const SendBytes& send, const HostWeight& weight,
-                             bool f32_weights, std::shared_ptr<const void> owner);
-int64_t import_bytes(const HostWeight& weight, bool f32_weights);
-
-// What products with it round their operands to (DeviceSpec::matmul_rounding).
-double rounding_of(const quant::StorageFormat& format, bool f32_weights);
+                             Dtype narrow, std::shared_ptr<const void> owner);
+int64_t import_bytes(const HostWeight& weight, Dtype narrow);
 
 inline const DeviceWeight& device_weight(const WeightView& view) {
   CHECK(view.packed != nullptr);
