@@ -1,5 +1,5 @@
 // `ferry doctor`: what this machine is, which chips ferry found, and — with --measure — how fast
-// the machine can be.
+// the machine can be, or — with --conformance — whether a chip computes what it should.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
@@ -9,6 +9,7 @@
 #include "base/cpu_info.h"
 #include "base/thread_team.h"
 #include "cmd/command.h"
+#include "cmd/doctor_conformance.h"
 #include "device/backend.h"
 #include "device/host_memory.h"
 #include "device/op_paths.h"
@@ -22,6 +23,8 @@ struct DoctorFlags {
   bool json = false;
   bool measure = false;
   int threads = 0;
+  bool conformance = false;
+  ConformanceFlags conformance_flags;
 };
 
 std::string features_text(const CpuFeatures& f) {
@@ -207,14 +210,37 @@ void add_doctor(CLI::App& app, Action& action) {
       app.add_subcommand("doctor", "Say what this machine is and which chips were found");
   command->footer(
       "--measure streams 1 GiB from memory and runs register-only loops, for about three seconds;\n"
-      "run it on an idle machine. The figures are the ceilings that speeds are quoted against.");
+      "run it on an idle machine. The figures are the ceilings that speeds are quoted against.\n\n"
+      "--conformance computes every operation over shapes, formats and edge sizes on a chip and\n"
+      "compares it with the reference backend, for some minutes. Where a model answers garbage,\n"
+      "this tells which operation does. Send the report of --out with a bug report.\n\n"
+      "Example: ferry doctor --conformance --backend ascend --out report.json");
   auto flags = std::make_shared<DoctorFlags>();
   command->add_flag("--measure", flags->measure, "Measure the read and matmul ceilings");
   command->add_option("-t,--threads", flags->threads, "Threads to measure with; 0: usable cores")
       ->type_name("N")
       ->check(CLI::Range(0, 1024));
   command->add_flag("--json", flags->json, "Print JSON");
-  command->callback([&action, flags] { action = [flags] { return examine(*flags); }; });
+  ConformanceFlags& chosen = flags->conformance_flags;
+  CLI::Option* conformance =
+      command->add_flag("--conformance", flags->conformance, "Check what chips compute");
+  conformance->excludes("--measure");
+  command->add_option("--backend", chosen.backend, "Only this one; otherwise every chip there is")
+      ->type_name("NAME")
+      ->needs(conformance);
+  command->add_option("--filter", chosen.filter, "Only cases with this in their name")
+      ->type_name("TEXT")
+      ->needs(conformance);
+  command->add_option("--out", chosen.out, "Write the report to this file, as JSON")
+      ->type_name("FILE")
+      ->needs(conformance);
+  command->callback([&action, flags] {
+    action = [flags] {
+      if (!flags->conformance) return examine(*flags);
+      flags->conformance_flags.json = flags->json;
+      return check_conformance(flags->conformance_flags);
+    };
+  });
 }
 
 }  // namespace ferry::cmd

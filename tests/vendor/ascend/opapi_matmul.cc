@@ -105,7 +105,7 @@ int grouped_product(Call& call, const Grouped& g, const AclTensorList* y, uint64
   }
   call.require(call.ok() && x.sizes[0] == out.sizes[0]);
   return call.make(
-      [x, out, ends, weights] {
+      [x, out, ends, weights, wrong = call.wrong()] {
         int64_t first = 0;
         for (size_t e = 0; e < weights.size(); ++e) {
           const int64_t end = ends.integer(static_cast<int64_t>(e));
@@ -114,7 +114,8 @@ int grouped_product(Call& call, const Grouped& g, const AclTensorList* y, uint64
           rows.offset = first * rows.row_step;
           results.offset = first * results.row_step;
           rows.rows = results.rows = end - first;
-          if (end > first) multiply(rows, matrix_of(weights[e], 0), results, false);
+          const Tensor& w = weights[wrong ? 0 : e];
+          if (end > first) multiply(rows, matrix_of(w, 0), results, false);
           first = end;
         }
         return first == x.sizes[0] ? 0 : kRtAicoreException;

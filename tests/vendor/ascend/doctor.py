@@ -1,0 +1,52 @@
+"""`ferry doctor` on the emulated CANN: what it says of ops, and conformance that passes and fails.
+
+  doctor.py FERRY CANN     CANN: the folders of releases are CANN-NAME
+"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+FERRY, CANN = sys.argv[1:3]
+failures = []
+
+
+def check(condition, what):
+    if not condition:
+        failures.append(what)
+        print("FAILED: " + what)
+
+
+def doctor(release, *arguments, **settings):
+    return subprocess.run([FERRY, "doctor", *arguments], capture_output=True, text=True,
+                          env={**os.environ, "ASCEND_HOME_PATH": CANN + "-" + release, **settings})
+
+
+chips = json.loads(doctor("old", "--json").stdout)["chips"]
+ascend = next(chip for chip in chips if chip["backend"] == "ascend")
+how = {op["op"]: (op["how"], op["proof"]) for op in ascend["ops"]}
+check(how["grouped_matmul"] == ("aclnnGroupedMatmulV4", "emulated"), "old release: %r" % (how,))
+check(how["rms_norm"][0].startswith("host, as aclnnRmsNorm is missing"), "old release: %r" % (how,))
+
+with tempfile.TemporaryDirectory() as folder:
+    path = os.path.join(folder, "report.json")
+    arguments = ("--conformance", "--backend", "ascend", "--filter", "grouped_matmul", "--out", path)
+    good = doctor("current", *arguments)
+    check(good.returncode == 0, "conformance: %d %s" % (good.returncode, good.stdout + good.stderr))
+    report = json.load(open(path, encoding="utf-8"))[0]
+    check(report["device"] == "Ascend910B3" and report["failed"] == 0, "report: %r" % (report,))
+    check(report["passed"] == len(report["cases"]) > 0, "report: %r" % (report,))
+
+    # An operator that multiplies by the wrong expert's weights.
+    bad = doctor("current", *arguments, FERRY_EMULATED_WRONG="aclnnGroupedMatmulV5")
+    report = json.load(open(path, encoding="utf-8"))[0]
+    check(bad.returncode == 1 and "FAILED grouped_matmul" in bad.stdout,
+          "a wrong operator: %d %s" % (bad.returncode, bad.stdout + bad.stderr))
+    check(report["failed"] > 0, "a wrong operator: %r" % (report["failed"],))
+
+    nowhere = doctor("current", *arguments[:-1], os.path.join(folder, "no", "report.json"))
+    check(nowhere.returncode == 3 and nowhere.stdout == "", "no folder: %r" % (nowhere,))
+
+print("%d failures" % len(failures))
+sys.exit(1 if failures else 0)
