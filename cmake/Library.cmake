@@ -102,6 +102,12 @@ set_source_files_properties(${FERRY_HOT_SOURCES} PROPERTIES SKIP_PRECOMPILE_HEAD
 ferry_compile_together(ferry PRIVATE ${FERRY_COMMON_HEADERS})
 ferry_compile_together(ferry_commands PRIVATE ${FERRY_COMMON_HEADERS} <CLI/CLI.hpp>)
 
+# What a backend has to have built beside its sources.
+file(GLOB FERRY_BACKEND_BUILDS CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/backends/*/build.cmake)
+foreach(build IN LISTS FERRY_BACKEND_BUILDS)
+  include(${build})
+endforeach()
+
 # The built-in model becomes bytes of the binary.
 file(GLOB FERRY_DEMO_FILES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/demo/*.json
      ${PROJECT_SOURCE_DIR}/demo/*.safetensors)

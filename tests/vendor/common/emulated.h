@@ -41,6 +41,8 @@ class Memory {
   bool give_back(void* data);
   // Whether [data, data + bytes) lies inside one piece that was taken.
   bool holds(const void* data, int64_t bytes) const;
+  // The piece that was taken around `data`, if there is one.
+  bool piece_of(const void* data, const char** begin, const char** end) const;
   bool is_device(const void* data) const;
   // Where the emulator finds a device address.
   char* inside(const void* data) const {

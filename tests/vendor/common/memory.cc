@@ -85,14 +85,22 @@ bool Memory::is_device(const void* data) const {
   return address >= outside_ && address < outside_ + 2 * total_bytes_;
 }
 
-bool Memory::holds(const void* data, int64_t bytes) const {
+bool Memory::piece_of(const void* data, const char** begin, const char** end) const {
   if (!is_device(data)) return false;
   const std::lock_guard lock(mutex_);
-  const int64_t offset = static_cast<const char*>(data) - outside_;
-  auto piece = pieces_.upper_bound(offset);
+  auto piece = pieces_.upper_bound(static_cast<const char*>(data) - outside_);
   if (piece == pieces_.begin()) return false;
   --piece;
-  return offset + bytes <= piece->first + piece->second;
+  *begin = outside_ + piece->first;
+  *end = *begin + piece->second;
+  return static_cast<const char*>(data) < *end;
+}
+
+bool Memory::holds(const void* data, int64_t bytes) const {
+  const char* begin = nullptr;
+  const char* end = nullptr;
+  if (!piece_of(data, &begin, &end)) return false;
+  return static_cast<const char*>(data) + bytes <= end;
 }
 
 int64_t Memory::free_bytes() const {

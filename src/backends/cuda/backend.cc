@@ -1,0 +1,115 @@
+// The backend of NVIDIA's GPUs: the driver API, found at run time, and kernels of ferry's own
+// (kernels/), which nvcc makes when ferry is built. See docs/CUDA.md.
+#include "device/backend.h"
+
+#include "backends/cuda/stream.h"
+#include "backends/cuda/weights.h"
+#include "device/op_paths.h"
+
+namespace ferry {
+namespace cuda {
+namespace {
+
+std::string_view kernels_of(Op op) {
+  switch (op) {
+    case Op::kEmbed: return "embed; rows of tables that are kept rounded by the host";
+    case Op::kRmsNorm:
+    case Op::kAddRmsNorm:
+    case Op::kLayerNorm: return "norm";
+    case Op::kMatmul:
+    case Op::kGroupedMatmul: return "matvec for few tokens, tile_matmul for many";
+    case Op::kPerHeadMatmul: return "matvec, tile_matmul, transposed_matvec";
+    case Op::kRope: return "rope";
+    case Op::kKvWrite: return "kv_write";
+    case Op::kGqaAttention:
+    case Op::kMlaDecodeAttention:
+    case Op::kMlaSparseAttention: return "attention";
+    case Op::kMlaPrefillAttention: return "absorbed: transposed_matvec, attention, matvec";
+    case Op::kIndexScores: return "index_scores";
+    case Op::kIndexTopK: return "index_top_k";
+    case Op::kSwiglu:
+    case Op::kAdd:
+    case Op::kCopy: return "elementwise";
+    case Op::kMoeGate: return "moe_gate";
+    case Op::kMoePermute: return "moe_permute";
+    case Op::kMoeCombine: return "moe_combine";
+    case Op::kMoeExperts: return "composite: moe_permute, matvec or tile_matmul, moe_combine";
+    case Op::kGatherRows: return "gather_rows";
+    case Op::kArgmax: return "argmax";
+    default: return "host";
+  }
+}
+
+class CudaBackend : public Backend, public OpPaths {
+ public:
+  CudaBackend(std::shared_ptr<Device> device, bool f32_weights)
+      : device_(std::move(device)),
+        f32_weights_(f32_weights),
+        spec_{.backend = "cuda",
+              .name = device_->name(),
+              .detail = fmt::format("{}, driver for CUDA {}; only ever run on an emulator",
+                                    device_->architecture(),
+                                    cuda_version_text(device_->driver().version)),
+              .memory_bytes = device_->total_bytes(),
+              .compute_units = device_->multiprocessors(),
+              .matmul_rounding = f32_weights ? 0 : kBf16Rounding} {}
+
+  const DeviceSpec& spec() const override { return spec_; }
+  // Weights of formats that no kernel reads are kept in bf16.
+  double weight_rounding(const quant::StorageFormat& format) const override {
+    const bool rounded = weight_kind(format) == kNumWeightKinds && !f32_weights_;
+    return rounded ? kBf16Rounding : 0;
+  }
+  double attention_rounding(Dtype) const override { return 0; }
+
+  Result<MemoryInfo> memory_info() const override { return device_->pool().info(); }
+  Result<Buffer> allocate(int64_t bytes) override {
+    return device_->pool().allocate(bytes, shared_from_this());
+  }
+  Result<Buffer> allocate_host(int64_t bytes) override {
+    return device_->allocate_host(bytes, shared_from_this());
+  }
+  Result<std::unique_ptr<Stream>> create_stream() override { return CudaStream::create(device_); }
+
+  Result<Weight> import_weight(const HostWeight& weight) override {
+    return cuda::import_weight(*device_, weight, f32_weights_, shared_from_this());
+  }
+  int64_t import_bytes(const HostWeight& weight) const override {
+    return cuda::import_bytes(weight, f32_weights_);
+  }
+
+  std::vector<OpPath> op_paths() const override {
+    std::vector<OpPath> all;
+    for (int i = 0; i < kNumOps; ++i) {
+      const Op op = static_cast<Op>(i);
+      all.push_back({.op = op, .how = std::string(kernels_of(op)), .proof = "emulated"});
+    }
+    return all;
+  }
+
+  bool supports(const OpQuery& query) const override {
+    return query.format == nullptr || query.format->decode != nullptr;
+  }
+
+ private:
+  static constexpr double kBf16Rounding = 0x1p-8;
+
+  std::shared_ptr<Device> device_;
+  const bool f32_weights_;
+  const DeviceSpec spec_;
+};
+
+Result<std::shared_ptr<Backend>> open(const BackendOptions& options) {
+  FERRY_TRY(auto device, Device::open(options.device));
+  return std::shared_ptr<Backend>(
+      std::make_shared<CudaBackend>(std::move(device), options.f32_activations));
+}
+
+}  // namespace
+}  // namespace cuda
+
+extern const BackendEntry backend_cuda;  // listed in the generated table
+const BackendEntry backend_cuda{
+    .name = "cuda", .count_devices = cuda::count_devices, .open = cuda::open};
+
+}  // namespace ferry

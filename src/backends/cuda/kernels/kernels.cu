@@ -1,0 +1,7 @@
+// All kernels, for nvcc: build.cmake compiles this to the image that image.S puts into the binary.
+#include "backends/cuda/kernels/platform.cuh"
+// Kernels are written in the words of the platform.
+#include "backends/cuda/kernels/attention.cuh"
+#include "backends/cuda/kernels/linear.cuh"
+#include "backends/cuda/kernels/moe.cuh"
+#include "backends/cuda/kernels/rows.cuh"

@@ -1,0 +1,247 @@
+// What the host hands to each kernel, one struct by value: read by the host's compiler and by nvcc.
+// Strides are in elements unless they say bytes; pointers are device addresses.
+#pragma once
+
+#include <cstdint>
+
+namespace ferry::cuda {
+
+// How the numbers of a weight lie on the device: as in the file (quant/formats), where a kernel
+// reads that format.
+enum WeightKind : int32_t {
+  kWeightF32,
+  kWeightF16,
+  kWeightBF16,
+  kWeightE4M3,
+  kWeightInt4,
+  kWeightQ4_0,
+  kWeightQ4_1,
+  kWeightQ5_0,
+  kWeightQ5_1,
+  kWeightQ8_0,
+  kWeightQ2K,
+  kWeightQ3K,
+  kWeightQ4K,
+  kWeightQ5K,
+  kWeightQ6K,
+  kWeightIQ4NL,
+  kWeightIQ4XS,
+  kWeightMXFP4,
+  kNumWeightKinds,
+};
+
+enum ElementType : int32_t { kElementF32, kElementF16, kElementBF16, kElementI8 };
+
+inline constexpr int kGroup = 32;        // numbers that are decoded at once
+inline constexpr int kThreads = 256;     // of a block, unless a kernel says otherwise
+inline constexpr int kMatvecTokens = 8;  // most tokens that share a decoded weight in matvec
+inline constexpr int kMatvecRows = 8;    // rows of a block of matvec: one for each warp
+inline constexpr int kTileRows = 128;    // tile_matmul: rows of W,
+inline constexpr int kTileTokens = 32;   // tokens,
+inline constexpr int kTileDepth = 64;    // and columns of W at a time
+inline constexpr int kAttentionThreads = 128;
+inline constexpr int kMaxKeySize = 1024;  // of a query of attention: latent and rotary part
+inline constexpr int kMaxValueSize = 1024;
+inline constexpr int kWarp = 32;
+inline constexpr int kMaxExperts = 2048;
+inline constexpr int kMaxExpertGroups = 256;
+
+struct WeightParam {
+  const uint8_t* data;
+  const float* scale;  // row-major grid, or nullptr
+  int64_t rows, cols, row_bytes;
+  int64_t scale_rows, scale_cols, scale_grid_cols;
+  int32_t kind;
+};
+
+// out[t, n] = x[t] · W[n] + bias[n]; blockIdx.z is the head where a weight holds several matrices.
+// Grouped: token t belongs to the expert e with offsets[e] <= t < offsets[e + 1].
+struct MatmulParams {
+  WeightParam w;
+  const WeightParam* experts;  // nullptr: not grouped
+  const int32_t* offsets;
+  int64_t num_experts;
+  const float* x;
+  int64_t x_stride, x_head_stride;
+  float* out;
+  int64_t out_stride, out_head_stride;
+  const float* bias;  // or nullptr
+  int64_t tokens, rows, cols;
+  int64_t first_row, head_stride;
+  int32_t x_aligned;  // rows of x may be read 16 bytes at a time
+};
+
+struct EmbedParams {
+  WeightParam table;
+  const int32_t* ids;
+  float* out;
+  int64_t out_stride;
+};
+
+struct NormParams {
+  const float* x;
+  int64_t x_stride[2];  // row = outer · inner_rows + inner
+  float* out;
+  int64_t out_stride[2];
+  int64_t inner_rows, size;
+  const float* weight;
+  const float* bias;  // layer_norm: then means are subtracted
+  float* residual;    // add_rms_norm: += x, and the norm is of that
+  int64_t residual_stride;
+  float epsilon;
+};
+
+enum ElementOp : int32_t { kOpAdd, kOpSwiglu, kOpCopy };
+
+struct ElementParams {
+  const void* a;
+  const void* b;
+  void* out;
+  int64_t shape[4], a_stride[4], b_stride[4], out_stride[4];
+  int64_t count;
+  int32_t op, a_type, out_type;
+};
+
+struct RopeParams {
+  float* x;
+  int64_t x_stride[2];
+  int64_t heads, size;
+  const int32_t* positions;
+  const float* cos_sin;
+  int64_t cos_sin_stride, max_positions;
+  int32_t interleaved;
+};
+
+// A plane of the paged cache (device/int8_rows.h for i8).
+struct PagesParam {
+  uint8_t* data;
+  int64_t num_pages, block_size, width;
+  int64_t page_stride, row_stride;
+  int64_t group, scales_offset, groups;  // i8
+  int32_t type;
+};
+
+struct KvWriteParams {
+  const float* rows;
+  int64_t row_stride;
+  const int32_t* slots;
+  PagesParam pages;
+};
+
+struct BatchParam {
+  const int32_t* query_start;
+  const int32_t* context_lengths;
+  const int32_t* block_tables;
+  int64_t num_sequences, max_blocks, block_size;
+};
+
+// score = scale · (q · k[0 … key_size) + q_rope · k[key_size …)); block = (token, head).
+struct AttentionParams {
+  const float* q;
+  int64_t q_stride[2];
+  const float* q_rope;  // or nullptr
+  int64_t q_rope_stride[2];
+  int64_t key_size, rope_size, value_size;
+  PagesParam keys, values;
+  int64_t heads_per_kv;  // neighbouring heads that share a head of keys; 0: all share the one key
+  BatchParam batch;
+  int64_t first_token;       // of the batch: blockIdx.x 0
+  int64_t max_keys;          // tokens that see more are left as they are
+  const int32_t* positions;  // sparse: [n, top_k]; tokens that see at most top_k are left
+  int64_t positions_stride, top_k;
+  float* out;
+  int64_t out_stride[2];
+  float scale;
+};
+
+struct IndexScoresParams {
+  const float* q;
+  int64_t q_stride[2];
+  const float* weights;
+  int64_t weights_stride;
+  int64_t heads, size;
+  PagesParam keys;
+  BatchParam batch;
+  int64_t first_token;
+  float* out;
+  int64_t out_stride, columns;
+};
+
+struct TopKParams {
+  const float* scores;
+  int64_t scores_stride, columns;
+  int32_t* out;
+  int64_t out_stride, top_k;
+};
+
+struct GateParams {
+  const float* logits;
+  int64_t logits_stride;
+  const float* bias;  // or nullptr
+  int64_t num_experts, top_k, num_groups, top_k_groups;
+  int32_t score;        // GateScore
+  int32_t sum_top_two;  // groups are chosen by the sum of their two largest
+  int32_t renormalize;
+  float scale;
+  int32_t* ids;
+  int64_t ids_stride;
+  float* weights;
+  int64_t weights_stride;
+};
+
+struct PermuteParams {
+  const int32_t* ids;
+  int64_t ids_stride;
+  int64_t tokens, top_k, num_experts;
+  int32_t* token_of_row;
+  int32_t* row_of_choice;
+  int64_t row_of_choice_stride;
+  int32_t* offsets;
+};
+
+struct CombineParams {
+  const float* rows;
+  int64_t rows_stride;
+  const int32_t* row_of_choice;
+  int64_t row_of_choice_stride;
+  const float* weights;
+  int64_t weights_stride;
+  int64_t top_k, num_rows, size;
+  float* out;
+  int64_t out_stride;
+};
+
+struct GatherParams {
+  const float* x;
+  int64_t x_stride, num_rows, size;
+  const int32_t* rows;
+  float* out;
+  int64_t out_stride;
+};
+
+struct ArgmaxParams {
+  const float* x;
+  int64_t x_stride, size;
+  int32_t* out;
+};
+
+// Every kernel: ferry_NAME in the image.
+#define FERRY_CUDA_KERNELS(KERNEL) \
+  KERNEL(matvec)                   \
+  KERNEL(tile_matmul)              \
+  KERNEL(transposed_matvec)        \
+  KERNEL(embed)                    \
+  KERNEL(norm)                     \
+  KERNEL(elementwise)              \
+  KERNEL(rope)                     \
+  KERNEL(kv_write)                 \
+  KERNEL(attention)                \
+  KERNEL(index_scores)             \
+  KERNEL(index_top_k)              \
+  KERNEL(moe_gate)                 \
+  KERNEL(moe_permute)              \
+  KERNEL(moe_combine)              \
+  KERNEL(gather_rows)              \
+  KERNEL(argmax)
+
+}  // namespace ferry::cuda

@@ -1,0 +1,157 @@
+// The paged cache and attention over it. Prompts of MLA are computed absorbed too: the queries are
+// taken to the latents, some tokens at a time, and what is attended to is taken back.
+#include <algorithm>
+
+#include "backends/cuda/stream.h"
+#include "backends/cuda/views.h"
+
+namespace ferry::cuda {
+namespace {
+
+constexpr int64_t kMostLatentFloats = int64_t{16} << 20;  // of queries at a time: 64 MiB
+
+AttentionParams attention_params(const TensorView& q, const TensorView& out, float scale,
+                                 const BatchView& batch) {
+  return {.q = data_of(q),
+          .q_stride = {q.stride[0], q.stride[1]},
+          .key_size = q.shape[2],
+          .value_size = out.shape[2],
+          .batch = batch_param(batch),
+          .max_keys = kAllKeys,
+          .out = data_of(out),
+          .out_stride = {out.stride[0], out.stride[1]},
+          .scale = scale};
+}
+
+void add_latent_keys(AttentionParams& params, const TensorView& q_rope, const TensorView& pages) {
+  params.q_rope = data_of(q_rope);
+  params.q_rope_stride[0] = q_rope.stride[0];
+  params.q_rope_stride[1] = q_rope.stride[1];
+  params.rope_size = q_rope.shape[2];
+  params.keys = params.values = pages_param(pages, params.key_size);
+}
+
+bool fits(const AttentionParams& params) {
+  return params.key_size + params.rope_size <= kMaxKeySize && params.value_size <= kMaxValueSize;
+}
+
+Error too_large(const AttentionParams& params) {
+  return unsupported("cuda: heads of {} + {} numbers with values of {}; at most {} and {}",
+                     params.key_size, params.rope_size, params.value_size, kMaxKeySize,
+                     kMaxValueSize);
+}
+
+}  // namespace
+
+void CudaStream::kv_write(const KvWriteArgs& args) {
+  if (!begin("kv_write")) return;
+  const KvWriteParams params{.rows = data_of(args.rows),
+                             .row_stride = args.rows.stride[0],
+                             .slots = data_of<int32_t>(args.slots),
+                             .pages = pages_param(args.pages, args.group)};
+  launch(Kernel::k_kv_write, {args.rows.shape[0]}, kThreads, params);
+}
+
+void CudaStream::gqa_attention(const GqaAttentionArgs& args) {
+  if (!begin("gqa_attention")) return;
+  AttentionParams params = attention_params(args.q, args.out, args.scale, *args.batch);
+  params.keys = pages_param(args.k_pages, params.key_size);
+  params.values = pages_param(args.v_pages, params.key_size);
+  params.heads_per_kv = args.q.shape[1] / args.num_kv_heads;
+  if (!fits(params)) return fail(too_large(params));
+  launch(Kernel::k_attention, {args.q.shape[0], args.q.shape[1]}, kAttentionThreads, params);
+}
+
+// q, q_rope and out are those of the whole batch.
+void CudaStream::launch_absorbed(AttentionParams params, const BatchView& batch,
+                                 int64_t first_sequence, int64_t num_sequences, int64_t heads) {
+  if (!fits(params)) return fail(too_large(params));
+  const auto starts = batch.query_start.host.subspan(static_cast<size_t>(first_sequence));
+  const int64_t first = starts.front();
+  params.first_token = first;
+  params.q += first * params.q_stride[0];
+  params.q_rope += first * params.q_rope_stride[0];
+  params.out += first * params.out_stride[0];
+  const int64_t tokens = starts[static_cast<size_t>(num_sequences)] - first;
+  launch(Kernel::k_attention, {tokens, heads}, kAttentionThreads, params);
+}
+
+void CudaStream::mla_decode_attention(const MlaDecodeAttentionArgs& args) {
+  if (!begin("mla_decode_attention")) return;
+  AttentionParams params = attention_params(args.q_latent, args.out, args.scale, *args.batch);
+  add_latent_keys(params, args.q_rope, args.pages);
+  params.max_keys = args.max_keys;
+  launch_absorbed(params, *args.batch, args.first_sequence, args.num_sequences,
+                  args.q_latent.shape[1]);
+}
+
+void CudaStream::mla_prefill_attention(const MlaPrefillAttentionArgs& args) {
+  if (!begin("mla_prefill_attention")) return;
+  const BatchView& batch = *args.batch;
+  const int64_t heads = args.q.shape[1];
+  const int64_t rank = args.up_k.in_features(), nope = args.up_k.out_features();
+  const TensorView q_nope = args.q.slice(2, 0, nope);
+  const TensorView q_rope = args.q.slice(2, nope, args.q.shape[2] - nope);
+  const int64_t at_once = std::max<int64_t>(1, kMostLatentFloats / (heads * rank));
+  for (int64_t s = args.first_sequence; s < args.first_sequence + args.num_sequences; ++s) {
+    const auto i = static_cast<size_t>(s);
+    const int64_t begin_token = batch.query_start.host[i], end = batch.query_start.host[i + 1];
+    const int64_t context = batch.context_lengths.host[i];
+    // Each token sees one key more than the one before it; those that see too many are left.
+    const int64_t first_keys = context - (end - begin_token) + 1;
+    const int64_t within = args.max_keys - first_keys;
+    const int64_t last =
+        within >= end - begin_token ? end : begin_token + std::max<int64_t>(0, within + 1);
+    for (int64_t first = begin_token; first < last; first += at_once) {
+      const int64_t count = std::min(at_once, last - first);
+      float* memory = scratch(count * heads * rank);
+      if (memory == nullptr) return;
+      const TensorView latent = TensorView::contiguous(memory, Dtype::kF32, {count, heads, rank});
+      launch_heads(q_nope.slice(0, first, count), args.up_k, true, latent);
+      // A block reads its query before it writes over it.
+      AttentionParams params = attention_params(latent, latent, args.scale, batch);
+      add_latent_keys(params, q_rope.slice(0, first, count), args.pages);
+      params.first_token = first;
+      if (!fits(params)) return fail(too_large(params));
+      launch(Kernel::k_attention, {count, heads}, kAttentionThreads, params);
+      launch_heads(latent, args.up_v, false, args.out.slice(0, first, count));
+    }
+  }
+}
+
+void CudaStream::mla_sparse_attention(const MlaSparseAttentionArgs& args) {
+  if (!begin("mla_sparse_attention")) return;
+  AttentionParams params = attention_params(args.q_latent, args.out, args.scale, *args.batch);
+  add_latent_keys(params, args.q_rope, args.pages);
+  params.first_token = args.first_token;
+  params.positions = data_of<int32_t>(args.positions);
+  params.positions_stride = args.positions.stride[0];
+  params.top_k = args.positions.shape[1];
+  if (!fits(params)) return fail(too_large(params));
+  launch(Kernel::k_attention, {args.q_latent.shape[0], args.q_latent.shape[1]}, kAttentionThreads,
+         params);
+}
+
+void CudaStream::index_scores(const IndexScoresArgs& args) {
+  if (!begin("index_scores")) return;
+  const int64_t size = args.q.shape[2];
+  if (size > kMaxKeySize) {
+    return fail(unsupported("cuda: an indexer with keys of {}; at most {}", size, kMaxKeySize));
+  }
+  const IndexScoresParams params{.q = data_of(args.q),
+                                 .q_stride = {args.q.stride[0], args.q.stride[1]},
+                                 .weights = data_of(args.weights),
+                                 .weights_stride = args.weights.stride[0],
+                                 .heads = args.q.shape[1],
+                                 .size = size,
+                                 .keys = pages_param(args.pages, size),
+                                 .batch = batch_param(*args.batch),
+                                 .first_token = args.first_token,
+                                 .out = data_of(args.out),
+                                 .out_stride = args.out.stride[0],
+                                 .columns = args.out.shape[1]};
+  launch(Kernel::k_index_scores, {args.q.shape[0], ceil_div(args.out.shape[1], kThreads)}, kThreads,
+         params);
+}
+
+}  // namespace ferry::cuda

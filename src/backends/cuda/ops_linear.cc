@@ -1,0 +1,117 @@
+// Products with stored weights: few tokens share a decoded row of the weight (matvec), many a tile
+// of it (tile_matmul).
+#include <cstring>
+
+#include "backends/cuda/stream.h"
+#include "backends/cuda/views.h"
+#include "backends/cuda/weights.h"
+
+namespace ferry::cuda {
+namespace {
+
+// Up to so many tokens, decoding a weight once per eight tokens is less work than making tiles.
+constexpr int64_t kMostMatvecTokens = 2 * kMatvecTokens;
+constexpr int64_t kMostMatvecChoices = 64;  // of experts, where each row is decoded for each choice
+
+// Whether rows that start `stride` apart can be read 16 bytes at a time.
+bool rows_aligned(const TensorView& x) {
+  bool aligned = reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
+  for (int dim = 0; dim + 1 < x.rank; ++dim) aligned = aligned && x.stride[dim] % 4 == 0;
+  return aligned;
+}
+
+MatmulParams params_of(const TensorView& x, const TensorView& out) {
+  const bool heads = x.rank == 3;
+  return {.x = data_of(x),
+          .x_stride = x.stride[0],
+          .x_head_stride = heads ? x.stride[1] : 0,
+          .out = data_of(out),
+          .out_stride = out.stride[0],
+          .out_head_stride = heads ? out.stride[1] : 0,
+          .tokens = x.shape[0],
+          .rows = out.shape[out.rank - 1],
+          .cols = x.shape[x.rank - 1],
+          .x_aligned = rows_aligned(x)};
+}
+
+}  // namespace
+
+void CudaStream::launch_product(const MatmulParams& params, int64_t heads, int64_t tiles) {
+  const bool grouped = params.experts != nullptr;
+  const bool few = params.tokens <= (grouped ? kMostMatvecChoices : kMostMatvecTokens);
+  if (few) {
+    const int64_t y = grouped ? params.tokens : ceil_div(params.tokens, kMatvecTokens);
+    return launch(Kernel::k_matvec, {ceil_div(params.rows, kMatvecRows), y, heads}, kThreads,
+                  params);
+  }
+  launch(Kernel::k_tile_matmul, {ceil_div(params.rows, kTileRows), tiles, heads}, kThreads, params);
+}
+
+void CudaStream::matmul(const MatmulArgs& args) {
+  if (!begin("matmul")) return;
+  MatmulParams params = params_of(args.x, args.out);
+  params.w = weight_param(args.w);
+  params.bias = data_of(args.bias);
+  CHECK(params.w.cols == params.cols && params.w.rows == params.rows);
+  launch_product(params, 1, ceil_div(params.tokens, kTileTokens));
+}
+
+const WeightParam* CudaStream::experts_on_device(std::span<const WeightView> experts) {
+  std::string bytes;
+  for (const WeightView& expert : experts) {
+    WeightParam param;
+    std::memset(&param, 0, sizeof param);  // what is between the members is compared too
+    const WeightParam& from = weight_param(expert);
+    param.data = from.data;
+    param.scale = from.scale;
+    param.rows = from.rows;
+    param.cols = from.cols;
+    param.row_bytes = from.row_bytes;
+    param.scale_rows = from.scale_rows;
+    param.scale_cols = from.scale_cols;
+    param.scale_grid_cols = from.scale_grid_cols;
+    param.kind = from.kind;
+    bytes.append(reinterpret_cast<const char*>(&param), sizeof param);
+  }
+  Buffer& array = expert_arrays_[bytes];
+  if (array.data == nullptr) {
+    auto memory = device_->pool().allocate(static_cast<int64_t>(bytes.size()), device_);
+    if (memory.ok()) array = std::move(memory).value();
+    const Status sent =
+        memory.ok() ? device_->send(array.data, bytes.data(), array.bytes) : memory.error();
+    if (!sent.ok()) fail(sent.error());
+  }
+  return static_cast<const WeightParam*>(array.data);
+}
+
+void CudaStream::grouped_matmul(const GroupedMatmulArgs& args) {
+  if (!begin("grouped_matmul")) return;
+  MatmulParams params = params_of(args.x, args.out);
+  params.num_experts = static_cast<int64_t>(args.experts.size());
+  params.experts = experts_on_device(args.experts);
+  params.offsets = data_of<int32_t>(args.expert_offsets);
+  // Every expert may have one tile that isn't full.
+  launch_product(params, 1, params.tokens / kTileTokens + params.num_experts);
+}
+
+void CudaStream::launch_heads(const TensorView& x, const HeadMatrixView& u, bool apply_transposed,
+                              const TensorView& out) {
+  MatmulParams params = params_of(x, out);
+  params.w = weight_param(u.weight);
+  params.first_row = u.first_row;
+  params.head_stride = u.head_stride;
+  if (u.transposed == apply_transposed) {
+    CHECK(params.rows == u.rows && params.cols == u.cols);
+    return launch_product(params, u.num_heads, ceil_div(params.tokens, kTileTokens));
+  }
+  params.rows = u.rows;
+  params.cols = u.cols;
+  launch(Kernel::k_transposed_matvec, {params.tokens, u.num_heads}, kThreads, params);
+}
+
+void CudaStream::per_head_matmul(const PerHeadMatmulArgs& args) {
+  if (!begin("per_head_matmul")) return;
+  launch_heads(args.x, args.u, args.apply_transposed, args.out);
+}
+
+}  // namespace ferry::cuda

@@ -1,0 +1,90 @@
+// A stream of the driver, and every op of device/ops.h as launches of ferry's kernels (kernels/).
+// Those of DeepSeek-V4 are the host's (the defaults of Stream).
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "backends/cuda/device.h"
+#include "device/backend.h"
+
+namespace ferry::cuda {
+
+class CudaStream : public Stream {
+ public:
+  static Result<std::unique_ptr<Stream>> create(std::shared_ptr<Device> device);
+  ~CudaStream() override;
+
+  void copy_in(void* device_dst, const void* host_src, int64_t bytes) override;
+  void copy_out(void* host_dst, const void* device_src, int64_t bytes) override;
+  void fill_zero(void* device_dst, int64_t bytes) override;
+  Event record() override;
+  void wait(const Event& event) override;
+  Status synchronize() override;
+
+  void embed(const EmbedArgs& args) override;
+  void rms_norm(const RmsNormArgs& args) override;
+  void add_rms_norm(const AddRmsNormArgs& args) override;
+  void layer_norm(const LayerNormArgs& args) override;
+  void matmul(const MatmulArgs& args) override;
+  void rope(const RopeArgs& args) override;
+  void kv_write(const KvWriteArgs& args) override;
+  void gqa_attention(const GqaAttentionArgs& args) override;
+  void per_head_matmul(const PerHeadMatmulArgs& args) override;
+  void mla_prefill_attention(const MlaPrefillAttentionArgs& args) override;
+  void mla_decode_attention(const MlaDecodeAttentionArgs& args) override;
+  void index_scores(const IndexScoresArgs& args) override;
+  void index_top_k(const IndexTopKArgs& args) override;
+  void mla_sparse_attention(const MlaSparseAttentionArgs& args) override;
+  void swiglu(const SwigluArgs& args) override;
+  void moe_gate(const MoeGateArgs& args) override;
+  void moe_permute(const MoePermuteArgs& args) override;
+  void grouped_matmul(const GroupedMatmulArgs& args) override;
+  void moe_combine(const MoeCombineArgs& args) override;
+  void gather_rows(const GatherRowsArgs& args) override;
+  void add(const AddArgs& args) override;
+  void copy(const CopyArgs& args) override;
+  void argmax(const ArgmaxArgs& args) override;
+
+ private:
+  struct Grid {
+    int64_t x = 1, y = 1, z = 1;
+  };
+
+  explicit CudaStream(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+
+  // Starts an op; false: an error before it stuck, and nothing is to be done.
+  bool begin(std::string_view op);
+  void fail(const Error& error);
+  void check(const char* call, int status);
+  // Kernels of an empty grid are not launched.
+  template <typename Params>
+  void launch(Kernel kernel, const Grid& grid, int threads, const Params& params) {
+    launch_with(kernel, grid, threads, &params);
+  }
+  void launch_with(Kernel kernel, const Grid& grid, int threads, const void* params);
+  void embed_on_host(const EmbedArgs& args);
+  void launch_product(const MatmulParams& params, int64_t heads, int64_t tiles);
+  void launch_elements(const AddArgs& args, ElementOp op);
+  void launch_heads(const TensorView& x, const HeadMatrixView& u, bool apply_transposed,
+                    const TensorView& out);
+  void launch_norm(NormParams params, const TensorView& x, const TensorView& out);
+  // Tokens of sequences [first, first + count) of the batch.
+  void launch_absorbed(AttentionParams params, const BatchView& batch, int64_t first_sequence,
+                       int64_t num_sequences, int64_t heads);
+  // The experts as an array on the device, kept for the next call with the same ones.
+  const WeightParam* experts_on_device(std::span<const WeightView> experts);
+  // Memory that is used by what is queued here, in order; grows.
+  float* scratch(int64_t floats);
+
+  std::shared_ptr<Device> device_;
+  DriverStream stream_ = nullptr;
+  Status status_;
+  std::string op_;
+  std::map<std::string, Buffer> expert_arrays_;  // by what is in them
+  Buffer scratch_;
+};
+
+}  // namespace ferry::cuda

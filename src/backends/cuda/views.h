@@ -1,0 +1,58 @@
+// From the views of the seam to the parameters of kernels, for ops_*.cc.
+#pragma once
+
+#include "backends/cuda/kernels/params.h"
+#include "base/checked_math.h"
+#include "base/tensor_view.h"
+#include "device/batch.h"
+#include "device/int8_rows.h"
+
+namespace ferry::cuda {
+
+template <typename T = float>
+T* data_of(const TensorView& x) {
+  return static_cast<T*>(x.data);
+}
+
+inline int32_t element_type(Dtype dtype) {
+  switch (dtype) {
+    case Dtype::kF32: return kElementF32;
+    case Dtype::kF16: return kElementF16;
+    case Dtype::kBF16: return kElementBF16;
+    case Dtype::kI8: return kElementI8;
+    default: CHECK(false); return kElementF32;
+  }
+}
+
+// `group`: elements of a row that share a scale, where the pages are i8.
+inline PagesParam pages_param(const TensorView& pages, int64_t group) {
+  CHECK(pages.rank == 3 && pages.stride[2] == 1);
+  PagesParam param{.data = data_of<uint8_t>(pages),
+                   .num_pages = pages.shape[0],
+                   .block_size = pages.shape[1],
+                   .width = pages.shape[2],
+                   .page_stride = pages.stride[0],
+                   .row_stride = pages.stride[1],
+                   .group = 0,
+                   .scales_offset = 0,
+                   .groups = 0,
+                   .type = element_type(pages.dtype)};
+  if (pages.dtype == Dtype::kI8) {
+    CHECK(group > 0);
+    param.group = group;
+    param.groups = ceil_div(pages.shape[2], group);
+    param.scales_offset = int8_scales_offset(pages.shape[1], pages.shape[2]);
+  }
+  return param;
+}
+
+inline BatchParam batch_param(const BatchView& batch) {
+  return {.query_start = data_of<int32_t>(batch.query_start.device),
+          .context_lengths = data_of<int32_t>(batch.context_lengths.device),
+          .block_tables = data_of<int32_t>(batch.block_tables.device),
+          .num_sequences = batch.num_sequences,
+          .max_blocks = batch.max_blocks,
+          .block_size = batch.block_size};
+}
+
+}  // namespace ferry::cuda

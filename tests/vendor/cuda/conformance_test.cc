@@ -1,0 +1,78 @@
+// The conformance suite on the emulated device: the kernels that a GPU would run, compiled for the
+// host and run with every address checked. It shows that they compute what the reference does; not
+// that a GPU does.
+#include "device/conformance/conformance.h"
+
+#include <algorithm>
+
+#include "vendor/cuda/emulated_driver.h"
+
+namespace ferry::cuda {
+namespace {
+
+using Filters = std::vector<std::string>;
+
+// Parts of names of cases; one test each, so that they run side by side.
+const Filters kProducts = {"matmul"};
+const Filters kExperts = {"moe_"};
+const Filters kAttention = {"attention"};
+const Filters kOthers = {"embed", "norm",   "rope",   "kv_write", "index_", "swiglu", "add ",
+                         "copy",  "gather", "argmax", "compress", "entry_", "hyper"};
+
+void expect_agreement(const BackendOptions& options, const Filters& filters) {
+  const auto subject = open_on_driver(options);
+  ASSERT_NE(subject, nullptr);
+  const auto reference = open_backend("reference", {}).value();
+  int passed = 0;
+  for (const std::string& filter : filters) {
+    for (const ConformanceResult& result :
+         run_conformance(*subject, *reference, {.filter = filter})) {
+      passed += result.passed;
+      EXPECT_TRUE(result.passed) << result.name << ": error " << result.error << " of "
+                                 << result.tolerance << "; " << result.detail;
+    }
+  }
+  EXPECT_GT(passed, 0);
+  ::testing::Test::RecordProperty("passed", passed);
+}
+
+TEST(CudaConformance, OfProducts) {
+  use_driver("current");
+  expect_agreement({}, kProducts);
+}
+
+TEST(CudaConformance, OfExperts) {
+  use_driver("current");
+  expect_agreement({}, kExperts);
+}
+
+TEST(CudaConformance, OfAttention) {
+  use_driver("current");
+  expect_agreement({}, kAttention);
+}
+
+TEST(CudaConformance, OfTheOtherOps) {
+  use_driver("current");
+  expect_agreement({}, kOthers);
+}
+
+TEST(CudaConformance, LeavesNoCaseOut) {
+  for (const ConformanceCase& one : conformance_cases()) {
+    bool run = false;
+    for (const Filters* filters : {&kProducts, &kExperts, &kAttention, &kOthers}) {
+      run = run || std::any_of(filters->begin(), filters->end(), [&](const std::string& filter) {
+              return one.name.find(filter) != std::string::npos;
+            });
+    }
+    EXPECT_TRUE(run) << one.name;
+  }
+}
+
+// Formats that no kernel reads are bf16 on the device, or f32.
+TEST(CudaConformance, WithWeightsInF32) {
+  use_driver("current");
+  expect_agreement({.f32_activations = true}, {"matmul IQ1_S", "matmul TQ1_0", "embed IQ2_S"});
+}
+
+}  // namespace
+}  // namespace ferry::cuda

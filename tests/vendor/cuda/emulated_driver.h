@@ -1,0 +1,24 @@
+// For the tests of the cuda backend: where the emulated drivers are.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "device/backend.h"
+
+namespace ferry::cuda {
+
+// Each test runs in a process of its own: settings are read when the library is first opened.
+inline void use_driver(const std::string& release) {
+  setenv("FERRY_CUDA_DRIVER", (FERRY_EMULATED_CUDA "-" + release).c_str(), 1);
+}
+
+inline std::shared_ptr<Backend> open_on_driver(const BackendOptions& options = {}) {
+  auto backend = open_backend("cuda", options);
+  if (!backend.ok()) ADD_FAILURE() << backend.error().message;
+  return backend.ok() ? *backend : nullptr;
+}
+
+}  // namespace ferry::cuda

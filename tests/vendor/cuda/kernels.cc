@@ -1,0 +1,7 @@
+// The kernels of the cuda backend, compiled for the emulated device.
+#include "vendor/cuda/simt.h"
+// Kernels are written in the words of simt.h.
+#include "backends/cuda/kernels/attention.cuh"
+#include "backends/cuda/kernels/linear.cuh"
+#include "backends/cuda/kernels/moe.cuh"
+#include "backends/cuda/kernels/rows.cuh"

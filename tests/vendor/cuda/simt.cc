@@ -1,0 +1,235 @@
+// Fibres, barriers and checked memory: see simt.h. A fibre is entered for the first time by
+// swapcontext(), after that by longjmp(), which unlike the former makes no system call.
+#include "vendor/cuda/simt.h"
+
+#include <setjmp.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#include <array>
+#include <cstdio>
+#include <memory>
+#include <vector>
+
+namespace emulated::simt {
+namespace {
+
+constexpr size_t kStackBytes = 128 << 10;
+constexpr size_t kStackStep = 17 * 64;
+constexpr int64_t kSharedBytes = 48 << 10;  // what a block may have without asking for more
+constexpr int kWarpLanes = 32;
+constexpr int kMostThreads = 1024;
+constexpr int kLaunchFailed = 719;
+constexpr int kIllegalAddress = 700;
+
+enum class State { kReady, kAtBlock, kAtWarp, kReturned };
+
+struct Fibre {
+  ~Fibre() {
+    if (stack != nullptr) munmap(stack, kStackBytes);
+  }
+  jmp_buf resume{};
+  void* stack = nullptr;
+  bool entered = false;  // its loop is waiting for the next block
+  State state = State::kReady;
+  int64_t shared_used = 0;
+  uint32_t given[2] = {};  // to exchange(), by turns
+  int turn = 0;
+  Place place;
+};
+
+// What one thread of the host runs.
+struct Machine {
+  std::array<Fibre, kMostThreads> fibres;
+  Fibre* current = nullptr;
+  int num_threads = 0;
+  jmp_buf scheduler{};
+  ucontext_t scheduler_context{};
+  std::vector<char> shared;
+  const Kernel* kernel = nullptr;
+  const void* params = nullptr;
+  Memory* memory = nullptr;
+  int status = 0;
+  struct Piece {
+    const char* begin = nullptr;
+    const char* end = nullptr;
+  };
+  Piece pieces[16];  // found before, in this launch
+  unsigned next_piece = 0;
+};
+
+thread_local std::unique_ptr<Machine> own_machine;
+thread_local Machine* machine = nullptr;  // of this thread, once it launches
+
+std::vector<const Kernel*>& kernels() {
+  static std::vector<const Kernel*> all;
+  return all;
+}
+
+// Runs one thread of a block after the other; never returns.
+void fibre_loop() {
+  while (true) {
+    machine->kernel->run(machine->params);
+    machine->current->state = State::kReturned;
+    if (_setjmp(machine->current->resume) == 0) _longjmp(machine->scheduler, 1);
+  }
+}
+
+void enter(Fibre& fibre) {
+  machine->current = &fibre;
+  if (_setjmp(machine->scheduler) != 0) return;
+  if (fibre.entered) _longjmp(fibre.resume, 1);
+  fibre.entered = true;
+  if (fibre.stack == nullptr) {
+    fibre.stack = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    if (fibre.stack == MAP_FAILED) std::abort();
+  }
+  // Tops of stacks that lie a power of two apart would fall on the same lines of the cache.
+  const auto index = static_cast<size_t>(&fibre - machine->fibres.data());
+  ucontext_t context;
+  getcontext(&context);
+  context.uc_stack.ss_sp = fibre.stack;
+  context.uc_stack.ss_size = kStackBytes - index % 64 * kStackStep;
+  context.uc_link = nullptr;
+  makecontext(&context, fibre_loop, 0);
+  swapcontext(&machine->scheduler_context, &context);
+}
+
+void leave(State state) {
+  machine->current->state = state;
+  if (_setjmp(machine->current->resume) == 0) _longjmp(machine->scheduler, 1);
+}
+
+void give_up(int status, const char* why) {
+  std::fprintf(stderr, "emulated device: %s in %s\n", why, machine->kernel->name);
+  if (machine->status == 0) machine->status = status;
+}
+
+// Lets those go on whose group has all come; whether there were any.
+bool release(int first, int last, State waiting) {
+  int come = 0, returned = 0;
+  for (int i = first; i < last; ++i) {
+    come += machine->fibres[i].state == waiting;
+    returned += machine->fibres[i].state == State::kReturned;
+  }
+  if (come == 0) return false;
+  if (returned > 0) give_up(kLaunchFailed, "some threads wait, others have returned");
+  if (come < last - first) return false;
+  for (int i = first; i < last; ++i) machine->fibres[i].state = State::kReady;
+  return true;
+}
+
+void run_block() {
+  for (int i = 0; i < machine->num_threads; ++i) {
+    machine->fibres[i].state = State::kReady;
+    machine->fibres[i].shared_used = 0;
+    machine->fibres[i].turn = 0;
+  }
+  std::fill(machine->shared.begin(), machine->shared.end(), '\xFF');
+  while (machine->status == 0) {
+    bool ran = false;
+    int returned = 0;
+    for (int i = 0; i < machine->num_threads && machine->status == 0; ++i) {
+      Fibre& fibre = machine->fibres[i];
+      if (fibre.state == State::kReady) {
+        ran = true;
+        enter(fibre);
+      }
+      returned += fibre.state == State::kReturned;
+    }
+    if (machine->status != 0 || returned == machine->num_threads) return;
+    bool released = ran;
+    for (int i = 0; i < machine->num_threads; i += kWarpLanes) {
+      released |= release(i, std::min(i + kWarpLanes, machine->num_threads), State::kAtWarp);
+    }
+    released |= release(0, machine->num_threads, State::kAtBlock);
+    if (!released) give_up(kLaunchFailed, "threads wait for each other");
+  }
+}
+
+}  // namespace
+
+Place& here() { return machine->current->place; }
+
+void wait_for_block() { leave(State::kAtBlock); }
+
+uint32_t exchange(uint32_t value, int mask) {
+  Fibre& me = *machine->current;
+  const auto index = static_cast<int>(&me - machine->fibres.data());
+  const int turn = me.turn;
+  me.turn = 1 - turn;
+  me.given[turn] = value;
+  leave(State::kAtWarp);
+  return machine->fibres[index ^ mask].given[turn];
+}
+
+void* shared_memory(int64_t bytes) {
+  Fibre& me = *machine->current;
+  const int64_t begin = (me.shared_used + 15) / 16 * 16;
+  if (begin + bytes > kSharedBytes) fail(kLaunchFailed, "too much shared memory");
+  me.shared_used = begin + bytes;
+  return machine->shared.data() + begin;
+}
+
+void fail(int status, const char* why) {
+  give_up(status, why);
+  machine->current->entered = false;  // where it stands is never gone back to
+  machine->current->state = State::kReturned;
+  _longjmp(machine->scheduler, 1);
+}
+
+char* checked(const void* address, int64_t bytes) {
+  const char* begin = static_cast<const char*>(address);
+  for (const Machine::Piece& piece : machine->pieces) {
+    if (begin >= piece.begin && begin + bytes <= piece.end) return machine->memory->inside(address);
+  }
+  Machine::Piece found;
+  if (!machine->memory->piece_of(address, &found.begin, &found.end) || begin + bytes > found.end) {
+    fail(kIllegalAddress, "an address outside of what was allocated");
+  }
+  machine->pieces[machine->next_piece++ % 16] = found;
+  return machine->memory->inside(address);
+}
+
+Kernel::Kernel(const char* kernel_name, size_t bytes, void (*code)(const void*))
+    : name(kernel_name), param_bytes(bytes), run(code) {
+  kernels().push_back(this);
+}
+
+const Kernel* find_kernel(const char* name) {
+  for (const Kernel* kernel : kernels()) {
+    if (std::strcmp(kernel->name, name) == 0) return kernel;
+  }
+  return nullptr;
+}
+
+int launch(const Kernel& kernel, Dim grid, Dim block, const void* params, Memory& memory) {
+  if (machine == nullptr) {
+    own_machine = std::make_unique<Machine>();
+    machine = own_machine.get();
+  }
+  machine->kernel = &kernel;
+  machine->params = params;
+  machine->memory = &memory;
+  machine->status = 0;
+  machine->shared.resize(kSharedBytes);
+  machine->num_threads = static_cast<int>(block.x);
+  for (Machine::Piece& piece : machine->pieces) piece = {};
+  for (unsigned z = 0; z < grid.z; ++z) {
+    for (unsigned y = 0; y < grid.y; ++y) {
+      for (unsigned x = 0; x < grid.x && machine->status == 0; ++x) {
+        for (unsigned i = 0; i < block.x; ++i) {
+          machine->fibres[i].place = {{i, 0, 0}, {x, y, z}, block};
+        }
+        run_block();
+      }
+    }
+  }
+  if (machine->status != 0) {
+    for (Fibre& fibre : machine->fibres) fibre.entered = false;  // some stand where they waited
+  }
+  return machine->status;
+}
+
+}  // namespace emulated::simt
