@@ -16,7 +16,7 @@ using Filters = std::vector<std::string>;
 const Filters kProducts = {"matmul"};
 const Filters kExperts = {"moe_"};
 const Filters kAttention = {"attention"};
-const Filters kOthers = {"embed", "norm",   "rope",   "kv_write", "index_", "swiglu", "add ",
+const Filters kOthers = {"embed", "norm",   "rope ",  "kv_write", "index_", "swiglu", "add ",
                          "copy",  "gather", "argmax", "compress", "entry_", "hyper"};
 
 void expect_agreement(const BackendOptions& options, const Filters& filters) {

@@ -1,5 +1,6 @@
 // Models on the emulated device: every architecture with random weights, and some of the shared
 // reference models where they are.
+#include "engine/demo_engine.h"
 #include "engine/testing.h"
 #include "vendor/cuda/emulated_driver.h"
 
@@ -32,6 +33,20 @@ TEST_P(CudaModels, LogitsAreThoseOfTheReference) {
 
 INSTANTIATE_TEST_SUITE_P(Architectures, CudaModels, ::testing::ValuesIn(tiny_models()),
                          [](const auto& test) { return std::string(test.param.name); });
+
+// The built-in model's answer, token by token as the reference gives it.
+TEST(CudaDemo, AnswersAreThoseOfTheReference) {
+  cuda::use_driver("current");
+  const std::vector<Request> requests = {greedy(question("What is 7 + 8?"), 12)};
+  EngineOptions options = demo_options();
+  options.backend = "reference";
+  options.kv_dtype = KvDtype::kBF16;
+  const std::vector<Completion> expected = together(load_engine(options), requests);
+  options.backend = "cuda";
+  const std::vector<Completion> answers = together(load_engine(options), requests);
+  EXPECT_FALSE(expected[0].tokens.empty());
+  EXPECT_EQ(answers[0].tokens, expected[0].tokens);
+}
 
 TEST(CudaGoldens, LogitsOfTheSharedModels) {
   const std::string shared = disk::testing::shared_folder();

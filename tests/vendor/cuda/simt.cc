@@ -56,6 +56,7 @@ struct Machine {
   };
   Piece pieces[16];  // found before, in this launch
   unsigned next_piece = 0;
+  uint64_t random = 1;
 };
 
 thread_local std::unique_ptr<Machine> own_machine;
@@ -120,6 +121,11 @@ bool release(int first, int last, State waiting) {
   return true;
 }
 
+uint32_t random() {
+  machine->random = machine->random * 6364136223846793005u + 1442695040888963407u;
+  return static_cast<uint32_t>(machine->random >> 33);
+}
+
 void run_block() {
   for (int i = 0; i < machine->num_threads; ++i) {
     machine->fibres[i].state = State::kReady;
@@ -130,8 +136,11 @@ void run_block() {
   while (machine->status == 0) {
     bool ran = false;
     int returned = 0;
-    for (int i = 0; i < machine->num_threads && machine->status == 0; ++i) {
-      Fibre& fibre = machine->fibres[i];
+    // From anywhere, upwards or downwards: a missing barrier must not go unnoticed for long.
+    const auto threads = static_cast<uint32_t>(machine->num_threads);
+    const uint32_t start = random() % threads, step = random() % 2 == 0 ? 1 : threads - 1;
+    for (uint32_t j = 0; j < threads && machine->status == 0; ++j) {
+      Fibre& fibre = machine->fibres[(start + j * step) % threads];
       if (fibre.state == State::kReady) {
         ran = true;
         enter(fibre);
@@ -216,15 +225,15 @@ int launch(const Kernel& kernel, Dim grid, Dim block, const void* params, Memory
   machine->shared.resize(kSharedBytes);
   machine->num_threads = static_cast<int>(block.x);
   for (Machine::Piece& piece : machine->pieces) piece = {};
-  for (unsigned z = 0; z < grid.z; ++z) {
-    for (unsigned y = 0; y < grid.y; ++y) {
-      for (unsigned x = 0; x < grid.x && machine->status == 0; ++x) {
-        for (unsigned i = 0; i < block.x; ++i) {
-          machine->fibres[i].place = {{i, 0, 0}, {x, y, z}, block};
-        }
-        run_block();
-      }
-    }
+  const uint64_t blocks = uint64_t{grid.x} * grid.y * grid.z;
+  const bool backwards = random() % 2 == 0;
+  for (uint64_t n = 0; n < blocks && machine->status == 0; ++n) {
+    const uint64_t index = backwards ? blocks - 1 - n : n;
+    const Dim at = {static_cast<unsigned>(index % grid.x),
+                    static_cast<unsigned>(index / grid.x % grid.y),
+                    static_cast<unsigned>(index / grid.x / grid.y)};
+    for (unsigned i = 0; i < block.x; ++i) machine->fibres[i].place = {{i, 0, 0}, at, block};
+    run_block();
   }
   if (machine->status != 0) {
     for (Fibre& fibre : machine->fibres) fibre.entered = false;  // some stand where they waited
