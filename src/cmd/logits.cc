@@ -1,14 +1,17 @@
 // `ferry logits`: the porter's tool. Token ids in, logits out as raw little-endian f32
-// [tokens, vocab_size], so that two implementations can be compared number by number.
+// [tokens, vocab_size], so that two implementations can be compared number by number; or, with
+// --compare, which op of a backend is the first to go wrong.
 #include "engine/logits.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <bit>
 #include <cstdio>
 #include <filesystem>
 
 #include "cmd/command.h"
 #include "cmd/engine_flags.h"
+#include "cmd/logits_compare.h"
 #include "cmd/model_argument.h"
 #include "cmd/progress.h"
 #include "cmd/read_input.h"
@@ -22,6 +25,7 @@ struct LogitsFlags {
   std::string tokens;
   std::string out;
   std::string backend = "cpu";
+  std::string compare;  // the backend to compare with; empty: write logits
   std::string kv_dtype = "f32";
   std::string activations = "f32";  // the porter's tool shows the model, not a fast path
   int threads = 0;
@@ -64,30 +68,49 @@ Status check_output(const std::string& path) {
   return {};
 }
 
+Result<engine::LoadedModel> load_on(const std::string& backend_name,
+                                    const disk::ModelSource& source, const LogitsFlags& flags,
+                                    size_t num_tokens) {
+  FERRY_TRY(std::shared_ptr<Backend> backend,
+            open_backend(backend_name, {.threads = flags.threads,
+                                        .f32_activations = flags.activations == "f32"}));
+  Progress progress("loading " + source.name);
+  return engine::load_model(
+      source, backend,
+      {.max_context = static_cast<int64_t>(num_tokens),
+       .kv_dtype = kv_dtype_named(flags.kv_dtype),
+       .threads = flags.threads,
+       .progress = [&](int64_t done, int64_t total) { progress.update(done, total); }});
+}
+
+// 1 where an op is wrong.
+Result<int> compare(const LogitsFlags& flags, const disk::ModelSource& source,
+                    std::span<const int32_t> tokens, const engine::LogitsOptions& options) {
+  FERRY_TRY(const auto reference, load_on(flags.compare, source, flags, tokens.size()));
+  FERRY_TRY(const auto subject, load_on(flags.backend, source, flags, tokens.size()));
+  FERRY_TRY(const auto comparison, engine::compare_ops(reference, subject, tokens, options));
+  if (flags.json) {
+    print_json(comparison_json(comparison));
+  } else {
+    print_comparison(comparison, flags.backend, flags.compare);
+  }
+  const auto wrong = [&](const engine::OpDifference& op) { return comparison.is_wrong(op); };
+  return std::any_of(comparison.ops.begin(), comparison.ops.end(), wrong) ? 1 : 0;
+}
+
 Result<int> write_logits(const LogitsFlags& flags) {
-  FERRY_TRY_VOID(check_output(flags.out));
+  if (!flags.out.empty()) FERRY_TRY_VOID(check_output(flags.out));
   FERRY_TRY(const std::vector<int32_t> tokens, read_token_ids(flags.tokens));
   if (flags.step > static_cast<int64_t>(tokens.size())) {
     return invalid_input("--step: {} is more than the {} tokens of {}", flags.step, tokens.size(),
                          flags.tokens);
   }
   FERRY_TRY(const disk::ModelSource source, open_model_argument(flags.model));
-  FERRY_TRY(std::shared_ptr<Backend> backend,
-            open_backend(flags.backend, {.threads = flags.threads,
-                                         .f32_activations = flags.activations == "f32"}));
-  const Dtype kv_dtype = kv_dtype_named(flags.kv_dtype);
-  Progress progress("loading " + source.name);
-  FERRY_TRY(const engine::LoadedModel model,
-            engine::load_model(
-                source, backend,
-                {.max_context = static_cast<int64_t>(tokens.size()),
-                 .kv_dtype = kv_dtype,
-                 .threads = flags.threads,
-                 .progress = [&](int64_t done, int64_t total) { progress.update(done, total); }}));
-  FERRY_TRY(
-      const std::vector<float> logits,
-      engine::compute_logits(model, tokens,
-                             {.prefill = flags.step, .chunk = flags.chunk, .kv_dtype = kv_dtype}));
+  const engine::LogitsOptions options{
+      .prefill = flags.step, .chunk = flags.chunk, .kv_dtype = kv_dtype_named(flags.kv_dtype)};
+  if (!flags.compare.empty()) return compare(flags, source, tokens, options);
+  FERRY_TRY(const auto model, load_on(flags.backend, source, flags, tokens.size()));
+  FERRY_TRY(const std::vector<float> logits, engine::compute_logits(model, tokens, options));
   static_assert(std::endian::native == std::endian::little);
   FERRY_TRY(disk::AtomicFile file, disk::AtomicFile::create(flags.out));
   FERRY_TRY_VOID(file.write(
@@ -117,13 +140,23 @@ void add_logits(CLI::App& app, Action& action) {
       "and the others one by one, as if they had been generated. Unless --activations int8 is\n"
       "given, products are computed in f32, which `ferry run` does not do with quantised "
       "weights.\n\n"
-      "Example: ferry logits model.gguf --tokens ids.json --out logits.f32 --step 20");
+      "--compare runs every op on both backends with the same inputs, and says how far each kind\n"
+      "is off and which op is the first that rounding doesn't explain: the way from a garbled\n"
+      "answer to its cause. 64 tokens at most; exit code 1 if an op is wrong.\n\n"
+      "Example: ferry logits model.gguf --tokens ids.json --out logits.f32 --step 20\n"
+      "         ferry logits model.gguf --tokens ids.json --backend ascend --compare reference");
   auto flags = std::make_shared<LogitsFlags>();
   command->add_option("model", flags->model, kModelHelp)->type_name("MODEL");
   command->add_option("--tokens", flags->tokens, "JSON array of token ids; - for standard input")
       ->required()
       ->type_name("FILE");
-  command->add_option("--out", flags->out, "Where the logits go")->required()->type_name("FILE");
+  CLI::Option* out =
+      command->add_option("--out", flags->out, "Where the logits go")->type_name("FILE");
+  command
+      ->add_option("--compare", flags->compare,
+                   "Write no logits: find the first op of --backend that differs from this backend")
+      ->type_name("NAME")
+      ->excludes(out);
   command->add_option("--step", flags->step, "Prompt tokens; the rest goes one by one")
       ->type_name("N")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24))
@@ -139,6 +172,7 @@ void add_logits(CLI::App& app, Action& action) {
   add_activations_flag(*command, flags->activations);
   command->add_flag("--json", flags->json, "Print what was written as JSON");
   command->callback([&action, flags] {
+    if (flags->out.empty() && flags->compare.empty()) throw CLI::RequiredError("--out");
     action = [flags] {
       Result<int> code = write_logits(*flags);
       return code.ok() ? *code : fail(code.error());

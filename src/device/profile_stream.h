@@ -4,14 +4,16 @@
 // experts that anybody chose are counted.
 //
 // Every op is waited for, so that a queue of a chip gets slower by it; time itself is taken only
-// around the op. Fused ops are passed on as such.
+// around the op.
 #pragma once
 
 #include <array>
 #include <chrono>
 #include <memory>
+#include <optional>
 
 #include "device/plan_stream.h"
+#include "device/watched_stream.h"
 
 namespace ferry {
 
@@ -20,66 +22,23 @@ struct OpProfile {
   double seconds = 0;
 };
 
-class ProfileStream : public Stream {
+class ProfileStream : public WatchedStream {
  public:
-  explicit ProfileStream(std::unique_ptr<Stream> inner) : inner_(std::move(inner)) {}
+  using WatchedStream::WatchedStream;
 
   const OpProfile& profile(Op op) const { return profiles_[static_cast<size_t>(op)]; }
   OpProfile total() const;
   void reset() { profiles_ = {}; }
 
-  void copy_in(void* device_dst, const void* host_src, int64_t bytes) override {
-    inner_->copy_in(device_dst, host_src, bytes);
-  }
-  void copy_out(void* host_dst, const void* device_src, int64_t bytes) override {
-    inner_->copy_out(host_dst, device_src, bytes);
-  }
-  void fill_zero(void* device_dst, int64_t bytes) override { inner_->fill_zero(device_dst, bytes); }
-  Event record() override { return inner_->record(); }
-  void wait(const Event& event) override { inner_->wait(event); }
-  // The first error of any op that was waited for in between, too: it sticks in the inner stream.
-  Status synchronize() override { return inner_->synchronize(); }
-
-  void embed(const EmbedArgs& args) override;
-  void rms_norm(const RmsNormArgs& args) override;
-  void layer_norm(const LayerNormArgs& args) override;
-  void matmul(const MatmulArgs& args) override;
-  void rope(const RopeArgs& args) override;
-  void kv_write(const KvWriteArgs& args) override;
-  void gqa_attention(const GqaAttentionArgs& args) override;
-  void per_head_matmul(const PerHeadMatmulArgs& args) override;
-  void mla_prefill_attention(const MlaPrefillAttentionArgs& args) override;
-  void mla_decode_attention(const MlaDecodeAttentionArgs& args) override;
-  void index_scores(const IndexScoresArgs& args) override;
-  void index_top_k(const IndexTopKArgs& args) override;
-  void mla_sparse_attention(const MlaSparseAttentionArgs& args) override;
-  void swiglu(const SwigluArgs& args) override;
-  void moe_gate(const MoeGateArgs& args) override;
-  void moe_permute(const MoePermuteArgs& args) override;
-  void grouped_matmul(const GroupedMatmulArgs& args) override;
-  void moe_combine(const MoeCombineArgs& args) override;
-  void gather_rows(const GatherRowsArgs& args) override;
-  void add(const AddArgs& args) override;
-  void copy(const CopyArgs& args) override;
-  void argmax(const ArgmaxArgs& args) override;
-  void add_rms_norm(const AddRmsNormArgs& args) override;
   void moe_experts(const MoeExpertsArgs& args) override;
-  void hyper_collapse(const HyperCollapseArgs& args) override;
-  void hyper_expand(const HyperExpandArgs& args) override;
-  void compress(const CompressArgs& args) override;
-  void entry_scores(const EntryScoresArgs& args) override;
-  void window_attention(const WindowAttentionArgs& args) override;
-  void moe_hash_gate(const MoeHashGateArgs& args) override;
-  void clamped_swiglu(const ClampedSwigluArgs& args) override;
+
+ protected:
+  void on_op(Op op, const Call& call, std::span<const TensorView> outputs) override;
 
  private:
-  template <typename Args>
-  void pass_on(Op op, void (Stream::*method)(const Args&), const Args& args, OpCost cost);
-  template <typename Args>
-  void pass_on(Op op, void (Stream::*method)(const Args&), const Args& args);
   int64_t count_chosen_experts(const MoeExpertsArgs& args);
 
-  std::unique_ptr<Stream> inner_;
+  std::optional<int64_t> expert_bytes_;  // of the moe_experts that is being passed on
   std::array<OpProfile, kNumOps> profiles_{};
 };
 

@@ -96,6 +96,7 @@ class Run {
     FERRY_TRY(logits_host_, backend.allocate_host(plan.logits_bytes));
     FERRY_TRY(batch_memory_, nn::BatchMemory::allocate(backend, limits.batch));
     FERRY_TRY(stream_, backend.create_stream());
+    if (options_.watch) stream_ = options_.watch(std::move(stream_));
     return {};
   }
 

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -16,6 +18,8 @@ struct LogitsOptions {
   int64_t chunk = 0;  // prompt tokens per forward; 0: all at once
   Dtype kv_dtype = Dtype::kF32;
   int64_t block_size = 16;
+  // What the ops go through, made of the backend's own stream; empty: that itself.
+  std::function<std::unique_ptr<Stream>(std::unique_ptr<Stream>)> watch;
 };
 
 // Row i of the result holds the logits after token i: [tokens, vocab_size] f32.

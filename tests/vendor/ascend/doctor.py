@@ -1,4 +1,5 @@
-"""`ferry doctor` on the emulated CANN: what it says of ops, and conformance that passes and fails.
+"""`ferry doctor` on the emulated CANN: what it says of ops, and conformance that passes and fails; and
+`ferry logits --compare`, which finds an operator that is wrong.
 
   doctor.py FERRY CANN     CANN: the folders of releases are CANN-NAME
 """
@@ -47,6 +48,20 @@ with tempfile.TemporaryDirectory() as folder:
 
     nowhere = doctor("current", *arguments[:-1], os.path.join(folder, "no", "report.json"))
     check(nowhere.returncode == 3 and nowhere.stdout == "", "no folder: %r" % (nowhere,))
+
+    # The same operator in a model: the first op that is wrong is the first of experts.
+    ids = os.path.join(folder, "ids.json")
+    with open(ids, "w", encoding="utf-8") as f:
+        json.dump([5, 17, 300, 42, 9], f)
+    for wrong, code in (("", 0), ("aclnnGroupedMatmulV5", 1)):
+        run = subprocess.run(
+            [FERRY, "logits", "demo", "--tokens", ids, "--backend", "ascend", "--compare",
+             "reference", "--json"], capture_output=True, text=True,
+            env={**os.environ, "ASCEND_HOME_PATH": CANN + "-current", "FERRY_EMULATED_WRONG": wrong})
+        check(run.returncode == code, "comparing: %d %s" % (run.returncode, run.stderr))
+        first = json.loads(run.stdout)["first_wrong"] or {}
+        check((first.get("op"), first.get("layer")) == (("moe_experts", 1) if wrong else (None, None)),
+              "comparing with %r: %r" % (wrong, first))
 
 print("%d failures" % len(failures))
 sys.exit(1 if failures else 0)
