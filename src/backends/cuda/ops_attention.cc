@@ -8,6 +8,8 @@
 namespace ferry::cuda {
 namespace {
 
+constexpr int64_t kBlocksPerMultiprocessor = 4;
+constexpr int64_t kMostPartFloats = int64_t{16} << 20;
 constexpr int64_t kMostLatentFloats = int64_t{16} << 20;  // of queries at a time: 64 MiB
 
 AttentionParams attention_params(const TensorView& q, const TensorView& out, float scale,
@@ -20,6 +22,8 @@ AttentionParams attention_params(const TensorView& q, const TensorView& out, flo
           .max_keys = kAllKeys,
           .out = data_of(out),
           .out_stride = {out.stride[0], out.stride[1]},
+          .heads = q.shape[1],
+          .num_parts = 1,
           .scale = scale};
 }
 
@@ -58,14 +62,29 @@ void CudaStream::gqa_attention(const GqaAttentionArgs& args) {
   params.keys = pages_param(args.k_pages, params.key_size);
   params.values = pages_param(args.v_pages, params.key_size);
   params.heads_per_kv = args.q.shape[1] / args.num_kv_heads;
+  launch_attention(params, args.q.shape[0], args.batch->max_context_length);
+}
+
+// Few heads of few tokens would leave most of the device idle: then several blocks share the keys
+// of a head.
+void CudaStream::launch_attention(AttentionParams params, int64_t tokens, int64_t max_keys) {
   if (!fits(params)) return fail(too_large(params));
-  launch(Kernel::k_attention, {args.q.shape[0], args.q.shape[1]}, kAttentionThreads, params);
+  const int64_t parts = ceil_div(max_keys, kPartKeys);
+  const int64_t floats = tokens * params.heads * parts * (params.value_size + 2);
+  const int64_t enough = kBlocksPerMultiprocessor * device_->multiprocessors();
+  if (parts > 1 && tokens * params.heads < enough && floats <= kMostPartFloats) {
+    params.parts = scratch(floats);
+    params.num_parts = parts;
+    if (params.parts == nullptr) return;
+  }
+  launch(Kernel::k_attention, {tokens, params.heads, params.num_parts}, kAttentionThreads, params);
+  if (params.num_parts == 1) return;
+  launch(Kernel::k_merge_attention, {tokens, params.heads}, kAttentionThreads, params);
 }
 
 // q, q_rope and out are those of the whole batch.
 void CudaStream::launch_absorbed(AttentionParams params, const BatchView& batch,
-                                 int64_t first_sequence, int64_t num_sequences, int64_t heads) {
-  if (!fits(params)) return fail(too_large(params));
+                                 int64_t first_sequence, int64_t num_sequences) {
   const auto starts = batch.query_start.host.subspan(static_cast<size_t>(first_sequence));
   const int64_t first = starts.front();
   params.first_token = first;
@@ -73,7 +92,7 @@ void CudaStream::launch_absorbed(AttentionParams params, const BatchView& batch,
   params.q_rope += first * params.q_rope_stride[0];
   params.out += first * params.out_stride[0];
   const int64_t tokens = starts[static_cast<size_t>(num_sequences)] - first;
-  launch(Kernel::k_attention, {tokens, heads}, kAttentionThreads, params);
+  launch_attention(params, tokens, batch.max_context_length);
 }
 
 void CudaStream::mla_decode_attention(const MlaDecodeAttentionArgs& args) {
@@ -81,8 +100,7 @@ void CudaStream::mla_decode_attention(const MlaDecodeAttentionArgs& args) {
   AttentionParams params = attention_params(args.q_latent, args.out, args.scale, *args.batch);
   add_latent_keys(params, args.q_rope, args.pages);
   params.max_keys = args.max_keys;
-  launch_absorbed(params, *args.batch, args.first_sequence, args.num_sequences,
-                  args.q_latent.shape[1]);
+  launch_absorbed(params, *args.batch, args.first_sequence, args.num_sequences);
 }
 
 void CudaStream::mla_prefill_attention(const MlaPrefillAttentionArgs& args) {
@@ -127,9 +145,7 @@ void CudaStream::mla_sparse_attention(const MlaSparseAttentionArgs& args) {
   params.positions = data_of<int32_t>(args.positions);
   params.positions_stride = args.positions.stride[0];
   params.top_k = args.positions.shape[1];
-  if (!fits(params)) return fail(too_large(params));
-  launch(Kernel::k_attention, {args.q_latent.shape[0], args.q_latent.shape[1]}, kAttentionThreads,
-         params);
+  launch_attention(params, args.q_latent.shape[0], params.top_k);
 }
 
 void CudaStream::index_scores(const IndexScoresArgs& args) {

@@ -55,7 +55,16 @@ FERRY_DEVICE float dot_cached(const PagesParam& pages, int64_t slot, int64_t col
   float sum = 0;
   if (pages.type == kElementF32) {
     const float* k = span(reinterpret_cast<const float*>(pages.data), at, size);
-    for (int64_t i = 0; i < size; ++i) sum += q[i] * k[i];
+    int64_t i = 0;
+    if ((reinterpret_cast<uintptr_t>(k) & 15) == 0) {
+      for (; i + 4 <= size; i += 4) {
+        float four[4];
+        load_four(k + i, four);
+#pragma unroll
+        for (int j = 0; j < 4; ++j) sum += q[i + j] * four[j];
+      }
+    }
+    for (; i < size; ++i) sum += q[i] * k[i];
   } else if (pages.type == kElementI8) {
     const float* scales = scales_of(pages, slot);
     const int8_t* k = span(reinterpret_cast<const int8_t*>(pages.data), at, size);
@@ -69,7 +78,19 @@ FERRY_DEVICE float dot_cached(const PagesParam& pages, int64_t slot, int64_t col
   } else {
     const uint16_t* k = span(reinterpret_cast<const uint16_t*>(pages.data), at, size);
     const bool brain = pages.type == kElementBF16;
-    for (int64_t i = 0; i < size; ++i) {
+    int64_t i = 0;
+    if ((reinterpret_cast<uintptr_t>(k) & 15) == 0) {
+      for (; i + 8 <= size; i += 8) {
+        uint32_t words[4];
+        load_words<16, 16>(reinterpret_cast<const uint8_t*>(k + i), words);
+#pragma unroll
+        for (int j = 0; j < 8; ++j) {
+          const uint16_t bits = static_cast<uint16_t>(words[j / 2] >> (j % 2 * 16));
+          sum += q[i + j] * (brain ? bf16_to_float(bits) : half_to_float(bits));
+        }
+      }
+    }
+    for (; i < size; ++i) {
       sum += q[i] * (brain ? bf16_to_float(k[i]) : half_to_float(k[i]));
     }
   }
@@ -164,6 +185,30 @@ FERRY_DEVICE SoftmaxStep softmax_step(float score, float& largest, float* partia
   return step;
 }
 
+// Where a part of a head of a token is kept: value_size sums, the largest score, the total.
+FERRY_DEVICE float* part_of(const AttentionParams& p, int64_t row, int64_t head, int64_t part) {
+  const int64_t size = p.value_size + 2;
+  return span(p.parts, ((row * p.heads + head) * p.num_parts + part) * size, size);
+}
+
+// How many keys a token attends to; 0: the token is left as it is.
+FERRY_DEVICE int64_t keys_of_token(const AttentionParams& p, const TokenPlace& place) {
+  if (place.num_keys > p.max_keys) return 0;
+  if (p.positions == nullptr) return place.num_keys;
+  return place.num_keys <= p.top_k ? 0 : p.top_k;
+}
+
+FERRY_DEVICE void load_query(const AttentionParams& p, int64_t row, int64_t head, float* query) {
+  const int64_t first = threadIdx.x;
+  const float* q = span(p.q, row * p.q_stride[0] + head * p.q_stride[1], p.key_size);
+  for (int64_t i = first; i < p.key_size; i += kAttentionThreads) query[i] = q[i];
+  if (p.q_rope == nullptr) return;
+  q = span(p.q_rope, row * p.q_rope_stride[0] + head * p.q_rope_stride[1], p.rope_size);
+  for (int64_t i = first; i < p.rope_size; i += kAttentionThreads) query[p.key_size + i] = q[i];
+}
+
+// Block = (token, head, part of the keys). With one part the result, otherwise what
+// merge_attention adds up.
 FERRY_KERNEL(attention, AttentionParams) {
   FERRY_SHARED(float, query, kMaxKeySize);
   FERRY_SHARED(float, factors, kAttentionThreads);
@@ -174,21 +219,18 @@ FERRY_KERNEL(attention, AttentionParams) {
   const int64_t row = blockIdx.x, head = blockIdx.y;
   const TokenPlace place = place_of_token(p.batch, p.first_token + row);
   const bool sparse = p.positions != nullptr;
-  if (place.num_keys > p.max_keys || (sparse && place.num_keys <= p.top_k)) return;
-  const int64_t num_keys = sparse ? p.top_k : place.num_keys;
-  const float* q = span(p.q, row * p.q_stride[0] + head * p.q_stride[1], p.key_size);
-  for (int64_t i = tid; i < p.key_size; i += kAttentionThreads) query[i] = q[i];
-  if (p.q_rope != nullptr) {
-    const float* rope =
-        span(p.q_rope, row * p.q_rope_stride[0] + head * p.q_rope_stride[1], p.rope_size);
-    for (int64_t i = tid; i < p.rope_size; i += kAttentionThreads) query[p.key_size + i] = rope[i];
-  }
+  const int64_t all_keys = keys_of_token(p, place);
+  const int64_t begin = p.num_parts == 1 ? 0 : int64_t{blockIdx.z} * kPartKeys;
+  const int64_t left = all_keys - begin;
+  const int64_t num_keys = p.num_parts == 1 || left < kPartKeys ? all_keys : begin + kPartKeys;
+  if (left <= 0) return;
+  load_query(p, row, head, query);
   sync_block();
   const int64_t kv_head = p.heads_per_kv == 0 ? 0 : head / p.heads_per_kv;
   const int64_t value_column = kv_head * p.value_size;
   float sums[kOut] = {};
   float total = 0, largest = float_of(0xff800000u);
-  for (int64_t first = 0; first < num_keys; first += kAttentionThreads) {
+  for (int64_t first = begin; first < num_keys; first += kAttentionThreads) {
     float score = float_of(0xff800000u), value_scale = 1.0f;
     if (first + tid < num_keys) {
       int64_t position = first + tid;
@@ -221,11 +263,42 @@ FERRY_KERNEL(attention, AttentionParams) {
     sync_block();
   }
   const float all = sum_of_block(total, partial);
-  float* out = span(p.out, row * p.out_stride[0] + head * p.out_stride[1], p.value_size);
+  const bool whole = p.num_parts == 1;
+  float* out = whole ? span(p.out, row * p.out_stride[0] + head * p.out_stride[1], p.value_size)
+                     : part_of(p, row, head, blockIdx.z);
 #pragma unroll
   for (int i = 0; i < kOut; ++i) {
     const int64_t column = tid + i * kAttentionThreads;
-    if (column < p.value_size) out[column] = sums[i] / all;
+    if (column < p.value_size) out[column] = whole ? sums[i] / all : sums[i];
+  }
+  if (whole || tid != 0) return;
+  out[p.value_size] = largest;
+  out[p.value_size + 1] = all;
+}
+
+// Block = (token, head): the parts, in order.
+FERRY_KERNEL(merge_attention, AttentionParams) {
+  const int64_t row = blockIdx.x, head = blockIdx.y;
+  const int64_t num_keys = keys_of_token(p, place_of_token(p.batch, p.first_token + row));
+  const int64_t parts = (num_keys + kPartKeys - 1) / kPartKeys;
+  if (parts == 0) return;
+  float largest = float_of(0xff800000u), total = 0;
+  for (int64_t i = 0; i < parts; ++i) {
+    const float most = part_of(p, row, head, i)[p.value_size];
+    largest = most > largest ? most : largest;
+  }
+  for (int64_t i = 0; i < parts; ++i) {
+    const float* part = part_of(p, row, head, i);
+    total += part[p.value_size + 1] * expf(part[p.value_size] - largest);
+  }
+  float* out = span(p.out, row * p.out_stride[0] + head * p.out_stride[1], p.value_size);
+  for (int64_t column = threadIdx.x; column < p.value_size; column += kAttentionThreads) {
+    float sum = 0;
+    for (int64_t i = 0; i < parts; ++i) {
+      const float* part = part_of(p, row, head, i);
+      sum += part[column] * expf(part[p.value_size] - largest);
+    }
+    out[column] = sum / total;
   }
 }
 

@@ -40,6 +40,7 @@ inline constexpr int kTileRows = 128;    // tile_matmul: rows of W,
 inline constexpr int kTileTokens = 32;   // tokens,
 inline constexpr int kTileDepth = 64;    // and columns of W at a time
 inline constexpr int kAttentionThreads = 128;
+inline constexpr int kPartKeys = 512;     // keys of one block, where a head has several
 inline constexpr int kMaxKeySize = 1024;  // of a query of attention: latent and rotary part
 inline constexpr int kMaxValueSize = 1024;
 inline constexpr int kWarp = 32;
@@ -151,6 +152,9 @@ struct AttentionParams {
   int64_t positions_stride, top_k;
   float* out;
   int64_t out_stride[2];
+  int64_t heads;
+  int64_t num_parts;  // blocks that share the keys of a head: kPartKeys each, or all if it is 1
+  float* parts;       // [tokens, heads, num_parts, value_size + 2], where there are several
   float scale;
 };
 
@@ -236,6 +240,7 @@ struct ArgmaxParams {
   KERNEL(rope)                     \
   KERNEL(kv_write)                 \
   KERNEL(attention)                \
+  KERNEL(merge_attention)          \
   KERNEL(index_scores)             \
   KERNEL(index_top_k)              \
   KERNEL(moe_gate)                 \
