@@ -11,13 +11,6 @@ using namespace engine::testing;
 
 constexpr float kLimit = 1e-3f;
 
-std::vector<float> read_floats(const std::string& path) {
-  const std::string bytes = disk::testing::read_bytes(path);
-  std::vector<float> values(bytes.size() / sizeof(float));
-  std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
-  return values;
-}
-
 std::vector<int32_t> read_tokens(const std::string& path) {
   return parse(disk::testing::read_bytes(path)).get<std::vector<int32_t>>();
 }

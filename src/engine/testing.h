@@ -60,6 +60,14 @@ inline const char* kTinyMla = R"("num_attention_heads": 4, "kv_lora_rank": 32,
   "rope_theta": 10000.0, "rope_scaling": {"type": "yarn", "factor": 8.0, "beta_fast": 32,
   "beta_slow": 1, "original_max_position_embeddings": 64, "mscale": 0.7, "mscale_all_dim": 0.7})";
 
+// A file of little-endian f32; nothing where there is no file.
+inline std::vector<float> read_floats(const std::string& path) {
+  const std::string bytes = disk::testing::read_bytes(path);
+  std::vector<float> values(bytes.size() / sizeof(float));
+  if (!values.empty()) std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
+  return values;
+}
+
 struct TinyModel {
   const char* name;
   std::string config;

@@ -59,13 +59,6 @@ TEST(AscendDemo, AnswersAreThoseOfTheReference) {
   }
 }
 
-std::vector<float> read_floats(const std::string& path) {
-  const std::string bytes = disk::testing::read_bytes(path);
-  std::vector<float> values(bytes.size() / sizeof(float));
-  std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
-  return values;
-}
-
 TEST(AscendGoldens, LogitsOfTheSharedModels) {
   const std::string shared = disk::testing::shared_folder();
   if (shared.empty()) GTEST_SKIP() << "no shared reference files here";
