@@ -1,10 +1,19 @@
 """Many at once: every stream is what the same request yields alone, a full queue says so, and what
-ends gives everything back."""
+ends gives everything back.
+
+    python3 tests/serve/streams.py FERRY SOURCE_DIR [--clients 2000]
+"""
+import argparse
 import threading
 
-from harness import Server, chat, check, content, endless, events, finish, until
+ARGUMENTS = argparse.ArgumentParser()
+ARGUMENTS.add_argument("ferry")
+ARGUMENTS.add_argument("source")
+ARGUMENTS.add_argument("--clients", type=int, default=72)  # more than fit into one batch
 
-CLIENTS = 72  # more than fit into one batch
+from harness import Server, chat, check, content, endless, events, finish, until  # reads sys.argv too
+
+CLIENTS = ARGUMENTS.parse_args().clients
 
 
 def body(i):
@@ -60,7 +69,7 @@ def full_queue():
         check(server.post("/v1/chat/completions", chat("Hello!")).status == 200, "after that")
 
 
-with Server() as ferry:
+with Server("--max-waiting", str(2 * CLIENTS)) as ferry:
     together(ferry)
 full_queue()
 finish()
