@@ -237,10 +237,7 @@ int aclrtDestroyEvent(AclEvent event) {
 int aclrtRecordEvent(AclEvent event, AclStream stream) {
   if (stream == nullptr || event == nullptr) return kRtParamInvalid;
   event->mark = std::make_shared<emulated::Mark>();
-  stream->queue.push([mark = event->mark] {
-    mark->reach();
-    return kAclSuccess;
-  });
+  stream->queue.push(event->mark);
   return kAclSuccess;
 }
 int aclrtStreamWaitEvent(AclStream stream, AclEvent event) {

@@ -114,6 +114,23 @@ TEST(AscendEmulator, AnIndexOutOfRangeStopsTheStreamForGood) {
   EXPECT_FALSE(stream->synchronize().ok());
 }
 
+TEST(AscendStreams, OneThatFailedHoldsNoOtherUp) {
+  use_release("current");
+  const auto backend = open_emulated();
+  ASSERT_NE(backend, nullptr);
+  auto failed = backend->create_stream().value(), other = backend->create_stream().value();
+  const Buffer memory = backend->allocate(4096).value();
+  char* base = static_cast<char*>(memory.data);
+  const int32_t row = 7;
+  failed->copy_in(base, &row, sizeof row);
+  failed->gather_rows({.x = TensorView::contiguous(base + 1024, Dtype::kF32, {2, 4}),
+                       .rows = TensorView::contiguous(base, Dtype::kI32, {1}),
+                       .out = TensorView::contiguous(base + 2048, Dtype::kF32, {1, 4})});
+  other->wait(failed->record());
+  EXPECT_TRUE(other->synchronize().ok());
+  EXPECT_FALSE(failed->synchronize().ok());
+}
+
 TEST(AscendStreams, EventsOrderTwoStreams) {
   use_release("current");
   const auto backend = open_emulated();

@@ -237,10 +237,7 @@ int cnrtNotifierDestroy(Notifier notifier) {
 int cnrtPlaceNotifier(Notifier notifier, Queue queue) {
   if (queue == nullptr || notifier == nullptr) return emulated::kInvalidResource;
   notifier->mark = std::make_shared<emulated::Mark>();
-  queue->queue.push([mark = notifier->mark] {
-    mark->reach();
-    return kCnrtSuccess;
-  });
+  queue->queue.push(notifier->mark);
   return kCnrtSuccess;
 }
 

@@ -83,6 +83,8 @@ class TaskQueue {
   TaskQueue& operator=(const TaskQueue&) = delete;
 
   void push(std::function<int()> task);
+  // Reaches the mark when it gets there, after a failure too: others may wait for it.
+  void push(std::shared_ptr<Mark> mark);
   int sync();
 
  private:
@@ -90,7 +92,11 @@ class TaskQueue {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<std::function<int()>> tasks_;
+  struct Task {
+    std::function<int()> run;  // or
+    std::shared_ptr<Mark> mark;
+  };
+  std::deque<Task> tasks_;
   bool running_ = false, ending_ = false;
   int status_ = 0;
   uint64_t random_;

@@ -36,7 +36,13 @@ TaskQueue::~TaskQueue() {
 
 void TaskQueue::push(std::function<int()> task) {
   const std::lock_guard lock(mutex_);
-  tasks_.push_back(std::move(task));
+  tasks_.push_back({.run = std::move(task), .mark = nullptr});
+  changed_.notify_all();
+}
+
+void TaskQueue::push(std::shared_ptr<Mark> mark) {
+  const std::lock_guard lock(mutex_);
+  tasks_.push_back({.run = nullptr, .mark = std::move(mark)});
   changed_.notify_all();
 }
 
@@ -51,7 +57,7 @@ void TaskQueue::work() {
   while (true) {
     changed_.wait(lock, [this] { return ending_ || !tasks_.empty(); });
     if (tasks_.empty()) return;
-    const std::function<int()> task = std::move(tasks_.front());
+    const Task task = std::move(tasks_.front());
     tasks_.pop_front();
     running_ = true;
     lock.unlock();
@@ -59,7 +65,12 @@ void TaskQueue::work() {
     random_ ^= random_ >> 7;
     random_ ^= random_ << 17;
     if (random_ % 64 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random_ % 200));
-    const int status = status_ == 0 ? task() : status_;
+    int status = status_;
+    if (task.mark != nullptr) {
+      task.mark->reach();
+    } else if (status == 0) {
+      status = task.run();
+    }
     lock.lock();
     if (status_ == 0) status_ = status;
     running_ = false;

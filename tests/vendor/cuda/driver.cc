@@ -288,10 +288,7 @@ int cuEventDestroy_v2(DriverEvent event) {
 int cuEventRecord(DriverEvent event, DriverStream stream) {
   if (check_stream(stream) != kSuccess) return check_stream(stream);
   event->mark = std::make_shared<emulated::Mark>();
-  stream->queue.push([mark = event->mark] {
-    mark->reach();
-    return kSuccess;
-  });
+  stream->queue.push(event->mark);
   return kSuccess;
 }
 

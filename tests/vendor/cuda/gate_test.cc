@@ -9,7 +9,7 @@
 namespace ferry::cuda {
 namespace {
 
-constexpr int64_t kTokens = 64, kExperts = 40, kChosen = 6;
+constexpr int64_t kTokens = 64, kNumExperts = 40, kChosen = 6;
 
 struct Choice {
   std::vector<int32_t> ids = std::vector<int32_t>(kTokens * kChosen);
@@ -26,8 +26,8 @@ Choice choose(Backend& backend, const std::vector<float>& logits, const std::vec
   };
   const TensorView ids = place(64, Dtype::kI32, {kTokens, kChosen});
   const TensorView weights = place(128, Dtype::kF32, {kTokens, kChosen});
-  const TensorView x = place(0, Dtype::kF32, {kTokens, kExperts});
-  const TensorView b = place(192, Dtype::kF32, {kExperts});
+  const TensorView x = place(0, Dtype::kF32, {kTokens, kNumExperts});
+  const TensorView b = place(192, Dtype::kF32, {kNumExperts});
   stream->copy_in(x.data, logits.data(), x.extent_bytes());
   stream->copy_in(b.data, bias.data(), b.extent_bytes());
   stream->moe_gate({.logits = x, .bias = b, .spec = spec, .ids = ids, .weights = weights});
@@ -46,7 +46,7 @@ void expect_same_choice(const GateSpec& spec, const std::vector<float>& extremes
   ASSERT_NE(subject, nullptr);
   const auto reference = open_backend("reference", {}).value();
   uint64_t state = 7;
-  std::vector<float> logits(kTokens * kExperts);
+  std::vector<float> logits(kTokens * kNumExperts);
   for (float& logit : logits) {
     state = state * 6364136223846793005u + 1442695040888963407u;
     const uint64_t draw = state >> 40;
@@ -70,25 +70,25 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNothing = std::numeric_limits<float>::quiet_NaN();
 
 GateSpec spec_of(GateScore score) {
-  return {.score = score, .num_experts = kExperts, .top_k = kChosen, .renormalize = false};
+  return {.score = score, .num_experts = kNumExperts, .top_k = kChosen, .renormalize = false};
 }
 
 TEST(CudaGate, EqualScores) {
   for (const GateScore score :
        {GateScore::kSoftmax, GateScore::kSigmoid, GateScore::kSqrtSoftplus}) {
-    expect_same_choice(spec_of(score), {0.0f, -0.0f, 1.0f}, std::vector<float>(kExperts));
+    expect_same_choice(spec_of(score), {0.0f, -0.0f, 1.0f}, std::vector<float>(kNumExperts));
   }
 }
 
 TEST(CudaGate, InfiniteAndNoNumbers) {
   expect_same_choice(spec_of(GateScore::kSigmoid), {kNothing, kInfinity, -kInfinity},
-                     std::vector<float>(kExperts));
+                     std::vector<float>(kNumExperts));
 }
 
 // All but three experts are as small as can be, or nothing: the lowest that are left follow.
 TEST(CudaGate, BiasThatExcludes) {
   for (const float excluding : {-kInfinity, kNothing}) {
-    std::vector<float> bias(kExperts, excluding);
+    std::vector<float> bias(kNumExperts, excluding);
     bias[5] = bias[17] = bias[31] = 0;
     expect_same_choice(spec_of(GateScore::kSigmoid), {0.5f}, bias);
   }
@@ -100,7 +100,7 @@ TEST(CudaGate, GroupsThatAreEqual) {
   spec.num_groups = 8;
   spec.top_k_groups = 3;
   spec.group_score = GroupScore::kSumOfTopTwo;
-  std::vector<float> bias(kExperts);
+  std::vector<float> bias(kNumExperts);
   for (int64_t e = 0; e < 20; ++e) bias[static_cast<size_t>(e)] = -kInfinity;
   expect_same_choice(spec, {kInfinity, -kInfinity}, bias);
 }
