@@ -1,0 +1,81 @@
+// Models on an emulated chip, for the tests of every vendor's backend: an architecture with random
+// weights, the built-in model's answers, and the shared reference models where they are.
+#pragma once
+
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/demo_engine.h"
+#include "engine/testing.h"
+
+namespace ferry::engine::testing {
+
+// Weights are f32. Sums in f32 in another order: what the cpu backend differs by is of the same
+// size.
+inline constexpr float kMostDifference = 1e-3f;
+
+// fp8: weights of the file in FP8 with block scales; otherwise bf16.
+inline void expect_logits_of_reference(const TinyModel& tiny, const std::string& backend,
+                                       bool fp8) {
+  const Json config = parse(tiny.config);
+  const disk::testing::TempDir dir;
+  TinyWeights weights = random_weights(config, 7);
+  const std::string path = write_hf(dir, config, hf_tensors(weights, "BF16", fp8));
+  const LoadedModel reference = load(path, backend_named("reference"));
+  const LoadedModel emulated = load(path, backend_named(backend, 1, true));
+  const std::vector<int32_t> tokens = random_tokens(37, reference.spec().vocab_size, 3);
+  for (const LogitsOptions& options : {LogitsOptions{}, LogitsOptions{.prefill = 20, .chunk = 7}}) {
+    EXPECT_LE(
+        max_difference(logits_of(emulated, tokens, options), logits_of(reference, tokens, options)),
+        kMostDifference)
+        << tiny.name << (fp8 ? " fp8" : "");
+  }
+}
+
+// The built-in model with weights as they are used by default and a cache of 16 bits; the requests
+// together, so that steps are mixed.
+inline void expect_answers_of_reference(const std::string& backend,
+                                        const std::vector<Request>& requests) {
+  EngineOptions options = demo_options();
+  options.backend = "reference";
+  options.kv_dtype = KvDtype::kBF16;
+  const std::vector<Completion> expected = together(load_engine(options), requests);
+  options.backend = backend;
+  const std::vector<Completion> answers = together(load_engine(options), requests);
+  for (size_t i = 0; i < requests.size(); ++i) {
+    EXPECT_FALSE(expected[i].tokens.empty());
+    EXPECT_EQ(answers[i].tokens, expected[i].tokens) << i;
+  }
+}
+
+// A model's file or folder in goldens/, and what its logits are called there.
+using Golden = std::pair<const char*, const char*>;
+
+inline void expect_golden_logits(const std::string& backend_name, std::span<const Golden> goldens,
+                                 const std::vector<int>& lengths) {
+  const auto backend = backend_named(backend_name, 1, true);
+  for (const auto& [file, logits] : goldens) {
+    const std::string path = disk::testing::shared_folder() + "/goldens/" + file;
+    const std::string folder = path.substr(0, path.rfind('/') + 1);
+    const LoadedModel model = load(path, backend);
+    int compared = 0;
+    for (const int n : lengths) {
+      const std::vector<float> expected =
+          read_floats(fmt::format("{}logits-{}-{}-prefill.f32", folder, logits, n));
+      if (expected.empty()) continue;
+      ++compared;
+      const auto tokens =
+          parse(disk::testing::read_bytes(fmt::format("{}tokens-{}.json", folder, n)))
+              .get<std::vector<int32_t>>();
+      EXPECT_LE(max_difference(logits_of(model, tokens), expected), kMostDifference)
+          << file << " " << n;
+      EXPECT_LE(max_difference(logits_of(model, tokens, {.chunk = 13}), expected), kMostDifference)
+          << file << " " << n;
+    }
+    EXPECT_GT(compared, 0) << file;
+  }
+}
+
+}  // namespace ferry::engine::testing
