@@ -1,5 +1,5 @@
-// See doctor_conformance.h. The report has what a replay on an emulator needs: what ran on which
-// libraries, and of every case its error, what was allowed, and the time.
+// See doctor_conformance.h. The report says what ran on which libraries, and of every case its
+// error, what was allowed, and the time.
 #include "cmd/doctor_conformance.h"
 
 #include <cstdio>
@@ -83,8 +83,8 @@ Result<int> test_chips(const ConformanceFlags& flags) {
       names.emplace_back(entry->name);
     }
   }
-  std::optional<disk::AtomicFile>
-      report;  // made first: minutes of work should have somewhere to go
+  // Made first: minutes of work should have somewhere to go.
+  std::optional<disk::AtomicFile> report;
   if (!flags.out.empty()) {
     FERRY_TRY(disk::AtomicFile file, disk::AtomicFile::create(flags.out));
     report.emplace(std::move(file));

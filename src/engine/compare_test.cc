@@ -2,6 +2,8 @@
 // layers are counted right.
 #include "engine/compare.h"
 
+#include <gtest/gtest.h>
+
 #include "engine/testing.h"
 
 namespace ferry::engine {
