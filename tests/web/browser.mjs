@@ -32,8 +32,15 @@ export async function until(what, condition, timeoutMs = 20000) {
 
 let browser = null;
 
+// Frames come late on a busy machine; what a page does must not depend on when it is drawn.
+function delayFrames() {
+  const inTime = window.requestAnimationFrame.bind(window);
+  window.requestAnimationFrame = (draw) => setTimeout(() => inTime(draw), 120);
+}
+
 // A page of a fresh profile. `expected`: messages of the console that belong to the test.
-export async function open(url, { width = 1280, height = 820, dark = false, expected = null } = {}) {
+// `late`: each frame comes late.
+export async function open(url, { width = 1280, height = 820, dark = false, late = false, expected = null } = {}) {
   browser ??= await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', '--force-color-profile=srgb'] });
   const context = await browser.newContext({
     viewport: { width, height },
@@ -42,6 +49,7 @@ export async function open(url, { width = 1280, height = 820, dark = false, expe
     reducedMotion: 'reduce',
   });
   const page = await context.newPage();
+  if (late) await page.addInitScript(delayFrames);
   const origin = new URL(url).origin;
   page.on('request', (request) => {
     const to = request.url();

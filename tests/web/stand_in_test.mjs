@@ -6,6 +6,8 @@ import { StandIn, streamed } from './stand_in.mjs';
 
 const server = await new StandIn(arguments_[0]).start();
 const answers = (page) => page.locator('.message.assistant');
+// To be called when something of the new question or answer has been drawn: the page draws at most
+// once a frame, and until then it still shows the button of the time before.
 const idle = (page) => until('the answer ends', () => page.locator('button[aria-label="Send"]').isVisible());
 
 async function ask(page, text) {
@@ -85,8 +87,8 @@ async function streaming() {
   await page.context().close();
 }
 
-async function stopRegenerateEdit() {
-  const page = await open(server.url);
+async function stopRegenerateEdit(how) {
+  const page = await open(server.url, how);
   server.script = () => ({ pieces: streamed('again and '.repeat(4000)), pause: 10 });
   await ask(page, 'Go on for ever');
   await until('text', async () => (await answers(page).last().innerText()).includes('again and again'));
@@ -109,8 +111,10 @@ async function stopRegenerateEdit() {
   await page.keyboard.press('ArrowUp');
   await page.locator('textarea[aria-label="Edit message"]').fill('Something else');
   await page.keyboard.press('Enter');
-  await until('the edited question', async () => server.requests.at(-1).messages[0].content === 'Something else');
+  // Not the request: it can reach the server a frame before the page shows that it is busy.
+  await until('the edited question', async () => (await page.locator('.bubble').last().innerText()) === 'Something else');
   await idle(page);
+  check(server.requests.at(-1).messages[0].content === 'Something else', 'the edited question is sent');
   check((await page.locator('.message').count()) === 2, 'what came after the edited message is gone');
 
   server.script = (body) => ({ pieces: streamed(`You said ${body.messages.filter((m) => m.role === 'user').length} things.`) });
@@ -197,8 +201,8 @@ async function hostile() {
   await page.context().close();
 }
 
-async function failures() {
-  const page = await open(server.url, { expected: /401|429|Failed to load|ERR_/ });
+async function failures(how) {
+  const page = await open(server.url, { ...how, expected: /401|429|Failed to load|ERR_/ });
   const expectError = async (text) => {
     await until(`"${text}" is shown`, async () => (await page.locator('.notice.error').allInnerTexts()).some((t) => t.includes(text)));
     await idle(page);
@@ -323,8 +327,8 @@ async function manyMessages() {
 }
 
 // Everything that can be operated has a name, and no id is there twice.
-async function names() {
-  const page = await open(server.url);
+async function names(how) {
+  const page = await open(server.url, how);
   server.script = () => ({ pieces: [...streamed('Hm. ', 'reasoning_content'), ...streamed(essay)], pause: 0 });
   await ask(page, 'A question');
   await idle(page);
@@ -375,6 +379,10 @@ async function contrast() {
 for (const part of [names, contrast, streaming, stopRegenerateEdit, settings, tools, hostile, failures, keeping, dashboard, phone, manyMessages]) {
   console.log(part.name);
   await part().catch((error) => check(false, `${part.name}: ${error.stack}`));
+}
+for (const part of [names, stopRegenerateEdit, failures]) {
+  console.log(`${part.name}, frames late`);
+  await part({ late: true }).catch((error) => check(false, `${part.name}, frames late: ${error.stack}`));
 }
 server.stop();
 await finish();

@@ -2,6 +2,7 @@
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { Icon } from './icons.jsx';
 import { AssistantMessage, UserMessage } from './message.jsx';
+import { answerOf } from './store.js';
 
 const examples = [
   'What is 347 + 589?',
@@ -151,6 +152,7 @@ export function Chat(props) {
                 <AssistantMessage
                   key={message.id}
                   message={message}
+                  answer={answerOf(message)}
                   live={busy && i === visible.length - 1}
                   last={i === visible.length - 1}
                   results={results}

@@ -1,7 +1,7 @@
 // The page that ferry serves at /: chat and live dashboard. This file is the frame: layout, dialogs
 // and keyboard; app_state.js is what it does.
 import { render } from 'preact';
-import { useEffect, useReducer, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useReducer, useRef, useState } from 'preact/hooks';
 import { AppState } from './app_state.js';
 import { Chat } from './chat.jsx';
 import { Dashboard, Poller } from './dashboard.jsx';
@@ -37,8 +37,10 @@ function useActions(app) {
   return held.current;
 }
 
+// In a layout effect: a key that comes between a draw and the next frame must not meet the state
+// before it.
 function useKeys(app, { dialog, setDialog, toggleSidebar }) {
-  useEffect(() => {
+  useLayoutEffect(() => {
     const onKey = (event) => {
       if (dialog) return;
       const command = event.ctrlKey || event.metaKey;

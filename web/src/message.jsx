@@ -3,7 +3,6 @@ import { memo } from 'preact/compat';
 import { useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { Icon, IconButton } from './icons.jsx';
 import { toHtml } from './markdown.js';
-import { answerOf } from './store.js';
 
 export async function copyText(text) {
   try {
@@ -148,8 +147,9 @@ function Versions({ message, onVersion }) {
   );
 }
 
-export const AssistantMessage = memo(function AssistantMessage({ message, live, results, actions, last }) {
-  const answer = answerOf(message);
+// `answer` is the version that shows. An answer that is not live is final, so the same one with the
+// same stamp looks the same; a new one may have come and ended between two frames.
+export const AssistantMessage = memo(function AssistantMessage({ message, answer, live, results, actions, last }) {
   const empty = !answer.content && !answer.reasoning && answer.calls.length === 0;
   return (
     <article class="message assistant" aria-label="Answer" aria-busy={live}>
@@ -190,7 +190,7 @@ export const AssistantMessage = memo(function AssistantMessage({ message, live, 
       )}
     </article>
   );
-}, (before, after) => !after.live && !before.live && before.stamp === after.stamp);
+}, (before, after) => !after.live && !before.live && before.answer === after.answer && before.stamp === after.stamp);
 
 // Begins with the message's own text, and before the first paint: nothing may overwrite what is
 // typed at once.
