@@ -105,7 +105,8 @@ Status drop_what_does_not_fit(const BenchFlags& flags, const engine::LoadedModel
   const int64_t weights = std::max(measured.weights_bytes, file_bytes);
   while (true) {
     const nn::MemoryPlan plan =
-        nn::plan_memory(*measured.model, weights, plan_limits(limits_for(flags, points)));
+        nn::plan_memory(*measured.model, weights,
+                        plan_limits(measured.model->kv_layout(), limits_for(flags, points)));
     if (plan.total_bytes() <= memory.free_bytes) return {};
     BenchPoint* largest = nullptr;
     size_t left = 0;

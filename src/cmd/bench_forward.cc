@@ -18,9 +18,14 @@ double seconds_since(BenchClock::time_point start) {
   return std::chrono::duration<double>(BenchClock::now() - start).count();
 }
 
+// Blocks that a forward of so many tokens may look back on or write to.
+int64_t recent_blocks(const nn::KvLayout& layout, const BenchLimits& limits) {
+  return ceil_div(layout.recent_tokens() + limits.chunk, kBenchBlockSize) + 1;
+}
+
 }  // namespace
 
-nn::PlanLimits plan_limits(const BenchLimits& limits) {
+nn::PlanLimits plan_limits(const nn::KvLayout& layout, const BenchLimits& limits) {
   nn::PlanLimits plan;
   plan.batch = {.max_tokens = std::max(limits.chunk, limits.max_batch),
                 .max_sequences = std::max<int64_t>(limits.max_batch, 1),
@@ -28,6 +33,11 @@ nn::PlanLimits plan_limits(const BenchLimits& limits) {
                 .block_size = kBenchBlockSize};
   plan.cache = {
       .dtype = limits.kv_dtype, .block_size = kBenchBlockSize, .num_pages = limits.num_pages};
+  const int64_t recent = recent_blocks(layout, limits) * plan.batch.max_sequences;
+  if (layout.recent_tokens() > 0 && recent < limits.num_pages) {
+    plan.cache.num_recent_pages = recent;
+    plan.batch.recent_pages = true;
+  }
   return plan;
 }
 
@@ -41,7 +51,7 @@ Result<std::unique_ptr<BenchForward>> BenchForward::create(const engine::LoadedM
 
 Status BenchForward::allocate() {
   Backend& backend = *model_.backend;
-  const nn::PlanLimits limits = plan_limits(limits_);
+  const nn::PlanLimits limits = plan_limits(model_.model->kv_layout(), limits_);
   const nn::MemoryPlan plan = nn::plan_memory(*model_.model, model_.weights_bytes, limits);
   FERRY_TRY(cache_, nn::KvCache::allocate(backend, model_.model->kv_layout(), limits.cache));
   FERRY_TRY(workspace_, backend.allocate(std::max<int64_t>(plan.workspace_bytes, 1)));
@@ -99,11 +109,17 @@ std::vector<int32_t> BenchForward::random_tokens(int64_t count) {
   return tokens;
 }
 
-std::vector<int32_t> BenchForward::pages_of(int64_t sequence, int64_t batch,
-                                            int64_t context) const {
+int64_t BenchForward::num_recent_blocks() const {
+  return recent_blocks(model_.model->kv_layout(), limits_);
+}
+
+// Of `num_blocks` blocks in turn.
+std::vector<int32_t> BenchForward::pages_of(int64_t sequence, int64_t batch, int64_t context,
+                                            int64_t num_blocks) const {
   std::vector<int32_t> pages(static_cast<size_t>(ceil_div(context, kBenchBlockSize)));
   for (size_t block = 0; block < pages.size(); ++block) {
-    pages[block] = static_cast<int32_t>(static_cast<int64_t>(block) * batch + sequence);
+    pages[block] =
+        static_cast<int32_t>(static_cast<int64_t>(block) % num_blocks * batch + sequence);
   }
   return pages;
 }
@@ -130,7 +146,8 @@ Status BenchForward::step(std::span<const nn::BatchInput> inputs) {
 
 Result<double> BenchForward::prefill(int64_t context, int64_t tokens) {
   const std::vector<int32_t> ids = random_tokens(tokens);
-  const std::vector<int32_t> pages = pages_of(0, 1, context + tokens);
+  const std::vector<int32_t> pages = pages_of(0, 1, context + tokens, limits_.num_pages);
+  const std::vector<int32_t> recent = pages_of(0, 1, context + tokens, num_recent_blocks());
   const auto start = BenchClock::now();
   for (int64_t done = 0; done < tokens; done += limits_.chunk) {
     const int64_t count = std::min(limits_.chunk, tokens - done);
@@ -139,6 +156,7 @@ Result<double> BenchForward::prefill(int64_t context, int64_t tokens) {
         .tokens = std::span(ids).subspan(static_cast<size_t>(done), static_cast<size_t>(count)),
         .first_position = context + done,
         .pages = pages,
+        .recent_pages = recent,
         .logits = last ? nn::WantedLogits::kLast : nn::WantedLogits::kNone};
     FERRY_TRY_VOID(step({&input, 1}));
   }
@@ -147,9 +165,12 @@ Result<double> BenchForward::prefill(int64_t context, int64_t tokens) {
 
 Result<double> BenchForward::decode(int64_t batch, int64_t context, int64_t steps) {
   const std::vector<int32_t> ids = random_tokens(batch * steps);
-  std::vector<std::vector<int32_t>> pages;
+  std::vector<std::vector<int32_t>> pages, recent;
   std::vector<nn::BatchInput> inputs(static_cast<size_t>(batch));
-  for (int64_t s = 0; s < batch; ++s) pages.push_back(pages_of(s, batch, context + steps));
+  for (int64_t s = 0; s < batch; ++s) {
+    pages.push_back(pages_of(s, batch, context + steps, limits_.num_pages));
+    recent.push_back(pages_of(s, batch, context + steps, num_recent_blocks()));
+  }
   const auto start = BenchClock::now();
   for (int64_t i = 0; i < steps; ++i) {
     for (int64_t s = 0; s < batch; ++s) {
@@ -157,6 +178,7 @@ Result<double> BenchForward::decode(int64_t batch, int64_t context, int64_t step
           .tokens = std::span(ids).subspan(static_cast<size_t>(i * batch + s), 1),
           .first_position = context + i,
           .pages = pages[static_cast<size_t>(s)],
+          .recent_pages = recent[static_cast<size_t>(s)],
           .decode = true,
           .logits = nn::WantedLogits::kLast};
     }

@@ -8,7 +8,8 @@
 // cache. Attention reads as many bytes of them as of real ones.
 //
 // Pages of sequences that run together take turns in memory, as those of sequences that grew
-// together do: block b of sequence s is page b · batch + s.
+// together do: block b of sequence s is page b · batch + s. Pages of recent tokens are taken again
+// once nothing looks back on them: block b has that of block b mod num_recent_blocks().
 #pragma once
 
 #include <cstdint>
@@ -32,7 +33,7 @@ struct BenchLimits {
 inline constexpr int64_t kBenchBlockSize = 16;  // tokens a page, the engine's default
 
 // What allocate() will take besides the weights.
-nn::PlanLimits plan_limits(const BenchLimits& limits);
+nn::PlanLimits plan_limits(const nn::KvLayout& layout, const BenchLimits& limits);
 
 class BenchForward {
  public:
@@ -55,7 +56,9 @@ class BenchForward {
   Status fill_cache();
   Status step(std::span<const nn::BatchInput> inputs);
   std::vector<int32_t> random_tokens(int64_t count);
-  std::vector<int32_t> pages_of(int64_t sequence, int64_t batch, int64_t context) const;
+  std::vector<int32_t> pages_of(int64_t sequence, int64_t batch, int64_t context,
+                                int64_t num_blocks) const;
+  int64_t num_recent_blocks() const;
 
   const engine::LoadedModel& model_;
   const BenchLimits limits_;

@@ -118,13 +118,15 @@ Result<Report> examine_model(const ShowFlags& flags) {
             engine::load_model(
                 report.source, backend,
                 {.max_context = report.context, .kv_dtype = kv_dtype, .measure_only = true}));
-  const nn::PlanLimits limits{.batch = {.max_tokens = std::min<int64_t>(512, report.context),
-                                        .max_sequences = 1,
-                                        .max_context = report.context,
-                                        .block_size = kBlockSize},
-                              .cache = {.dtype = kv_dtype,
-                                        .block_size = kBlockSize,
-                                        .num_pages = ceil_div(report.context, kBlockSize)}};
+  nn::PlanLimits limits{.batch = {.max_tokens = std::min<int64_t>(512, report.context),
+                                  .max_sequences = 1,
+                                  .max_context = report.context,
+                                  .block_size = kBlockSize},
+                        .cache = {.dtype = kv_dtype,
+                                  .block_size = kBlockSize,
+                                  .num_pages = ceil_div(report.context, kBlockSize)}};
+  limits.cache.num_recent_pages =
+      nn::num_recent_pages(report.loaded.model->kv_layout(), limits.batch, limits.cache.num_pages);
   report.plan = nn::plan_memory(*report.loaded.model, report.loaded.weights_bytes, limits);
   return report;
 }
@@ -169,8 +171,11 @@ void print_report(const Report& report, const ShowFlags& flags) {
         fmt::format("{:>9}  used where the file is mapped", format_bytes(checkpoint.data_bytes())));
   row(in_place ? "tables" : "weights",
       fmt::format("{:>9}", format_bytes(report.plan.weights_bytes)));
-  row("KV cache", fmt::format("{:>9}  {} a token", format_bytes(report.plan.kv_bytes),
-                              format_bytes(report.plan.kv_bytes_per_token)));
+  const int64_t windows = report.plan.kv_recent_bytes;
+  row("KV cache",
+      fmt::format("{:>9}  {} a token{}", format_bytes(report.plan.kv_bytes),
+                  format_bytes(report.plan.kv_bytes_per_token),
+                  windows > 0 ? ", and " + format_bytes(windows) + " for windows" : ""));
   row("workspace", fmt::format("{:>9}", format_bytes(report.plan.workspace_bytes)));
   row("total", fmt::format("{:>9}", format_bytes(report.plan.total_bytes() +
                                                  (in_place ? checkpoint.data_bytes() : 0))));
@@ -198,6 +203,7 @@ Json report_json(const Report& report, const ShowFlags& flags) {
                    {"weights_bytes", report.plan.weights_bytes},
                    {"kv_bytes", report.plan.kv_bytes},
                    {"kv_bytes_per_token", report.plan.kv_bytes_per_token},
+                   {"kv_recent_bytes", report.plan.kv_recent_bytes},
                    {"workspace_bytes", report.plan.workspace_bytes},
                    {"logits_bytes", report.plan.logits_bytes},
                    {"index_bytes", report.plan.index_bytes},

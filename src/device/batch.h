@@ -21,6 +21,10 @@ struct IndexView {
   TensorView device;  // i32, same shape, contiguous
 };
 
+// Planes of the cache hold every token of a sequence, or those alone that a window still reaches
+// (nn/kv_cache.h), and then in pages of their own.
+enum class PageKind : uint8_t { kAll, kRecent };
+
 struct BatchView {
   int64_t num_tokens = 0;            // T
   int64_t num_sequences = 0;         // S
@@ -37,7 +41,18 @@ struct BatchView {
   IndexView context_lengths;  // [S]    tokens in the cache once this step is done
   IndexView block_tables;     // [S, max_blocks] pages of each sequence, in order; unused: 0
   int64_t max_blocks = 0;
+  // The same for planes of recent tokens; where there are no pages of their own for these, the same
+  // arrays. Blocks that no token of the batch looks back on: 0.
+  IndexView recent_slots;
+  IndexView recent_tables;
   IndexView logit_rows;  // [R]    tokens whose logits are wanted, ascending
+
+  const IndexView& slots_of(PageKind kind) const {
+    return kind == PageKind::kAll ? slots : recent_slots;
+  }
+  const IndexView& tables_of(PageKind kind) const {
+    return kind == PageKind::kAll ? block_tables : recent_tables;
+  }
 };
 
 }  // namespace ferry

@@ -93,10 +93,10 @@ std::vector<BatchToken> entry_ends(const BatchView& batch, int64_t ratio) {
 }
 
 SequenceRows::SequenceRows(const TensorView& pages, const BatchView& batch, int64_t sequence,
-                           int64_t ratio, int64_t group)
+                           PageKind kind, int64_t ratio, int64_t group)
     : pages_(pages),
-      table_(batch.block_tables.host.subspan(static_cast<size_t>(sequence * batch.max_blocks),
-                                             static_cast<size_t>(batch.max_blocks))),
+      table_(batch.tables_of(kind).host.subspan(static_cast<size_t>(sequence * batch.max_blocks),
+                                                static_cast<size_t>(batch.max_blocks))),
       block_size_(batch.block_size),
       ratio_(ratio),
       group_(group) {
@@ -260,7 +260,7 @@ void compress(const CompressArgs& args, const BatchToken& end) {
   const int64_t entry = (end.position + 1) / ratio - 1;
   CHECK(args.rows.dtype == Dtype::kF32 && args.rows.shape[2] == 2 * width);
   CHECK(args.ape.shape[0] == ratio && args.ape.shape[1] == width);
-  const SequenceRows rows(args.rows, *args.batch, end.sequence, 1, 0);
+  const SequenceRows rows(args.rows, *args.batch, end.sequence, PageKind::kRecent, 1, 0);
   // What is pooled, in order: tokens of the block before by their first channels, then this block.
   const int64_t begin = args.overlap && entry > 0 ? (entry - 1) * ratio : entry * ratio;
   const int64_t items = end.position + 1 - begin;
@@ -296,7 +296,7 @@ void compress(const CompressArgs& args, const BatchToken& end) {
   for (int64_t c = 0; c < size; ++c) pooled[c] = weight[c] * (pooled[c] * r);
   const int64_t rope = args.cos_sin.shape[1];
   rotate(pooled.data() + size - rope, row(args.cos_sin, entry * ratio), rope, 1.0f);
-  SequenceRows(args.pages, *args.batch, end.sequence, ratio, args.group)
+  SequenceRows(args.pages, *args.batch, end.sequence, PageKind::kAll, ratio, args.group)
       .store(entry, pooled.data());
 }
 
@@ -307,7 +307,8 @@ void entry_scores(const EntryScoresArgs& args, std::span<const BatchToken> token
   std::vector<float> key(static_cast<size_t>(size));
   for (int64_t i = first; i < last; ++i) {
     const BatchToken& token = tokens[static_cast<size_t>(i)];
-    const SequenceRows keys(args.pages, *args.batch, token.sequence, args.ratio, size);
+    const SequenceRows keys(args.pages, *args.batch, token.sequence, PageKind::kAll, args.ratio,
+                            size);
     const int64_t count = (token.position + 1) / args.ratio;
     CHECK(count <= args.out.shape[1]);
     const float* weights = row(args.weights, i);
@@ -341,10 +342,12 @@ void window_attention(const WindowAttentionArgs& args, std::span<const BatchToke
     const int64_t count = recent + entries;
     keys.resize(static_cast<size_t>(count * size));
     scores.resize(static_cast<size_t>(count));
-    const SequenceRows window(args.pages, *args.batch, token.sequence, 1, args.group);
+    const SequenceRows window(args.pages, *args.batch, token.sequence, PageKind::kRecent, 1,
+                              args.group);
     for (int64_t s = 0; s < recent; ++s) window.load(begin + s, keys.data() + s * size);
     if (entries > 0) {
-      const SequenceRows far(args.entry_pages, *args.batch, token.sequence, args.ratio, args.group);
+      const SequenceRows far(args.entry_pages, *args.batch, token.sequence, PageKind::kAll,
+                             args.ratio, args.group);
       for (int64_t e = 0; e < entries; ++e) {
         const int64_t entry = chosen ? row<const int32_t>(args.entries, i)[e] : e;
         CHECK(entry >= 0 && entry < (token.position + 1) / args.ratio);

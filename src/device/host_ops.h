@@ -29,8 +29,8 @@ std::vector<BatchToken> entry_ends(const BatchView& batch, int64_t ratio);
 // Cached rows of one sequence, wherever they lie: those of positions (ratio 1) or of entries.
 class SequenceRows {
  public:
-  SequenceRows(const TensorView& pages, const BatchView& batch, int64_t sequence, int64_t ratio,
-               int64_t group);
+  SequenceRows(const TensorView& pages, const BatchView& batch, int64_t sequence, PageKind kind,
+               int64_t ratio, int64_t group);
 
   int64_t width() const { return pages_.shape[2]; }
   // Row `index` as f32, to dst [width].

@@ -63,7 +63,8 @@ class HostStage {
   }
 
   // The pages of a plane that sequences of the batch have.
-  TensorView pages(const TensorView& view, const BatchView& batch, bool written = false) {
+  TensorView pages(const TensorView& view, const BatchView& batch, PageKind kind,
+                   bool written = false) {
     if (view.empty()) return view;
     const int64_t page_bytes = view.stride[0] * dtype_bytes(view.dtype);
     TensorView copy = reserve(view, view.shape[0] * page_bytes);
@@ -71,7 +72,7 @@ class HostStage {
     for (int64_t s = 0; s < batch.num_sequences; ++s) {
       const int64_t length = batch.context_lengths.host[static_cast<size_t>(s)];
       for (int64_t b = 0; b * batch.block_size < length; ++b) {
-        used.insert(batch.block_tables.host[static_cast<size_t>(s * batch.max_blocks + b)]);
+        used.insert(batch.tables_of(kind).host[static_cast<size_t>(s * batch.max_blocks + b)]);
       }
     }
     for (const int64_t page : used) {
@@ -150,11 +151,11 @@ void Stream::compress(const CompressArgs& args) {
   if (ends.empty()) return;
   HostStage stage(*this);
   CompressArgs host = args;
-  host.rows = stage.pages(args.rows, *args.batch);
+  host.rows = stage.pages(args.rows, *args.batch, PageKind::kRecent);
   host.ape = stage.in(args.ape);
   host.weight = stage.in(args.weight);
   host.cos_sin = stage.rows(args.cos_sin, positions_of(ends, args.ratio - 1));
-  host.pages = stage.pages(args.pages, *args.batch, true);
+  host.pages = stage.pages(args.pages, *args.batch, PageKind::kAll, true);
   if (!stage.ready()) return;
   for (const BatchToken& end : ends) host_ops::compress(host, end);
   stage.send_back();
@@ -165,7 +166,7 @@ void Stream::entry_scores(const EntryScoresArgs& args) {
   EntryScoresArgs host = args;
   host.q = stage.in(args.q);
   host.weights = stage.in(args.weights);
-  host.pages = stage.pages(args.pages, *args.batch);
+  host.pages = stage.pages(args.pages, *args.batch, PageKind::kAll);
   host.out = stage.out(args.out);
   if (!stage.ready()) return;
   const int64_t count = args.q.shape[0];
@@ -180,8 +181,8 @@ void Stream::window_attention(const WindowAttentionArgs& args) {
   HostStage stage(*this);
   WindowAttentionArgs host = args;
   host.q = stage.in(args.q);
-  host.pages = stage.pages(args.pages, *args.batch);
-  host.entry_pages = stage.pages(args.entry_pages, *args.batch);
+  host.pages = stage.pages(args.pages, *args.batch, PageKind::kRecent);
+  host.entry_pages = stage.pages(args.entry_pages, *args.batch, PageKind::kAll);
   host.entries = stage.in(args.entries);
   host.sinks = stage.in(args.sinks);
   host.cos_sin = stage.rows(args.cos_sin, positions_of(tokens, 0));

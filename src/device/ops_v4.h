@@ -8,6 +8,8 @@
 // Entry e of a compressed plane of ratio R stands for tokens [e · R, e · R + R) and is seen by the
 // last of them and all behind: token t sees (t + 1) / R entries. It lies in the page of its last
 // token, at row (its offset in the page) / R: a page of B tokens has ceil(B / R) rows.
+// Planes of entries go by BatchView::block_tables; planes with a row per token, of which a window
+// or a pool reads the last ones, by recent_tables.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,7 @@
 // What a model keeps of a sequence is a matter of its pages alone: any interleaving of appending,
 // taking tokens back, sharing full pages and throwing sequences out gives the logits of a fresh
-// run, bit for bit on cpu. Windows, compressors and indexers are what could forget themselves.
+// run, bit for bit on cpu. Windows, compressors and indexers are what could forget themselves;
+// pages of recent tokens are let go as soon as nothing looks back on them, and hold no number then.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -16,6 +17,7 @@ namespace {
 using namespace engine::testing;
 
 constexpr int64_t kPages = 64;
+constexpr int64_t kRecentPages = 60;
 constexpr int64_t kMostTokens = 90;  // of one sequence
 constexpr int64_t kMostAppended = 20;
 constexpr size_t kMostSequences = 4;
@@ -23,19 +25,31 @@ constexpr size_t kMostSequences = 4;
 struct Sequence {
   std::vector<int32_t> tokens;
   std::vector<int32_t> pages;
+  std::vector<int32_t> recent;  // pages of recent tokens
+  int64_t num_behind = 0;       // of these, let go
 };
 
 // Sequences over one cache, and what is done to them.
 class Cache {
  public:
   Cache(const LoadedModel& model, Dtype dtype, int64_t block_size, uint64_t seed)
-      : model_(model), dtype_(dtype), block_size_(block_size), random_(seed), users_(kPages, 0) {
+      : model_(model),
+        dtype_(dtype),
+        block_size_(block_size),
+        recent_tokens_(model.model->kv_layout().recent_tokens()),
+        random_(seed),
+        users_(kPages, 0),
+        recent_users_(recent_tokens_ > 0 ? kRecentPages : 0, 0) {
     nn::PlanLimits limits;
     limits.batch = {.max_tokens = kMostAppended * kMostSequences,
                     .max_sequences = kMostSequences,
                     .max_context = kMostTokens,
-                    .block_size = block_size};
-    limits.cache = {.dtype = dtype, .block_size = block_size, .num_pages = kPages};
+                    .block_size = block_size,
+                    .recent_pages = recent_tokens_ > 0};
+    limits.cache = {.dtype = dtype,
+                    .block_size = block_size,
+                    .num_pages = kPages,
+                    .num_recent_pages = recent_tokens_ > 0 ? kRecentPages : 0};
     limits.max_logit_rows = limits.batch.max_tokens;
     Backend& backend = *model.backend;
     const nn::MemoryPlan plan = nn::plan_memory(*model.model, model.weights_bytes, limits);
@@ -63,20 +77,23 @@ class Cache {
   }
 
   int64_t num_compared() const { return num_compared_; }
+  int64_t num_let_go() const { return num_let_go_; }
 
  private:
   int64_t below(int64_t bound) {
     return static_cast<int64_t>(random_() % static_cast<uint64_t>(bound));
   }
-  int64_t free_pages() const { return std::count(users_.begin(), users_.end(), 0); }
+  static int64_t num_free(const std::vector<int>& users) {
+    return std::count(users.begin(), users.end(), 0);
+  }
 
-  int32_t take_page() {
+  int32_t take_page(std::vector<int>& users) {
     std::vector<int32_t> free;
-    for (size_t p = 0; p < users_.size(); ++p) {
-      if (users_[p] == 0) free.push_back(static_cast<int32_t>(p));
+    for (size_t p = 0; p < users.size(); ++p) {
+      if (users[p] == 0) free.push_back(static_cast<int32_t>(p));
     }
     const int32_t page = free[static_cast<size_t>(below(std::ssize(free)))];
-    ++users_[static_cast<size_t>(page)];
+    ++users[static_cast<size_t>(page)];
     return page;
   }
 
@@ -85,6 +102,34 @@ class Cache {
       --users_[static_cast<size_t>(sequence.pages[i])];
     }
     sequence.pages.resize(kept);
+    if (recent_tokens_ == 0) return;
+    while (sequence.recent.size() > kept) {
+      if (std::ssize(sequence.recent) > sequence.num_behind) drop_recent(sequence.recent.back());
+      sequence.recent.pop_back();
+    }
+    sequence.num_behind = std::min(sequence.num_behind, std::ssize(sequence.recent));
+  }
+
+  void drop_recent(int32_t page) {
+    if (--recent_users_[static_cast<size_t>(page)] > 0) return;
+    for (int64_t p = 0; p < std::ssize(model_.model->kv_layout().planes); ++p) {
+      const TensorView plane = cache_.plane(p);
+      if (cache_.pages(p) == PageKind::kAll) continue;
+      const int64_t bytes = plane.stride[0] * dtype_bytes(plane.dtype);
+      std::memset(static_cast<char*>(plane.data) + page * bytes, 0xff, static_cast<size_t>(bytes));
+    }
+  }
+
+  // Blocks that a token behind so many looks back on no more.
+  int64_t blocks_behind(int64_t tokens) const {
+    return std::max<int64_t>(0, tokens + 1 - recent_tokens_) / block_size_;
+  }
+
+  void let_go(Sequence& sequence) {
+    const int64_t behind = recent_tokens_ > 0 ? blocks_behind(std::ssize(sequence.tokens)) : 0;
+    for (int64_t& block = sequence.num_behind; block < behind; ++block, ++num_let_go_) {
+      drop_recent(sequence.recent[static_cast<size_t>(block)]);
+    }
   }
 
   void evict(size_t index) {
@@ -104,6 +149,7 @@ class Cache {
     const int64_t size = std::ssize(sequence.tokens);
     if (shared >= size) return;
     const int64_t kept = std::max<int64_t>(1, shared + below(size - shared));
+    if (recent_tokens_ > 0 && blocks_behind(kept) < sequence.num_behind) return;
     sequence.tokens.resize(static_cast<size_t>(kept));
     drop_pages(sequence, static_cast<size_t>(ceil_div(kept, block_size_)));
   }
@@ -117,6 +163,14 @@ class Cache {
     Sequence sequence;
     sequence.tokens.assign(donor.tokens.begin(), donor.tokens.begin() + blocks * block_size_);
     sequence.pages.assign(donor.pages.begin(), donor.pages.begin() + blocks);
+    if (recent_tokens_ > 0) {
+      sequence.num_behind = blocks_behind(blocks * block_size_);
+      if (sequence.num_behind < donor.num_behind) return;
+      sequence.recent.assign(donor.recent.begin(), donor.recent.begin() + blocks);
+      for (int64_t b = sequence.num_behind; b < blocks; ++b) {
+        ++recent_users_[static_cast<size_t>(sequence.recent[static_cast<size_t>(b)])];
+      }
+    }
     for (const int32_t page : sequence.pages) ++users_[static_cast<size_t>(page)];
     sequences_.push_back(std::move(sequence));
   }
@@ -133,8 +187,13 @@ class Cache {
       const int64_t count = std::min(1 + below(kMostAppended), kMostTokens - size);
       const int64_t pages = ceil_div(size + count, block_size_) - std::ssize(sequence.pages);
       const bool wanted = size == 0 || random_() % 2 == 0;
-      if (!wanted || count == 0 || pages > free_pages()) continue;
-      for (int64_t i = 0; i < pages; ++i) sequence.pages.push_back(take_page());
+      if (!wanted || count == 0 || pages > num_free(users_)) continue;
+      if (random_() % 2 == 0) let_go(sequence);
+      if (recent_tokens_ > 0 && pages > num_free(recent_users_)) continue;
+      for (int64_t i = 0; i < pages; ++i) {
+        sequence.pages.push_back(take_page(users_));
+        if (recent_tokens_ > 0) sequence.recent.push_back(take_page(recent_users_));
+      }
       for (int64_t i = 0; i < count; ++i) {
         sequence.tokens.push_back(static_cast<int32_t>(below(model_.spec().vocab_size)));
       }
@@ -155,6 +214,7 @@ class Cache {
           {.tokens = std::span(sequence.tokens).subspan(static_cast<size_t>(before[i])),
            .first_position = before[i],
            .pages = sequence.pages,
+           .recent_pages = sequence.recent,
            .logits = nn::WantedLogits::kAll});
     }
     const BatchView& batch = batch_memory_.lay_out(*stream_, inputs);
@@ -186,10 +246,12 @@ class Cache {
   const LoadedModel& model_;
   const Dtype dtype_;
   const int64_t block_size_;
+  const int64_t recent_tokens_;
   std::mt19937_64 random_;
-  std::vector<int> users_;  // of each page
+  std::vector<int> users_, recent_users_;  // of each page
   std::vector<Sequence> sequences_;
   int64_t num_compared_ = 0;
+  int64_t num_let_go_ = 0;
   nn::KvCache cache_;
   Buffer workspace_, logits_;
   nn::BatchMemory batch_memory_;
@@ -211,8 +273,9 @@ TEST(CacheInterleaving, GivesTheLogitsOfAFreshRun) {
         if (name != "deepseek_v4" && (dtype != Dtype::kBF16 || block_size != 8)) continue;
         SCOPED_TRACE(fmt::format("{} {} pages of {}", name, dtype_name(dtype), block_size));
         Cache cache(model, dtype, block_size, ++seed);
-        for (int i = 0; i < 60 && !::testing::Test::HasFailure(); ++i) cache.step();
+        for (int i = 0; i < 100 && !::testing::Test::HasFailure(); ++i) cache.step();
         EXPECT_GT(cache.num_compared(), 300);
+        EXPECT_EQ(cache.num_let_go() > 10, name == "deepseek_v4");
       }
     }
   }

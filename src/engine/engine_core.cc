@@ -117,7 +117,9 @@ Result<std::unique_ptr<EngineCore>> EngineCore::load(const EngineOptions& option
                                .num_pages = sizing.limits.cache.num_pages,
                                .max_batch_tokens = options.max_batch_tokens,
                                .max_sequences = options.max_sequences,
-                               .max_draft_step_tokens = max_draft_step_tokens(options)};
+                               .max_draft_step_tokens = max_draft_step_tokens(options),
+                               .recent_tokens = core->model_.model->kv_layout().recent_tokens(),
+                               .num_recent_pages = sizing.limits.cache.num_recent_pages};
   core->loop_ = std::make_unique<EngineLoop>(std::move(runner), limits, options.max_waiting,
                                              options.speculation);
   return core;

@@ -115,6 +115,7 @@ nn::BatchInput EngineLoop::input_of(const Chunk& chunk, Generation& generation) 
   nn::BatchInput input{.tokens = {},
                        .first_position = chunk.begin,
                        .pages = scheduler_.pages(chunk.id),
+                       .recent_pages = scheduler_.recent_pages(chunk.id),
                        .decode = chunk.decode,
                        .logits = nn::WantedLogits::kNone};
   if (chunk.drafts > 0) {
@@ -226,6 +227,7 @@ Status EngineLoop::predict(const Schedule& schedule, std::span<const SequenceId>
                                                             static_cast<size_t>(count)),
                       .first_position = chunk.begin,
                       .pages = scheduler_.pages(chunk.id),
+                      .recent_pages = scheduler_.recent_pages(chunk.id),
                       .decode = chunk.decode,
                       .logits = asks ? nn::WantedLogits::kLast : nn::WantedLogits::kNone});
     for (int64_t i = 0; i < count; ++i) rows.push_back(static_cast<int32_t>(first_row + i));

@@ -11,15 +11,19 @@ namespace {
 constexpr int64_t kMiB = 1 << 20;
 constexpr int64_t kMostTokens = 1 << 30;  // places in the cache are 32-bit numbers
 
-nn::PlanLimits limits_for(const EngineOptions& options, int64_t context, int64_t num_pages) {
+nn::PlanLimits limits_for(const nn::Model& model, const EngineOptions& options, int64_t context,
+                          int64_t num_pages) {
   nn::PlanLimits limits;
   limits.batch = {.max_tokens = options.max_batch_tokens,
                   .max_sequences = options.max_sequences,
                   .max_context = context,
                   .block_size = options.block_size};
-  limits.cache = {.dtype = kv_dtype_of(options.kv_dtype),
-                  .block_size = options.block_size,
-                  .num_pages = num_pages};
+  limits.cache = {
+      .dtype = kv_dtype_of(options.kv_dtype),
+      .block_size = options.block_size,
+      .num_pages = num_pages,
+      .num_recent_pages = nn::num_recent_pages(model.kv_layout(), limits.batch, num_pages)};
+  limits.batch.recent_pages = limits.cache.num_recent_pages > 0;
   limits.mtp = options.speculation == Speculation::kMtp;
   limits.max_logit_rows = std::max(options.max_sequences, max_draft_step_tokens(options));
   return limits;
@@ -54,10 +58,11 @@ std::string describe_plan(const Sizing& sizing, const MemoryInfo& memory, int64_
   const nn::MemoryPlan& plan = sizing.plan;
   const nn::KvCacheSpec& cache = sizing.limits.cache;
   std::string text = fmt::format(
-      "file {}; memory: weights {} + cache {} ({} tokens, {} each sequence at most) + "
+      "file {}; memory: weights {} + cache {} ({} tokens, {} each sequence at most{}) + "
       "workspace {} + logits {} = {}",
       mib(file_bytes), mib(plan.weights_bytes), mib(plan.kv_bytes),
       cache.num_pages * cache.block_size, sizing.limits.batch.max_context,
+      plan.kv_recent_bytes > 0 ? "; of it " + mib(plan.kv_recent_bytes) + " for windows" : "",
       mib(plan.workspace_bytes), mib(plan.logits_bytes + plan.index_bytes),
       mib(plan.total_bytes()));
   if (memory.total_bytes > 0) {
@@ -98,7 +103,7 @@ Result<Sizing> choose_sizes(const nn::Model& model, int64_t weights_bytes, int64
   Sizing sizing;
   while (true) {
     const int64_t tokens = std::max(context, options.kv_tokens);
-    sizing.limits = limits_for(options, context, ceil_div(tokens, block));
+    sizing.limits = limits_for(model, options, context, ceil_div(tokens, block));
     sizing.plan = nn::plan_memory(model, weights_bytes, sizing.limits);
     if (fits(sizing.plan.total_bytes(), memory)) break;
     const bool may_shrink = options.max_context == 0 && options.kv_tokens == 0;
@@ -112,10 +117,11 @@ Result<Sizing> choose_sizes(const nn::Model& model, int64_t weights_bytes, int64
   const int64_t wanted =
       std::min(ceil_div(context, block) * options.max_sequences, kMostTokens / block);
   const int64_t page_bytes = std::max<int64_t>(sizing.plan.kv_bytes_per_token * block, 1);
-  const int64_t left = memory.free_bytes - (sizing.plan.total_bytes() - sizing.plan.kv_bytes);
+  const int64_t left = memory.free_bytes - (sizing.plan.total_bytes() - sizing.plan.kv_bytes) -
+                       sizing.plan.kv_recent_bytes;
   const int64_t affordable = memory.total_bytes == 0 ? wanted : left / 2 / page_bytes;
   const int64_t num_pages = std::max(sizing.limits.cache.num_pages, std::min(wanted, affordable));
-  sizing.limits = limits_for(options, context, num_pages);
+  sizing.limits = limits_for(model, options, context, num_pages);
   sizing.plan = nn::plan_memory(model, weights_bytes, sizing.limits);
   return sizing;
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <iterator>
 #include <numeric>
+#include <utility>
 
 #include "base/check.h"
 #include "base/checked_math.h"
@@ -41,7 +42,9 @@ std::vector<int64_t> share(const std::vector<int64_t>& wants, int64_t budget) {
 
 }  // namespace
 
-Scheduler::Scheduler(const SchedulerLimits& limits) : limits_(limits), pool_(limits.num_pages) {
+Scheduler::Scheduler(const SchedulerLimits& limits)
+    : limits_(limits), pool_(limits.num_pages), recent_pool_(limits.num_recent_pages) {
+  CHECK(!has_recent_pages() || limits.recent_tokens > 0);
   CHECK(limits.block_size > 0 && limits.max_sequences > 0);
   CHECK(limits.max_batch_tokens >= limits.max_sequences);
 }
@@ -73,6 +76,7 @@ Schedule Scheduler::next() {
   in_step_ = true;
   ++num_steps_;
   Schedule schedule;
+  let_go_behind();
   yield_to_senior();
   const int64_t preemptions_before = num_preemptions_;
   schedule_decodes(schedule);
@@ -83,8 +87,14 @@ Schedule Scheduler::next() {
   return schedule;
 }
 
+// How many blocks from the front no token behind `blocks` blocks looks back on.
+int64_t Scheduler::recent_behind(int64_t blocks) const {
+  const int64_t next = blocks * limits_.block_size;
+  return std::max<int64_t>(0, next + 1 - limits_.recent_tokens) / limits_.block_size;
+}
+
 // Pages that hold the beginning of the prompt already; never its last token.
-std::vector<int32_t> Scheduler::known_pages(const Sequence& sequence) const {
+Scheduler::Beginning Scheduler::known_beginning(const Sequence& sequence) const {
   const int64_t most = (sequence.prompt_tokens - 1) / limits_.block_size;
   std::vector<int32_t> pages;
   for (const BlockKey& key : sequence.keys) {
@@ -92,7 +102,29 @@ std::vector<int32_t> Scheduler::known_pages(const Sequence& sequence) const {
     if (page < 0) break;
     pages.push_back(page);
   }
-  return pages;
+  if (!has_recent_pages()) return {std::move(pages), {}, 0};
+  return with_recent_pages(sequence, std::move(pages));
+}
+
+// As many of `pages` as leave the next token all that it looks back on.
+Scheduler::Beginning Scheduler::with_recent_pages(const Sequence& sequence,
+                                                  std::vector<int32_t> pages) const {
+  Beginning known;
+  size_t num_known = 0;
+  size_t first = 0;  // of those found without a gap
+  for (size_t block = 0; block < pages.size(); ++block) {
+    known.recent.push_back(recent_pool_.find(sequence.keys[block]));
+    if (known.recent.back() < 0) first = block + 1;
+    const int64_t behind = recent_behind(static_cast<int64_t>(block + 1));
+    if (first > static_cast<size_t>(behind)) continue;
+    num_known = block + 1;
+    known.num_recent_behind = behind;
+  }
+  pages.resize(num_known);
+  known.recent.resize(num_known);
+  std::fill_n(known.recent.begin(), known.num_recent_behind, 0);
+  known.pages = std::move(pages);
+  return known;
 }
 
 // A place, pages for all its tokens, and room to grow `steps` times for everyone who runs: or the
@@ -100,7 +132,7 @@ std::vector<int32_t> Scheduler::known_pages(const Sequence& sequence) const {
 bool Scheduler::has_room(const Sequence& sequence, int64_t steps) const {
   if (num_running() >= limits_.max_sequences) return false;
   int64_t wanted = pages_for(sequence.num_tokens) + steps * num_running();
-  for (const int32_t page : known_pages(sequence)) {
+  for (const int32_t page : known_beginning(sequence).pages) {
     if (pool_.num_holders(page) > 0) --wanted;
   }
   return wanted <= pool_.num_free();
@@ -119,7 +151,7 @@ bool Scheduler::has_room_without_juniors(const Rank& rank, const Sequence& seque
     }
   }
   int64_t wanted = pages_for(sequence.num_tokens) + steps * seniors;
-  for (const int32_t page : known_pages(sequence)) {
+  for (const int32_t page : known_beginning(sequence).pages) {
     const auto found = holders.find(page);
     const int32_t going = found == holders.end() ? 0 : found->second;
     if (pool_.num_holders(page) > going) --wanted;
@@ -168,8 +200,10 @@ void Scheduler::admit(const Schedule& schedule) {
          has_room(waiting_.begin()->second, 1)) {
     auto node = waiting_.extract(waiting_.begin());
     Sequence& sequence = node.mapped();
-    sequence.pages = known_pages(sequence);
+    const Beginning known = known_beginning(sequence);
+    sequence.pages = known.pages;
     for (const int32_t page : sequence.pages) pool_.hold(page);
+    hold_recent(sequence, known);
     sequence.num_computed = static_cast<int64_t>(sequence.pages.size()) * limits_.block_size;
     sequence.fresh = true;
     if (!sequence.preempted && !sequence.keys.empty()) {
@@ -185,14 +219,45 @@ void Scheduler::admit(const Schedule& schedule) {
 
 // What others have published of its prompt since it was admitted, in place of its own pages.
 void Scheduler::take_known(Sequence& sequence) {
-  const std::vector<int32_t> known = known_pages(sequence);
-  for (auto block = static_cast<size_t>(sequence.num_computed / limits_.block_size);
-       block < known.size(); ++block) {
-    pool_.hold(known[block]);
+  const Beginning known = known_beginning(sequence);
+  auto block = static_cast<size_t>(sequence.num_computed / limits_.block_size);
+  if (block >= known.pages.size()) return;
+  for (; block < known.pages.size(); ++block) {
+    pool_.hold(known.pages[block]);
     pool_.give_back(sequence.pages[block]);
-    sequence.pages[block] = known[block];
+    sequence.pages[block] = known.pages[block];
     sequence.num_computed += limits_.block_size;
     if (!sequence.preempted) num_prefix_hits_ += limits_.block_size;
+  }
+  hold_recent(sequence, known);
+}
+
+// In place of those of a shorter beginning.
+void Scheduler::hold_recent(Sequence& sequence, const Beginning& known) {
+  const auto behind = static_cast<size_t>(known.num_recent_behind);
+  for (size_t i = behind; i < known.recent.size(); ++i) recent_pool_.hold(known.recent[i]);
+  release_recent(sequence);
+  sequence.recent = known.recent;
+  sequence.num_recent_behind = known.num_recent_behind;
+}
+
+void Scheduler::take_recent(Sequence& sequence, int64_t tokens) {
+  if (!has_recent_pages()) return;
+  while (std::ssize(sequence.recent) < pages_for(tokens)) {
+    sequence.recent.push_back(recent_pool_.take());
+  }
+}
+
+// Pages of recent tokens that no token to come looks back on. Those that one behind the last full
+// block would look back on stay, so that others may go on from there.
+void Scheduler::let_go_behind() {
+  if (!has_recent_pages()) return;
+  for (auto& [rank, sequence] : running_) {
+    const int64_t behind = recent_behind(sequence.num_computed / limits_.block_size);
+    for (int64_t& block = sequence.num_recent_behind; block < behind; ++block) {
+      int32_t& page = sequence.recent[static_cast<size_t>(block)];
+      recent_pool_.give_back(std::exchange(page, 0));
+    }
   }
 }
 
@@ -250,6 +315,7 @@ void Scheduler::schedule_drafts(Schedule& schedule) {
     }
     const int64_t places = static_cast<int64_t>(sequence.pages.size()) * limits_.block_size;
     chunks[i]->drafts = std::min(shares[i], places - sequence.num_tokens);
+    take_recent(sequence, sequence.num_tokens + chunks[i]->drafts);
     chunks[i]->count += chunks[i]->drafts;
     schedule.num_tokens += chunks[i]->drafts;
   }
@@ -289,6 +355,15 @@ void Scheduler::release_pages(Sequence& sequence) {
     pool_.give_back(*page);
   }
   sequence.pages.clear();
+  release_recent(sequence);
+}
+
+void Scheduler::release_recent(Sequence& sequence) {
+  for (auto i = std::ssize(sequence.recent); i-- > sequence.num_recent_behind;) {
+    recent_pool_.give_back(sequence.recent[static_cast<size_t>(i)]);
+  }
+  sequence.recent.clear();
+  sequence.num_recent_behind = 0;
 }
 
 // Gives back the pages that only guesses needed.
@@ -297,10 +372,15 @@ void Scheduler::trim(Sequence& sequence) {
     pool_.give_back(sequence.pages.back());
     sequence.pages.pop_back();
   }
+  while (std::ssize(sequence.recent) > pages_for(sequence.num_tokens)) {
+    recent_pool_.give_back(sequence.recent.back());
+    sequence.recent.pop_back();
+  }
 }
 
-void Scheduler::push_chunk(Schedule& schedule, const Rank& rank, const Sequence& sequence,
+void Scheduler::push_chunk(Schedule& schedule, const Rank& rank, Sequence& sequence,
                            int64_t count) {
+  take_recent(sequence, sequence.num_computed + count);
   schedule.chunks.push_back({
       .id = rank.id,
       .begin = sequence.num_computed,
@@ -323,6 +403,9 @@ void Scheduler::computed(const Schedule& schedule) {
     for (auto block = static_cast<size_t>(chunk.begin / limits_.block_size);
          block < std::min(full, sequence.keys.size()); ++block) {
       pool_.publish(sequence.pages[block], sequence.keys[block]);
+      if (has_recent_pages()) {
+        recent_pool_.publish(sequence.recent[block], sequence.keys[block]);
+      }
     }
   }
 }
@@ -361,10 +444,16 @@ std::span<const int32_t> Scheduler::pages(SequenceId id) const {
   return it == running_.end() ? std::span<const int32_t>() : it->second.pages;
 }
 
+std::span<const int32_t> Scheduler::recent_pages(SequenceId id) const {
+  const auto it = running_.find(ranks_.at(id));
+  return it == running_.end() ? std::span<const int32_t>() : it->second.recent;
+}
+
 SchedulerStats Scheduler::stats() const {
   return {.num_waiting = static_cast<int64_t>(waiting_.size()),
           .num_running = num_running(),
           .num_free_pages = pool_.num_free(),
+          .num_free_recent_pages = recent_pool_.num_free(),
           .num_preemptions = num_preemptions_,
           .num_prefix_queries = num_prefix_queries_,
           .num_prefix_hits = num_prefix_hits_};

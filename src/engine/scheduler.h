@@ -25,6 +25,11 @@
 //   - Guesses of the next tokens (speculation) fill up what is left of a small step: nobody waits,
 //     yields or is thrown out for them, and pages that only they needed are free again once they
 //     were judged.
+//   - Where a model's windows look back on recent tokens only, these have pages of their own. They
+//     are taken as tokens are computed, and given back once no token to come looks back on them;
+//     there are always enough of them, so that they have no part in what is said above. A beginning
+//     is taken from the cache up to where the pages that its next token looks back on are there,
+//     too.
 //   - Tokens that a recomputed sequence had generated are computed in the decode phase again (see
 //     device/batch.h), so that preemption changes no bit of the result.
 #pragma once
@@ -49,6 +54,10 @@ struct SchedulerLimits {
   int64_t max_sequences = 0;     // running at once; any number may wait
   // Tokens of a step with guesses in it: beyond, a step costs more than they save. 0: no guesses.
   int64_t max_draft_step_tokens = 0;
+  // A token looks back on so many, its own included, in pages of recent tokens. No such pages: 0.
+  int64_t recent_tokens = 0;
+  // >= what max_sequences look back on and a step computes (nn/memory_plan.h).
+  int64_t num_recent_pages = 0;
 };
 
 // Tokens [begin, begin + count) of one sequence, all of one phase.
@@ -72,6 +81,7 @@ struct SchedulerStats {
   int64_t num_waiting = 0;
   int64_t num_running = 0;
   int64_t num_free_pages = 0;  // that nobody holds
+  int64_t num_free_recent_pages = 0;
   int64_t num_preemptions = 0;
   // Prompt tokens of sequences with keys, when first admitted, and how many of them were there.
   int64_t num_prefix_queries = 0;
@@ -110,6 +120,8 @@ class Scheduler {
 
   // Pages of a sequence in order of position; none while it waits.
   std::span<const int32_t> pages(SequenceId id) const;
+  // The same of recent tokens, as far as they are scheduled; 0 where a page was given back.
+  std::span<const int32_t> recent_pages(SequenceId id) const;
   SchedulerStats stats() const;
 
  private:
@@ -128,22 +140,36 @@ class Scheduler {
     int64_t num_checked = 0;   // of these, computed in the last step
     std::vector<BlockKey> keys;
     std::vector<int32_t> pages;
-    bool fresh = false;      // nothing was computed since it was admitted
-    bool preempted = false;  // at least once
+    std::vector<int32_t> recent;    // pages of recent tokens
+    int64_t num_recent_behind = 0;  // of these, from the front: given back
+    bool fresh = false;             // nothing was computed since it was admitted
+    bool preempted = false;         // at least once
 
     bool decoding() const { return num_computed >= prompt_tokens; }
   };
   using Sequences = std::map<Rank, Sequence>;
+  // A beginning that is in the cache already.
+  struct Beginning {
+    std::vector<int32_t> pages;
+    std::vector<int32_t> recent;  // as many, of which num_recent_behind were not looked for
+    int64_t num_recent_behind = 0;
+  };
 
   int64_t pages_for(int64_t tokens) const;
   int64_t num_running() const { return static_cast<int64_t>(running_.size()); }
-  std::vector<int32_t> known_pages(const Sequence& sequence) const;
+  bool has_recent_pages() const { return limits_.num_recent_pages > 0; }
+  int64_t recent_behind(int64_t blocks) const;
+  Beginning known_beginning(const Sequence& sequence) const;
+  Beginning with_recent_pages(const Sequence& sequence, std::vector<int32_t> pages) const;
   bool has_room(const Sequence& sequence, int64_t steps) const;
   bool has_room_without_juniors(const Rank& rank, const Sequence& sequence, int64_t steps) const;
   void yield_to_senior();
   void schedule_decodes(Schedule& schedule);
   void admit(const Schedule& schedule);
   void take_known(Sequence& sequence);
+  void hold_recent(Sequence& sequence, const Beginning& known);
+  void take_recent(Sequence& sequence, int64_t tokens);
+  void let_go_behind();
   const BlockKey* next_key(const Sequence& sequence) const;
   void schedule_prompts(Schedule& schedule);
   void schedule_drafts(Schedule& schedule);
@@ -151,11 +177,12 @@ class Scheduler {
   bool grow(const Rank& rank, int64_t tokens);
   void preempt(Sequences::iterator victim);
   void release_pages(Sequence& sequence);
-  static void push_chunk(Schedule& schedule, const Rank& rank, const Sequence& sequence,
-                         int64_t count);
+  void release_recent(Sequence& sequence);
+  void push_chunk(Schedule& schedule, const Rank& rank, Sequence& sequence, int64_t count);
 
   SchedulerLimits limits_;
   PagePool pool_;
+  PagePool recent_pool_;
   Sequences running_;
   Sequences waiting_;
   std::unordered_map<SequenceId, Rank> ranks_;

@@ -9,6 +9,7 @@
 #include <map>
 #include <random>
 #include <set>
+#include <span>
 
 namespace ferry::engine {
 namespace {
@@ -44,7 +45,8 @@ class World {
       : limits_(limits),
         scheduler_(limits),
         random_(seed),
-        cache_(static_cast<size_t>(limits.num_pages * limits.block_size)) {}
+        cache_(static_cast<size_t>(limits.num_pages * limits.block_size)),
+        recent_cache_(static_cast<size_t>(limits.num_recent_pages * limits.block_size)) {}
 
   void step() {
     const uint32_t dice = random_() % 100;
@@ -59,6 +61,7 @@ class World {
     for (int i = 0; i < 100'000 && !live_.empty(); ++i) forward();
     EXPECT_TRUE(live_.empty());
     EXPECT_EQ(scheduler_.stats().num_free_pages, limits_.num_pages);
+    EXPECT_EQ(scheduler_.stats().num_free_recent_pages, limits_.num_recent_pages);
     EXPECT_EQ(scheduler_.stats().num_running + scheduler_.stats().num_waiting, 0);
     EXPECT_EQ(num_added_, num_ended_);
   }
@@ -191,14 +194,21 @@ class World {
   }
 
   void touch_cache(const Chunk& chunk, const Live& live) {
-    const auto pages = scheduler_.pages(chunk.id);
+    touch_pages(chunk, live, 0, scheduler_.pages(chunk.id), cache_);
+    if (limits_.num_recent_pages == 0) return;
+    const int64_t first = std::max<int64_t>(0, chunk.begin + 1 - limits_.recent_tokens);
+    touch_pages(chunk, live, first, scheduler_.recent_pages(chunk.id), recent_cache_);
+  }
+
+  // What the chunk's tokens read, from `first` on, and write.
+  void touch_pages(const Chunk& chunk, const Live& live, int64_t first,
+                   std::span<const int32_t> pages, std::vector<Label>& cache) {
     const int64_t end = chunk.begin + chunk.count;
     const auto tokens = std::ssize(live.labels);
     ASSERT_GE(std::ssize(pages) * limits_.block_size, end);
-    for (int64_t p = 0; p < end; ++p) {
+    for (int64_t p = first; p < end; ++p) {
       const int64_t page = pages[static_cast<size_t>(p / limits_.block_size)];
-      Label& place =
-          cache_[static_cast<size_t>(page * limits_.block_size + p % limits_.block_size)];
+      Label& place = cache[static_cast<size_t>(page * limits_.block_size + p % limits_.block_size)];
       const Label label = p < tokens ? live.labels[static_cast<size_t>(p)]
                                      : live.guesses[static_cast<size_t>(p - tokens)];
       if (p >= chunk.begin) place = label;
@@ -263,12 +273,25 @@ class World {
     }
     ASSERT_EQ(running, stats.num_running);
     ASSERT_EQ(static_cast<int64_t>(held.size()) + stats.num_free_pages, limits_.num_pages);
+    check_recent_pages(stats);
+  }
+
+  // No more are held than the memory plan counts on.
+  void check_recent_pages(const SchedulerStats& stats) {
+    const int64_t each = (limits_.recent_tokens + limits_.block_size - 1) / limits_.block_size + 3;
+    const int64_t step = (limits_.max_batch_tokens + limits_.block_size - 1) / limits_.block_size;
+    ASSERT_LE(limits_.num_recent_pages - stats.num_free_recent_pages,
+              stats.num_running * each + step);
+    for (const auto& [id, live] : live_) {
+      const int64_t pages = std::ssize(scheduler_.recent_pages(id));
+      num_let_go_ += std::max<int64_t>(0, pages - each - step);
+    }
   }
 
   SchedulerLimits limits_;
   Scheduler scheduler_;
   std::mt19937 random_;
-  std::vector<Label> cache_;
+  std::vector<Label> cache_, recent_cache_;
   std::map<SequenceId, Live> live_;
   SequenceId num_added_ = 0;
   SequenceId num_ended_ = 0;
@@ -280,6 +303,7 @@ class World {
   int64_t num_spared_ = 0;  // chunks that others computed
   int64_t num_right_ = 0;   // guesses
   int64_t num_wrong_ = 0;
+  int64_t num_let_go_ = 0;  // pages of recent tokens
 };
 
 TEST(Scheduler, AMillionRandomStepsKeepEveryPromise) {
@@ -305,12 +329,27 @@ TEST(Scheduler, AMillionRandomStepsKeepEveryPromise) {
        .max_sequences = 5,
        .max_draft_step_tokens = 16},
       {.block_size = 8, .num_pages = 1, .max_batch_tokens = 2, .max_sequences = 2},
+      // Windows: no page of recent tokens more than there must be, and some more.
+      {.block_size = 2,
+       .num_pages = 60,
+       .max_batch_tokens = 12,
+       .max_sequences = 4,
+       .max_draft_step_tokens = 12,
+       .recent_tokens = 7,
+       .num_recent_pages = 4 * (4 + 3) + 6},
+      {.block_size = 4,
+       .num_pages = 40,
+       .max_batch_tokens = 16,
+       .max_sequences = 3,
+       .max_draft_step_tokens = 8,
+       .recent_tokens = 9,
+       .num_recent_pages = 2 * (3 * (3 + 3) + 4)},
   };
   uint32_t seed = 0;
-  int64_t preemptions = 0, shared = 0, hits = 0, spared = 0, right = 0, wrong = 0;
+  int64_t preemptions = 0, shared = 0, hits = 0, spared = 0, right = 0, wrong = 0, let_go = 0;
   for (const SchedulerLimits& limits : kinds) {
     World world(limits, ++seed);
-    for (int i = 0; i < kSteps / 5; ++i) {
+    for (int i = 0; i < kSteps / 7; ++i) {
       world.step();
       if (::testing::Test::HasFatalFailure()) return;
     }
@@ -324,6 +363,7 @@ TEST(Scheduler, AMillionRandomStepsKeepEveryPromise) {
     spared += world.num_spared_;
     right += world.num_right_;
     wrong += world.num_wrong_;
+    let_go += world.num_let_go_;
   }
   // Or the hard parts were not tested.
   EXPECT_GT(preemptions, kSteps / 200);
@@ -332,6 +372,7 @@ TEST(Scheduler, AMillionRandomStepsKeepEveryPromise) {
   EXPECT_GT(spared, kSteps / 1000);
   EXPECT_GT(right, kSteps / 50);
   EXPECT_GT(wrong, kSteps / 50);
+  EXPECT_GT(let_go, kSteps / 50);
 }
 
 TEST(Scheduler, DecodesFirstPromptsFillTheBudget) {

@@ -4,7 +4,6 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <thread>
 
 #include "engine/demo_engine.h"
@@ -176,16 +175,6 @@ TEST(Speculation, OptionsHaveRanges) {
   EXPECT_THAT(Engine::load(options).error().message, ::testing::HasSubstr("min_match: 0"));
 }
 
-// A tiny model that the built-in model's tokenizer goes with.
-void write_model(const disk::testing::TempDir& dir, const Json& config,
-                 testing::TinyWeights& weights, EngineOptions& options) {
-  options.model = testing::write_hf(dir, config, testing::hf_tensors(weights));
-  for (const char* name : {"tokenizer.json", "tokenizer_config.json"}) {
-    std::filesystem::copy_file(std::filesystem::path(FERRY_SOURCE_DIR "/demo") / name,
-                               std::filesystem::path(options.model) / name);
-  }
-}
-
 // That choose from kFirstChoice to kLastChoice only.
 constexpr int32_t kFirstChoice = 20, kLastChoice = 22;
 std::vector<Request> requests_of_few_tokens() {
@@ -226,7 +215,7 @@ TEST(Speculation, NoAnswerChangesWithAnyArchitecture) {
     config["vocab_size"] = 1024;
     testing::TinyWeights weights = testing::random_weights(config, 11);
     EngineOptions options = demo_options();
-    write_model(dir, config, weights, options);
+    options.model = testing::write_with_tokenizer(dir, config, weights);
     expect_no_change(options, Speculation::kPromptLookup, model.name);
   }
 }
@@ -246,7 +235,7 @@ TEST(Speculation, NoAnswerChangesWithAnyModule) {
     std::fill(head.begin(), head.begin() + kFirstChoice * row, 0.0f);
     std::fill(head.begin() + (kLastChoice + 1) * row, head.end(), 0.0f);
     EngineOptions options = demo_options();
-    write_model(dir, config, weights, options);
+    options.model = testing::write_with_tokenizer(dir, config, weights);
     if (config.contains("num_nextn_predict_layers")) {
       expect_no_change(options, Speculation::kMtp, model.name);
       ++num_with_module;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <map>
 #include <numeric>
 #include <ostream>
@@ -256,6 +257,17 @@ inline std::string write_hf(const disk::testing::TempDir& dir, const Json& confi
   CHECK(writer->finish().ok());
   disk::testing::write_bytes(dir.file("config.json"), config.dump());
   return dir.path();
+}
+
+// The same with the built-in model's tokenizer, for a whole engine. REQUIRES: vocab_size 1024
+inline std::string write_with_tokenizer(const disk::testing::TempDir& dir, const Json& config,
+                                        TinyWeights& weights) {
+  const std::string path = write_hf(dir, config, hf_tensors(weights));
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json"}) {
+    std::filesystem::copy_file(std::filesystem::path(FERRY_SOURCE_DIR "/demo") / name,
+                               std::filesystem::path(path) / name);
+  }
+  return path;
 }
 
 inline disk::ModelSource open_source(const std::string& path) {

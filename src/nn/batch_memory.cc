@@ -53,9 +53,11 @@ int64_t rows_wanted(const BatchInput& input) {
 
 int64_t BatchMemory::bytes_for(const BatchLimits& limits) {
   const int64_t blocks = ceil_div(limits.max_context, limits.block_size);
-  int64_t ints = 4 * round_up(limits.max_tokens, kAlignInts);  // logit rows: at most all tokens
+  const int64_t tokens = round_up(limits.max_tokens, kAlignInts);
+  const int64_t table = round_up(limits.max_sequences * blocks, kAlignInts);
+  int64_t ints = 4 * tokens + table;  // logit rows: at most all tokens
   ints += 2 * round_up(limits.max_sequences + 1, kAlignInts);
-  ints += round_up(limits.max_sequences * blocks, kAlignInts);
+  if (limits.recent_pages) ints += tokens + table;
   return ints * kIntBytes;
 }
 
@@ -77,6 +79,7 @@ void BatchMemory::count(std::span<const BatchInput> inputs) {
     const int64_t context = input.first_position + tokens;
     const int64_t blocks = ceil_div(context, limits_.block_size);
     CHECK(tokens > 0 && static_cast<int64_t>(input.pages.size()) >= blocks);
+    CHECK(!limits_.recent_pages || static_cast<int64_t>(input.recent_pages.size()) >= blocks);
     batch.num_tokens += tokens;
     batch.max_query_length = std::max(batch.max_query_length, tokens);
     batch.max_context_length = std::max(batch.max_context_length, context);
@@ -90,11 +93,26 @@ void BatchMemory::count(std::span<const BatchInput> inputs) {
   }
 }
 
+// The row of the block table, and where the tokens' keys go.
+void BatchMemory::fill_pages(const BatchInput& input, std::span<int32_t> table,
+                             std::span<int32_t> slots, PageKind kind) const {
+  const std::span<const int32_t> pages = kind == PageKind::kAll ? input.pages : input.recent_pages;
+  const int64_t block_size = limits_.block_size;
+  const int64_t context = input.first_position + std::ssize(input.tokens);
+  std::copy_n(pages.begin(), ceil_div(context, block_size), table.begin());
+  for (size_t i = 0; i < slots.size(); ++i) {
+    const int64_t position = input.first_position + static_cast<int64_t>(i);
+    const int64_t page = pages[static_cast<size_t>(position / block_size)];
+    slots[i] = static_cast<int32_t>(page * block_size + position % block_size);
+  }
+}
+
 const BatchView& BatchMemory::lay_out(Stream& stream, std::span<const BatchInput> inputs) {
   count(inputs);
   BatchView& batch = batch_;
   IndexWriter writer(host_, device_);
-  std::span<int32_t> ids, positions, slots, query_start, contexts, logit_rows, tables;
+  std::span<int32_t> ids, positions, query_start, contexts, logit_rows;
+  std::span<int32_t> slots, tables, recent_slots, recent_tables;
   batch.token_ids = writer.take({batch.num_tokens}, ids);
   batch.positions = writer.take({batch.num_tokens}, positions);
   batch.slots = writer.take({batch.num_tokens}, slots);
@@ -103,24 +121,32 @@ const BatchView& BatchMemory::lay_out(Stream& stream, std::span<const BatchInput
   batch.logit_rows = writer.take({num_logit_rows_}, logit_rows);
   batch.block_tables = writer.take({batch.num_sequences, batch.max_blocks}, tables);
   std::fill(tables.begin(), tables.end(), 0);
+  batch.recent_slots = batch.slots;
+  batch.recent_tables = batch.block_tables;
+  if (limits_.recent_pages) {
+    batch.recent_slots = writer.take({batch.num_tokens}, recent_slots);
+    batch.recent_tables = writer.take({batch.num_sequences, batch.max_blocks}, recent_tables);
+    std::fill(recent_tables.begin(), recent_tables.end(), 0);
+  }
 
   size_t token = 0;
   size_t row = 0;
   for (size_t s = 0; s < inputs.size(); ++s) {
     const BatchInput& input = inputs[s];
     const int64_t tokens = static_cast<int64_t>(input.tokens.size());
-    const int64_t blocks = ceil_div(input.first_position + tokens, limits_.block_size);
     query_start[s] = static_cast<int32_t>(token);
     contexts[s] = static_cast<int32_t>(input.first_position + tokens);
-    std::copy_n(input.pages.begin(), blocks,
-                tables.begin() + static_cast<int64_t>(s) * batch.max_blocks);
+    const auto row_of = [&](std::span<int32_t> all) {
+      return all.subspan(s * static_cast<size_t>(batch.max_blocks));
+    };
+    fill_pages(input, row_of(tables), slots.subspan(token, input.tokens.size()), PageKind::kAll);
+    if (limits_.recent_pages) {
+      fill_pages(input, row_of(recent_tables), recent_slots.subspan(token, input.tokens.size()),
+                 PageKind::kRecent);
+    }
     for (int64_t i = 0; i < tokens; ++i, ++token) {
-      const int64_t position = input.first_position + i;
-      const int64_t page = input.pages[static_cast<size_t>(position / limits_.block_size)];
       ids[token] = input.tokens[static_cast<size_t>(i)];
-      positions[token] = static_cast<int32_t>(position);
-      slots[token] =
-          static_cast<int32_t>(page * limits_.block_size + position % limits_.block_size);
+      positions[token] = static_cast<int32_t>(input.first_position + i);
       if (tokens - i <= rows_wanted(input)) logit_rows[row++] = static_cast<int32_t>(token);
     }
   }

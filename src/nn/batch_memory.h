@@ -2,6 +2,8 @@
 // that goes over in one copy:
 //   token_ids [T] · positions [T] · slots [T] · query_start [S+1] · context_lengths [S] ·
 //   logit_rows [R] · block_tables [S, max_blocks]      i32, each on 64 bytes
+// and, where recent tokens have pages of their own, recent_slots [T] · recent_tables [S,
+// max_blocks].
 #pragma once
 
 #include <cstdint>
@@ -14,8 +16,9 @@ namespace ferry::nn {
 struct BatchLimits {
   int64_t max_tokens = 0;
   int64_t max_sequences = 0;
-  int64_t max_context = 0;  // tokens of one sequence in the cache
-  int64_t block_size = 16;  // tokens per page
+  int64_t max_context = 0;    // tokens of one sequence in the cache
+  int64_t block_size = 16;    // tokens per page
+  bool recent_pages = false;  // planes of recent tokens have pages of their own
 };
 
 enum class WantedLogits : uint8_t { kNone, kLast, kAll };
@@ -25,6 +28,8 @@ struct BatchInput {
   std::span<const int32_t> tokens;
   int64_t first_position = 0;
   std::span<const int32_t> pages;  // of the whole sequence so far, in order
+  // The same of recent tokens, if they have pages of their own: any number where a page was let go.
+  std::span<const int32_t> recent_pages = {};
   bool decode = false;
   WantedLogits logits = WantedLogits::kNone;
 };
@@ -42,6 +47,8 @@ class BatchMemory {
 
  private:
   void count(std::span<const BatchInput> inputs);
+  void fill_pages(const BatchInput& input, std::span<int32_t> table, std::span<int32_t> slots,
+                  PageKind kind) const;
 
   BatchLimits limits_;
   Buffer host_;

@@ -53,7 +53,10 @@ Compressor load_compressor(weights::WeightLoader& loader, const std::string& pre
   compressor.ape = loader.table(prefix + ".ape", ratio, width);
   compressor.norm = loader.vector(prefix + ".norm.weight", size);
   compressor.row_plane =
-      layout.add_plane({.width = 2 * width, .group = 2 * width, .always_f32 = true});
+      layout.add_plane({.width = 2 * width,
+                        .group = 2 * width,
+                        .always_f32 = true,
+                        .recent_tokens = ratio == kOverlappingRatio ? 2 * ratio : ratio});
   compressor.entry_plane =
       layout.add_plane({.width = size, .group = group, .tokens_per_row = ratio});
   return compressor;
@@ -67,7 +70,7 @@ void run_compressor(const Step& step, const Compressor& compressor, const Tensor
   step.stream.matmul({.x = x, .w = compressor.gate.view, .out = rows.slice(1, width, width)});
   const TensorView row_pages = step.cache.plane(compressor.row_plane);
   step.stream.kv_write({.rows = rows,
-                        .slots = step.batch.slots.device,
+                        .slots = step.batch.recent_slots.device,
                         .pages = row_pages,
                         .group = step.cache.group(compressor.row_plane)});
   step.stream.compress({.rows = row_pages,

@@ -1,10 +1,10 @@
 // The compressor of DeepSeek-V4 (MODELS §6.5): one entry for every R tokens, a softmax-weighted sum
 // per channel of what each token offers, and the indexer that chooses among entries (§6.6).
 //
-// Cache: what a token offers, [2 · c · size] in f32 (κ, then γ; c = 2 where entries overlap), and
-// the entries, one row per R tokens. An entry is made from the pages of its sequence whenever its
-// last token is computed, and from nothing else: a prompt may be cut anywhere, and a token that is
-// computed again writes the same entry.
+// Cache: what a token offers, [2 · c · size] in f32 (κ, then γ; c = 2 where entries overlap), of
+// the tokens that an entry to come may still pool, and the entries, one row per R tokens. An entry
+// is made from the pages of its sequence whenever its last token is computed, and from nothing
+// else: a prompt may be cut anywhere, and a token that is computed again writes the same entry.
 #pragma once
 
 #include <optional>

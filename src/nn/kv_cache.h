@@ -9,6 +9,10 @@
 // says which page and row), and some hold numbers that are pooled later and stay in f32: what a
 // model keeps of a sequence is a matter of its pages alone, so that sharing, throwing out and
 // rolling back need no second mechanism.
+//
+// Of some planes only recent rows are ever read again: the window of an attention, what a pool
+// still takes in. These have pages of their own, [num_recent_pages, rows_p, width_p], with a second
+// block table per sequence, and a sequence lets those go that lie behind (engine/scheduler.h).
 #pragma once
 
 #include <cstdint>
@@ -17,6 +21,7 @@
 #include "base/result.h"
 #include "base/tensor_view.h"
 #include "device/backend.h"
+#include "device/batch.h"
 
 namespace ferry::nn {
 
@@ -25,6 +30,8 @@ struct KvPlane {
   int64_t group = 0;           // how many of them share a scale as int8
   int64_t tokens_per_row = 1;  // a page has ceil(block_size / tokens_per_row) rows
   bool always_f32 = false;     // whatever the dtype of the cache
+  int64_t recent_tokens = 0;   // a token reads the rows of so many, its own included; 0: of all
+  PageKind pages() const { return recent_tokens > 0 ? PageKind::kRecent : PageKind::kAll; }
 };
 
 // What a model keeps of a sequence; filled by the model when it is built.
@@ -39,19 +46,22 @@ struct KvLayout {
   int64_t add_plane(int64_t width, int64_t group) {
     return add_plane({.width = width, .group = group});
   }
+  // The most that any plane of recent tokens looks back on; 0: there are none.
+  int64_t recent_tokens() const;
 };
 
 struct KvCacheSpec {
   Dtype dtype = Dtype::kF32;  // f32, f16, bf16 or i8
   int64_t block_size = 16;    // tokens per page
   int64_t num_pages = 0;
+  int64_t num_recent_pages = 0;  // of planes of recent tokens; 0: they go by the others' pages
 };
 
 // Bytes the cache takes; what the plan says and allocate() asks for. Planes start on 256 bytes.
 int64_t kv_cache_bytes(const KvLayout& layout, const KvCacheSpec& spec);
-// Of all planes, scales included: the share of a token in full pages; what lies between pages and
-// planes is not counted.
-int64_t kv_bytes_per_token(const KvLayout& layout, Dtype dtype, int64_t block_size);
+// Of the planes with such pages, scales included: the share of a token in full pages; what lies
+// between pages and planes is not counted.
+int64_t kv_bytes_per_token(const KvLayout& layout, PageKind kind, Dtype dtype, int64_t block_size);
 
 class KvCache {
  public:
@@ -59,7 +69,8 @@ class KvCache {
                                   const KvCacheSpec& spec);
 
   TensorView plane(int64_t index) const { return planes_[index]; }
-  int64_t group(int64_t index) const { return groups_[index]; }  // KvWriteArgs::group
+  int64_t group(int64_t index) const { return layout_.planes[index].group; }  // KvWriteArgs::group
+  PageKind pages(int64_t index) const { return layout_.planes[index].pages(); }
   const KvCacheSpec& spec() const { return spec_; }
 
   // A cache without memory, for measuring a forward. Addresses are fake.
@@ -69,7 +80,7 @@ class KvCache {
   KvCacheSpec spec_;
   Buffer buffer_;
   std::vector<TensorView> planes_;
-  std::vector<int64_t> groups_;
+  KvLayout layout_;
 };
 
 }  // namespace ferry::nn

@@ -33,6 +33,8 @@ BatchView fake_batch(const BatchLimits& limits, int64_t logit_rows, bool decode)
   batch.query_start = fake_index({batch.num_sequences + 1});
   batch.context_lengths = fake_index({batch.num_sequences});
   batch.block_tables = fake_index({batch.num_sequences, batch.max_blocks});
+  batch.recent_slots = batch.slots;
+  batch.recent_tables = batch.block_tables;
   batch.logit_rows = fake_index({logit_rows});
   return batch;
 }
@@ -56,6 +58,15 @@ void measure_mtp(const Model& model, const BatchView& batch, const KvCache& cach
 }
 
 }  // namespace
+
+int64_t num_recent_pages(const KvLayout& layout, const BatchLimits& batch, int64_t num_pages) {
+  const int64_t recent = layout.recent_tokens();
+  if (recent == 0) return 0;
+  // What is looked back on begins and ends within a page, and so does the last page that is full.
+  const int64_t each = ceil_div(recent, batch.block_size) + 3;
+  const int64_t at_once = batch.max_sequences * each + ceil_div(batch.max_tokens, batch.block_size);
+  return 2 * at_once < num_pages ? 2 * at_once : 0;
+}
 
 MemoryPlan plan_memory(const Model& model, int64_t weights_bytes, const PlanLimits& limits) {
   BatchLimits batch_limits = limits.batch;
@@ -86,8 +97,16 @@ MemoryPlan plan_memory(const Model& model, int64_t weights_bytes, const PlanLimi
   MemoryPlan plan;
   plan.weights_bytes = weights_bytes;
   plan.kv_bytes = kv_cache_bytes(model.kv_layout(), limits.cache);
-  plan.kv_bytes_per_token =
-      kv_bytes_per_token(model.kv_layout(), limits.cache.dtype, limits.cache.block_size);
+  const auto per_token = [&](PageKind kind) {
+    return kv_bytes_per_token(model.kv_layout(), kind, limits.cache.dtype, limits.cache.block_size);
+  };
+  plan.kv_bytes_per_token = per_token(PageKind::kAll);
+  if (limits.cache.num_recent_pages > 0) {
+    plan.kv_recent_bytes =
+        limits.cache.num_recent_pages * limits.cache.block_size * per_token(PageKind::kRecent);
+  } else {
+    plan.kv_bytes_per_token += per_token(PageKind::kRecent);
+  }
   plan.workspace_bytes = workspace.bytes_max();
   plan.logits_bytes = logit_rows * vocab_size * dtype_bytes(Dtype::kF32);
   plan.index_bytes = BatchMemory::bytes_for(batch_limits);

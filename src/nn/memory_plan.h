@@ -20,10 +20,16 @@ struct PlanLimits {
   bool mtp = false;            // the first prediction module, if there is one, will be run as well
 };
 
+// Pages of their own for planes of recent tokens: what every sequence may look back on besides what
+// a step computes, and as many again, so that beginnings are still found when nobody holds them.
+// 0: the layout has no such planes, or they would take as many pages as `num_pages`.
+int64_t num_recent_pages(const KvLayout& layout, const BatchLimits& batch, int64_t num_pages);
+
 struct MemoryPlan {
   int64_t weights_bytes = 0;       // as the loader counts them, rope tables included
-  int64_t kv_bytes = 0;            // of cache.num_pages pages
-  int64_t kv_bytes_per_token = 0;  // of all planes
+  int64_t kv_bytes = 0;            // of all pages
+  int64_t kv_recent_bytes = 0;     // of these: of planes of recent tokens with pages of their own
+  int64_t kv_bytes_per_token = 0;  // of the other planes
   int64_t workspace_bytes = 0;     // of the most demanding forward
   int64_t logits_bytes = 0;        // [max_logit_rows, vocab_size] f32
   int64_t index_bytes = 0;         // of one BatchMemory, on the chip

@@ -22,7 +22,7 @@ void write_keys(const Step& step, const WindowAttention& attention, const Tensor
       {.x = key, .weight = attention.kv_norm.view, .epsilon = step.spec.rms_norm_eps, .out = key});
   rotate_last(step, key.split_last(1, size));
   step.stream.kv_write({.rows = key,
-                        .slots = step.batch.slots.device,
+                        .slots = step.batch.recent_slots.device,
                         .pages = step.cache.plane(attention.plane),
                         .group = step.cache.group(attention.plane)});
 }
@@ -65,7 +65,7 @@ WindowAttention load_window_attention(weights::WeightLoader& loader, const std::
                                 heads / dims.o_groups * size);
   attention.o_b =
       loader.matrix(prefix + ".wo_b", spec.hidden_size, dims.o_groups * dims.o_lora_rank);
-  attention.plane = layout.add_plane(size, group);
+  attention.plane = layout.add_plane({.width = size, .group = group, .recent_tokens = dims.window});
   if (ratio == 0) return attention;
   attention.compressor =
       load_compressor(loader, prefix + ".compressor", spec, ratio, size, group, layout);

@@ -7,7 +7,8 @@
 // The published kernels round cached keys to FP8 and the indexer's to FP4 and rotate the latter by
 // a Hadamard matrix first. That is not imitated: keys are what the cache's dtype makes of them.
 //
-// Cache: one plane of keys; compressors have their own (nn/compressor.h).
+// Cache: one plane of keys, of the tokens in the window; compressors have their own
+// (nn/compressor.h).
 #pragma once
 
 #include <optional>

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "nn/memory_plan.h"
 #include "quant/storage_format.h"
@@ -67,13 +68,26 @@ double workspace_bytes(const Deployment& deployment, const MemoryOptions& option
          static_cast<double>(deployment.tp);
 }
 
+bool is_measured(const PlanModel& model, const Precision& precision) {
+  return model.measured != nullptr && precision.kv_dtype.has_value();
+}
+
 // What the engine allocates, scales of int8 included, where there is a model to ask; it has no FP8.
 double kv_bytes_per_token(const PlanModel& model, const Precision& precision) {
-  if (model.measured == nullptr || !precision.kv_dtype) {
-    return model.kv_elements_per_token() * precision.kv_bytes;
-  }
+  if (!is_measured(model, precision)) return model.kv_elements_per_token() * precision.kv_bytes;
+  return static_cast<double>(nn::kv_bytes_per_token(model.measured->kv_layout(), PageKind::kAll,
+                                                    *precision.kv_dtype, kPageTokens));
+}
+
+// What a sequence has whatever its length: pages of the tokens that windows look back on.
+double kv_bytes_per_sequence(const PlanModel& model, const Precision& precision) {
+  if (!is_measured(model, precision)) return model.fixed_kv_bytes;
+  const nn::KvLayout& layout = model.measured->kv_layout();
+  const nn::BatchLimits one{.max_sequences = 1, .block_size = kPageTokens};
+  const int64_t pages = nn::num_recent_pages(layout, one, std::numeric_limits<int64_t>::max());
   return static_cast<double>(
-      nn::kv_bytes_per_token(model.measured->kv_layout(), *precision.kv_dtype, kPageTokens));
+      pages * kPageTokens *
+      nn::kv_bytes_per_token(layout, PageKind::kRecent, *precision.kv_dtype, kPageTokens));
 }
 
 }  // namespace
@@ -158,7 +172,7 @@ Result<MemoryUse> memory_of(const Deployment& d, const MemoryOptions& options) {
   use.workspace = workspace_bytes(d, options);
   const auto cut = static_cast<double>(std::min(d.tp, std::max<int64_t>(model.kv_heads, 1)));
   use.kv_per_token = kv_bytes_per_token(model, d.precision) * share / cut;
-  use.kv_per_sequence = model.fixed_kv_bytes * share;
+  use.kv_per_sequence = kv_bytes_per_sequence(model, d.precision) * share;
   return use;
 }
 

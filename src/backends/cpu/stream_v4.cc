@@ -64,12 +64,13 @@ class TokenAttention {
   void run() {
     const int64_t seen = token_.position + 1;
     const int64_t begin = std::max<int64_t>(0, seen - args_.window);
-    const SequenceRows window(args_.pages, *args_.batch, token_.sequence, 1, args_.group);
+    const SequenceRows window(args_.pages, *args_.batch, token_.sequence, PageKind::kRecent, 1,
+                              args_.group);
     attend(args_.pages, window, seen - begin, [begin](int64_t i) { return begin + i; });
     const int64_t entries = args_.entry_pages.empty() ? 0 : seen / args_.ratio;
     if (entries > 0) {
-      const SequenceRows far(args_.entry_pages, *args_.batch, token_.sequence, args_.ratio,
-                             args_.group);
+      const SequenceRows far(args_.entry_pages, *args_.batch, token_.sequence, PageKind::kAll,
+                             args_.ratio, args_.group);
       const bool chosen = !args_.entries.empty() && entries > args_.entries.shape[1];
       const int32_t* which = chosen ? row_of<int32_t>(args_.entries, row_) : nullptr;
       attend(args_.entry_pages, far, chosen ? args_.entries.shape[1] : entries, [&](int64_t i) {
@@ -162,7 +163,8 @@ void score_token(const Kernels& kernels, const EntryScoresArgs& args, int64_t ro
                  const BatchToken& token, const V4ScoreScratch& scratch) {
   const int64_t heads = args.q.shape[1];
   const int64_t size = args.q.shape[2];
-  const SequenceRows rows(args.pages, *args.batch, token.sequence, args.ratio, size);
+  const SequenceRows rows(args.pages, *args.batch, token.sequence, PageKind::kAll, args.ratio,
+                          size);
   const int64_t entries = (token.position + 1) / args.ratio;
   CHECK(entries <= args.out.shape[1]);
   const float* weights = row_of(args.weights, row);

@@ -187,7 +187,7 @@ class CompressExercise : public Exercise {
         random_(6200),
         batch_(random_, shape.batch->sequences, shape.batch->block_size),
         plane_(batch_, shape.ratio, shape.size),
-        rows_(batch_.cache(random_, Dtype::kF32, 2 * width())),
+        rows_(batch_.cache(random_, Dtype::kF32, 2 * width(), 1, PageKind::kRecent)),
         ape_(random_.normals(shape.ratio * width())),
         weight_(random_.normals(shape.size)),
         table_(turn_table(longest_v4_context(*shape.batch), shape.rope)) {}
@@ -312,7 +312,7 @@ class WindowAttentionExercise : public Exercise {
         plane_(batch_, std::max<int64_t>(shape.ratio, 1), shape.size),
         q_(random_.normals(batch_.num_tokens() * shape.heads * shape.size)),
         sinks_(random_.normals(shape.heads, 2.0f)),
-        keys_(batch_.cache(random_, Dtype::kF32, shape.size)),
+        keys_(batch_.cache(random_, Dtype::kF32, shape.size, 1, PageKind::kRecent)),
         entries_(plane_.fill(random_)),
         table_(turn_table(longest_v4_context(*shape.batch), shape.rope)) {
     for (int64_t t = 0; t < batch_.num_tokens() && shape.top_k > 0; ++t) {

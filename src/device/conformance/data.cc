@@ -144,16 +144,20 @@ BatchFixture::BatchFixture(Random& random, std::vector<SequenceShape> shapes, in
   num_pages_ = used + 3;
   const std::vector<int32_t> order = random.shuffled(num_pages_);
   tables_.assign(shapes_.size() * static_cast<size_t>(max_blocks_), 0);
+  recent_tables_ = tables_;
   int64_t next = 0;
   for (size_t i = 0; i < shapes_.size(); ++i) {
     for (int64_t b = 0; b < ceil_div(shapes_[i].context, block_size); ++b) {
-      tables_[static_cast<int64_t>(i) * max_blocks_ + b] = order[next++];
+      const int64_t at = static_cast<int64_t>(i) * max_blocks_ + b;
+      tables_[at] = order[next++];
+      recent_tables_[at] = static_cast<int32_t>((tables_[at] + 1) % num_pages_);
     }
   }
 }
 
-int64_t BatchFixture::slot(int64_t sequence, int64_t s) const {
-  const int64_t page = tables_[sequence * max_blocks_ + s / block_size_];
+int64_t BatchFixture::slot(int64_t sequence, int64_t s, PageKind kind) const {
+  const std::vector<int32_t>& tables = kind == PageKind::kAll ? tables_ : recent_tables_;
+  const int64_t page = tables[sequence * max_blocks_ + s / block_size_];
   return page * block_size_ + s % block_size_;
 }
 
@@ -178,8 +182,8 @@ void round_to_int8(float* row, int64_t width, int64_t group) {
 
 }  // namespace
 
-std::vector<float> BatchFixture::cache(Random& random, Dtype dtype, int64_t width,
-                                       int64_t group) const {
+std::vector<float> BatchFixture::cache(Random& random, Dtype dtype, int64_t width, int64_t group,
+                                       PageKind kind) const {
   std::vector<float> rows(static_cast<size_t>(num_pages_ * block_size_ * width),
                           std::numeric_limits<float>::quiet_NaN());
   for (int64_t i = 0; i < static_cast<int64_t>(shapes_.size()); ++i) {
@@ -188,9 +192,9 @@ std::vector<float> BatchFixture::cache(Random& random, Dtype dtype, int64_t widt
         float value = random.normal();
         if (dtype == Dtype::kF16) value = f16_to_f32(f32_to_f16(value));
         if (dtype == Dtype::kBF16) value = bf16_to_f32(f32_to_bf16(value));
-        rows[slot(i, s) * width + e] = value;
+        rows[slot(i, s, kind) * width + e] = value;
       }
-      if (dtype == Dtype::kI8) round_to_int8(&rows[slot(i, s) * width], width, group);
+      if (dtype == Dtype::kI8) round_to_int8(&rows[slot(i, s, kind) * width], width, group);
     }
   }
   return rows;
@@ -212,9 +216,13 @@ std::unique_ptr<BatchFixture::Part> BatchFixture::part(Rig& rig, int64_t first,
       part->ids.push_back(static_cast<int32_t>(p % 7));
       part->positions.push_back(static_cast<int32_t>(p));
       part->slots.push_back(static_cast<int32_t>(slot(start.sequence, p)));
+      part->recent_slots.push_back(
+          static_cast<int32_t>(slot(start.sequence, p, PageKind::kRecent)));
     }
     const auto table = tables_.begin() + start.sequence * max_blocks_;
     part->block_tables.insert(part->block_tables.end(), table, table + max_blocks_);
+    const auto recent = recent_tables_.begin() + start.sequence * max_blocks_;
+    part->recent_tables.insert(part->recent_tables.end(), recent, recent + max_blocks_);
     part->context_lengths.push_back(static_cast<int32_t>(start.position + tokens));
     part->query_start.push_back(static_cast<int32_t>(t - first + tokens));
     part->logit_rows.push_back(static_cast<int32_t>(t - first + tokens - 1));
@@ -232,6 +240,10 @@ std::unique_ptr<BatchFixture::Part> BatchFixture::part(Rig& rig, int64_t first,
   view.logit_rows = rig.index(part->logit_rows);
   view.block_tables = {.host = part->block_tables,
                        .device = rig.upload(part->block_tables, {view.num_sequences, max_blocks_})};
+  view.recent_slots = rig.index(part->recent_slots);
+  view.recent_tables = {
+      .host = part->recent_tables,
+      .device = rig.upload(part->recent_tables, {view.num_sequences, max_blocks_})};
   return part;
 }
 

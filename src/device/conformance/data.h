@@ -66,8 +66,9 @@ class BatchFixture {
   int64_t num_pages() const { return num_pages_; }
   int64_t block_size() const { return block_size_; }
   const std::vector<SequenceShape>& shapes() const { return shapes_; }
-  // The slot of position `s` of a sequence.
-  int64_t slot(int64_t sequence, int64_t s) const;
+  // The slot of position `s` of a sequence. Pages of recent tokens are others: who takes one for
+  // the other finds nothing there.
+  int64_t slot(int64_t sequence, int64_t s, PageKind kind = PageKind::kAll) const;
   // Sequence and position of a token of the batch.
   struct Place {
     int64_t sequence, position;
@@ -78,13 +79,14 @@ class BatchFixture {
   // Cache rows, rounded to `dtype` (`group`: see KvWriteArgs): random where a sequence has a token,
   // NaN everywhere else, so that whoever reads past a context or in the wrong page gives himself
   // away.
-  std::vector<float> cache(Random& random, Dtype dtype, int64_t width, int64_t group = 1) const;
+  std::vector<float> cache(Random& random, Dtype dtype, int64_t width, int64_t group = 1,
+                           PageKind kind = PageKind::kAll) const;
 
   // Host arrays of a batch that computes tokens [first, first + count) only: what a scheduler would
   // have sent if it had cut the work there.
   struct Part {
     std::vector<int32_t> ids, positions, slots, query_start, context_lengths, block_tables;
-    std::vector<int32_t> logit_rows;
+    std::vector<int32_t> recent_slots, recent_tables, logit_rows;
     BatchView view;
   };
   std::unique_ptr<Part> part(Rig& rig, int64_t first, int64_t count) const;
@@ -95,7 +97,7 @@ class BatchFixture {
   int64_t num_tokens_ = 0;
   int64_t num_pages_ = 0;
   int64_t max_blocks_ = 0;
-  std::vector<int32_t> tables_;  // [S, max_blocks]
+  std::vector<int32_t> tables_, recent_tables_;  // [S, max_blocks]
 };
 
 }  // namespace ferry
