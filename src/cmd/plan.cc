@@ -5,16 +5,14 @@
 #include <cstdio>
 #include <fstream>
 
+#include "cmd/plan_json.h"
 #include "cmd/plan_parts.h"
 #include "plan/rules.h"
+#include "server/api/api_error.h"
+#include "server/page.h"
 
 namespace ferry::cmd {
 namespace {
-
-Json range_json(const std::optional<plan::Range>& range) {
-  if (!range) return nullptr;
-  return {{"value", range->value}, {"low", range->low}, {"high", range->high}};
-}
 
 std::vector<std::string> cells(const plan::Option& o) {
   return {o.deployment.chip->name,
@@ -77,30 +75,19 @@ Status write_text(const std::string& path, const std::string& text) {
   return {};
 }
 
-Result<int> run_plan(const PlanFlags& flags, bool compare) {
+Result<int> run_plan(const PlanFlags& flags) {
   FERRY_TRY(const plan::Catalogue catalogue, open_catalogue(flags));
   FERRY_TRY(const plan::PlanModel model, open_plan_model(flags.model));
   FERRY_TRY(plan::SearchOptions options, search_options(flags));
   FERRY_TRY(options.chips, choose_chips(catalogue, flags.chips));
-  FERRY_TRY(plan::SearchResult result, plan::search(model, options));
-  if (compare) result.options = one_per_chip(result.options);
-  const auto top = static_cast<size_t>(flags.top);
-  if (result.options.size() > top) result.options.resize(top);
+  FERRY_TRY(const std::string as_of, rules_day(flags));
+  FERRY_TRY(const plan::SearchResult result, find_options(model, options, flags));
   if (!flags.html.empty()) {
-    FERRY_TRY_VOID(write_text(flags.html, plan_html(model, options, result.options)));
+    const Json plan = plan_json(model, options, result, as_of);
+    FERRY_TRY_VOID(write_text(flags.html, server::plan_report(server::api::dump(plan))));
   }
   if (flags.json) {
-    Json out = {{"model", model.name},
-                {"workload",
-                 {{"input", options.workload.input},
-                  {"output", options.workload.output},
-                  {"cached", options.workload.cached},
-                  {"rate", options.workload.rate}}},
-                {"options", Json::array()},
-                {"rejected", result.rejected},
-                {"note", plan::kNoLegalAdvice}};
-    for (const plan::Option& option : result.options) out["options"].push_back(option_json(option));
-    print_json(out);
+    print_json(plan_json(model, options, result, as_of));
     return result.options.empty() ? 1 : 0;
   }
   if (!flags.csv) {
@@ -117,71 +104,27 @@ Result<int> run_plan(const PlanFlags& flags, bool compare) {
 
 void add_command(CLI::App& command, Action& action, bool compare) {
   auto flags = std::make_shared<PlanFlags>();
+  flags->compare = compare;
   CLI::Option* model = command.add_option(
       "model", flags->model, "A public model by name (deepseek-v3, qwen3-32b, …) or one on disk");
   model->type_name("MODEL");
   if (compare) model->required();
-  add_plan_flags(command, *flags);
+  add_search_flags(command, *flags);
   add_output_flags(command, *flags);
-  command.add_option("--top", flags->top, "Rows to show")
-      ->check(CLI::Range(int64_t{1}, int64_t{10000}));
   command.add_option("--html", flags->html, "Write a page with plots")->type_name("FILE");
-  command.callback([&command, &action, flags, compare] {
+  command.callback([&command, &action, flags] {
     if (!command.get_subcommands().empty()) return;
-    action = [flags, compare] {
+    action = [flags] {
       if (flags->model.empty()) {
         return fail(invalid_input("plan: which model? For example: ferry plan deepseek-v3"));
       }
-      const Result<int> code = run_plan(*flags, compare);
+      const Result<int> code = run_plan(*flags);
       return code.ok() ? *code : fail(code.error());
     };
   });
 }
 
 }  // namespace
-
-Json option_json(const plan::Option& o) {
-  const plan::Deployment& d = o.deployment;
-  const plan::StepTime& step = o.steady.decode;
-  return {{"chip", d.chip->name},
-          {"chips", o.chips()},
-          {"replicas", o.replicas},
-          {"prefill_replicas", o.prefill_replicas},
-          {"tp", d.tp},
-          {"dp", d.dp},
-          {"ep", d.ep},
-          {"pp", d.pp},
-          {"precision", d.precision.name},
-          {"batch", o.batch},
-          {"max_sequences", o.max_sequences},
-          {"tokens_s_per_chip", o.tokens_s_per_chip},
-          {"output_tokens_s", o.steady.output_tokens_s},
-          {"requests_s", o.steady.requests_s},
-          {"tpot_s", o.steady.tpot_s},
-          {"ttft_s", o.ttft_s},
-          {"error", o.error},
-          {"confidence", d.chip->confidence},
-          {"usd_per_million_output", range_json(o.usd_per_million_output)},
-          {"usd_per_million_input", range_json(o.usd_per_million_input)},
-          {"cost_basis", o.cost_basis},
-          {"tokens_per_joule", o.tokens_per_joule ? Json(*o.tokens_per_joule) : Json(nullptr)},
-          {"step_s",
-           {{"compute", step.compute},
-            {"memory", step.memory},
-            {"network", step.network},
-            {"overhead", step.overhead}}},
-          {"memory_bytes",
-           {{"total", o.memory.total},
-            {"expert_weights", o.memory.expert_weights},
-            {"other_weights", o.memory.other_weights},
-            {"embeddings", o.memory.embeddings},
-            {"workspace", o.memory.workspace},
-            {"reserve", o.memory.reserve},
-            {"free_for_kv", o.memory.free_for_kv()},
-            {"kv_per_token", o.memory.kv_per_token}}},
-          {"binds", o.binds},
-          {"helps", o.helps}};
-}
 
 void add_plan(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand(

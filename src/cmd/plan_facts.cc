@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <fstream>
 
+#include "cmd/plan_json.h"
 #include "cmd/plan_parts.h"
 #include "cmd/read_input.h"
 #include "plan/calibrate.h"
@@ -20,15 +21,6 @@ std::string joined(const std::vector<std::string>& parts, const char* separator)
   return text;
 }
 
-Json known_json(const plan::MaybeKnown& known) {
-  if (!known) return nullptr;
-  return {{"value", known->value},
-          {"low", known->low},
-          {"high", known->high},
-          {"source", known->source},
-          {"confidence", known->confidence}};
-}
-
 Result<std::vector<const plan::Chip*>> chosen_facts(const plan::Catalogue& catalogue,
                                                     const std::vector<std::string>& names) {
   return choose_chips(catalogue, names.empty() ? "all" : joined(names, ","));
@@ -40,21 +32,15 @@ Result<int> run_chips(const PlanFlags& flags, const std::vector<std::string>& na
   Json out = Json::array();
   std::vector<std::vector<std::string>> rows;
   for (const plan::Chip* chip : chips) {
-    Json entry = {{"name", chip->name},
-                  {"aliases", chip->aliases},
-                  {"vendor", chip->vendor},
-                  {"kind", chip->kind},
-                  {"notes", chip->notes}};
     std::vector<std::string> row = {chip->name};
     for (const plan::ChipField& field : plan::chip_fields()) {
       const plan::MaybeKnown& known = chip->*field.field;
-      entry[field.key] = known_json(known);
       if (field.key == "int4_tops" || field.key == "vector_int8_tops" || field.key == "system_w" ||
           field.key == "die_mm2")
         continue;
       row.push_back(known ? short_number(known->value) : "–");
     }
-    out.push_back(entry);
+    out.push_back(chip_json(*chip));
     rows.push_back(row);
   }
   if (flags.json) {
@@ -78,28 +64,8 @@ Result<int> run_chips(const PlanFlags& flags, const std::vector<std::string>& na
   return 0;
 }
 
-Json position_json(const plan::Chip& chip, const plan::Position& p) {
-  return {{"chip", chip.name},
-          {"as_of", p.as_of},
-          {"rule", p.rule},
-          {"tpp", p.tpp ? Json(*p.tpp) : Json(nullptr)},
-          {"tpp_format", p.tpp_format},
-          {"performance_density", p.pd ? Json(*p.pd) : Json(nullptr)},
-          {"die_source", chip.die_mm2 ? Json(chip.die_mm2->source) : Json(nullptr)},
-          {"datacentre", chip.datacentre},
-          {"paragraphs", p.paragraphs},
-          {"named_in_gp10", p.named_in_gp10},
-          {"gp10_may_apply", p.gp10_may_apply},
-          {"case_by_case_figures",
-           p.case_by_case_figures ? Json(*p.case_by_case_figures) : Json(nullptr)},
-          {"notes", p.notes},
-          {"disclaimer", plan::kNoLegalAdvice}};
-}
-
 Result<int> run_rules(const PlanFlags& flags, const std::vector<std::string>& names) {
-  const std::string as_of = flags.as_of.empty() ? std::string(plan::kFactsEnd) : flags.as_of;
-  const Status valid = plan::check_date(as_of);
-  if (!valid.ok()) return valid.error().in("--as-of");
+  FERRY_TRY(const std::string as_of, rules_day(flags));
   FERRY_TRY(const plan::Catalogue catalogue, open_catalogue(flags));
   FERRY_TRY(const auto chips, chosen_facts(catalogue, names));
   Json out = Json::array();

@@ -10,6 +10,7 @@
 
 #include "cmd/model_argument.h"
 #include "cmd/read_input.h"
+#include "plan/rules.h"
 #include "plan/workload.h"
 
 namespace ferry::cmd {
@@ -70,10 +71,38 @@ void print_csv_row(const std::vector<std::string>& cells) {
   std::printf("%s\n", line.c_str());
 }
 
+// Ranges of flags let "nan" through.
+Status check_finite(const PlanFlags& flags) {
+  for (const auto& [name, value] : std::initializer_list<std::pair<const char*, double>>{
+           {"--rate", flags.rate},
+           {"--input", flags.input},
+           {"--output", flags.output},
+           {"--cached", flags.cached},
+           {"--accepted", flags.accepted},
+           {"--years", flags.years},
+           {"--usd-per-kwh", flags.kwh},
+           {"--utilisation", flags.utilisation}}) {
+    if (!std::isfinite(value)) return invalid_input("{}: expected a number, found {}", name, value);
+  }
+  return {};
+}
+
 // "20/s" → "20"
 std::string without_per_second(std::string text) {
   if (text.size() > 2 && text.substr(text.size() - 2) == "/s") text.resize(text.size() - 2);
   return text;
+}
+
+// The first of each chip, which is the best of its precisions.
+std::vector<plan::Option> one_per_chip(const std::vector<plan::Option>& options) {
+  std::vector<plan::Option> best;
+  for (const plan::Option& option : options) {
+    const bool seen = std::any_of(best.begin(), best.end(), [&option](const plan::Option& other) {
+      return other.deployment.chip == option.deployment.chip;
+    });
+    if (!seen) best.push_back(option);
+  }
+  return best;
 }
 
 }  // namespace
@@ -149,6 +178,20 @@ void add_plan_flags(CLI::App& command, PlanFlags& flags) {
       ->check(CLI::Range(0.01, 1.0));
 }
 
+void add_search_flags(CLI::App& command, PlanFlags& flags) {
+  add_plan_flags(command, flags);
+  command
+      .add_option("-c,--context", flags.context,
+                  "Tokens of the longest sequence that must fit; 0: a mean prompt and answer")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 24));
+  command.add_option("--top", flags.top, "Rows to show")
+      ->check(CLI::Range(int64_t{1}, int64_t{10000}));
+  command
+      .add_option("--as-of", flags.as_of,
+                  "Day of the export rules in --json and --html; default: where the facts end")
+      ->type_name("YYYY-MM-DD");
+}
+
 Result<plan::Catalogue> open_catalogue(const PlanFlags& flags) {
   FERRY_TRY(plan::Catalogue catalogue, plan::builtin_catalogue());
   std::vector<std::string> paths;
@@ -190,17 +233,23 @@ Result<plan::PlanModel> open_plan_model(const std::string& argument) {
 
 Result<plan::SearchOptions> search_options(const PlanFlags& flags) {
   plan::SearchOptions options;
-  FERRY_TRY(const plan::WorkloadPreset preset, plan::find_workload(flags.workload));
-  options.workload = {.input = flags.input > 0 ? flags.input : preset.input_mean(),
-                      .output = flags.output > 0 ? flags.output : preset.output_mean(),
-                      .cached = flags.cached >= 0 ? flags.cached : preset.cached,
+  FERRY_TRY_VOID(check_finite(flags));
+  const auto preset = plan::find_workload(flags.workload);
+  if (!preset.ok()) return preset.error().in("--workload");
+  options.workload = {.input = flags.input > 0 ? flags.input : preset->input_mean(),
+                      .output = flags.output > 0 ? flags.output : preset->output_mean(),
+                      .cached = flags.cached >= 0 ? flags.cached : preset->cached,
+                      .longest = static_cast<double>(flags.context),
                       .rate = flags.rate};
   FERRY_TRY(options.slo, parse_slo(flags.slo));
   if (!flags.precision.empty()) options.precisions = split_list(flags.precision, ',');
-  for (const std::string& precision : options.precisions) {
-    FERRY_TRY_VOID(plan::find_precision(precision, flags.kv));
+  if (const auto kv = plan::find_precision("bf16", flags.kv); !kv.ok()) {
+    return kv.error().in("--kv-dtype");
   }
-  FERRY_TRY_VOID(plan::find_precision("bf16", flags.kv));
+  for (const std::string& precision : options.precisions) {
+    const auto known = plan::find_precision(precision, flags.kv);
+    if (!known.ok()) return known.error().in("--precision");
+  }
   options.kv = flags.kv;
   options.cost = {.years = flags.years, .usd_per_kwh = flags.kwh, .utilisation = flags.utilisation};
   options.max_chips = flags.max_chips;
@@ -219,6 +268,23 @@ Result<plan::SearchOptions> search_options(const PlanFlags& flags) {
     return invalid_input("--accepted: {} of {} drafted tokens", options.accepted, flags.mtp);
   }
   return options;
+}
+
+Result<std::string> rules_day(const PlanFlags& flags) {
+  std::string day = flags.as_of.empty() ? std::string(plan::kFactsEnd) : flags.as_of;
+  const Status valid = plan::check_date(day);
+  if (!valid.ok()) return valid.error().in("--as-of");
+  return day;
+}
+
+Result<plan::SearchResult> find_options(const plan::PlanModel& model,
+                                        const plan::SearchOptions& options,
+                                        const PlanFlags& flags) {
+  FERRY_TRY(plan::SearchResult found, plan::search(model, options));
+  if (flags.compare) found.options = one_per_chip(found.options);
+  const auto top = static_cast<size_t>(flags.top);
+  if (found.options.size() > top) found.options.resize(top);
+  return found;
 }
 
 void print_table(const std::vector<std::string>& header,
@@ -245,17 +311,6 @@ void print_table(const std::vector<std::string>& header,
   };
   print(header, true);
   for (const auto& row : rows) print(row, false);
-}
-
-std::vector<plan::Option> one_per_chip(const std::vector<plan::Option>& options) {
-  std::vector<plan::Option> best;
-  for (const plan::Option& option : options) {
-    const bool seen = std::any_of(best.begin(), best.end(), [&option](const plan::Option& other) {
-      return other.deployment.chip == option.deployment.chip;
-    });
-    if (!seen) best.push_back(option);
-  }
-  return best;
 }
 
 std::string short_number(double value) {

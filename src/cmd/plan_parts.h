@@ -28,11 +28,14 @@ struct PlanFlags {
   int64_t max_chips = 64, count = 0, tp = 0, ep = 0, pp = 0, batch = 0, mtp = 0, context = 0;
   int64_t top = 20;
   bool json = false, csv = false, disaggregated = false;
+  bool compare = false;  // one row per chip
 };
 
 // What every part of `ferry plan` that looks at deployments takes.
 void add_plan_flags(CLI::App& command, PlanFlags& flags);
 void add_output_flags(CLI::App& command, PlanFlags& flags);
+// Those and what a search takes besides; the fields of a request to the server (plan_request.h).
+void add_search_flags(CLI::App& command, PlanFlags& flags);
 
 // The catalogue, with the chips of --chips-file or --chips FILE.json.
 Result<plan::Catalogue> open_catalogue(const PlanFlags& flags);
@@ -41,8 +44,14 @@ Result<std::vector<const plan::Chip*>> choose_chips(const plan::Catalogue& catal
                                                     const std::string& names);
 // A model of the planner by name, or the config of a model on disk.
 Result<plan::PlanModel> open_plan_model(const std::string& argument);
-// Chips are left to the caller.
+// Chips are left to the caller. Errors begin with the option: "--slo: …".
 Result<plan::SearchOptions> search_options(const PlanFlags& flags);
+// --as-of; without it the day on which the facts end.
+Result<std::string> rules_day(const PlanFlags& flags);
+
+// What there is to show: the search, cut to --top rows; with `compare` the best row of each chip.
+Result<plan::SearchResult> find_options(const plan::PlanModel& model,
+                                        const plan::SearchOptions& options, const PlanFlags& flags);
 
 // "1.5s", "50ms", "2" (seconds).
 Result<double> parse_duration(const std::string& text);
@@ -60,15 +69,6 @@ std::string duration_text(double seconds);
 std::string facts_level(const plan::Chip& chip);
 std::string split_text(const plan::Deployment& deployment);  // "tp2 · dp4 · ep8"
 std::string range_text(const std::optional<plan::Range>& range);
-
-Json option_json(const plan::Option& option);
-
-// A page that needs nothing else: the frontier, costs with ranges, memory, what binds.
-std::string plan_html(const plan::PlanModel& model, const plan::SearchOptions& options,
-                      const std::vector<plan::Option>& found);
-
-// One option per chip: the first, which is the best of its precisions.
-std::vector<plan::Option> one_per_chip(const std::vector<plan::Option>& options);
 
 void add_plan_simulate(CLI::App& plan, Action& action);
 void add_plan_chips(CLI::App& plan, Action& action);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "cmd/plan_json.h"
 #include "cmd/plan_parts.h"
 #include "cmd/progress.h"
 #include "cmd/read_input.h"
@@ -119,15 +120,13 @@ Result<Simulated> simulate_option(const plan::Option& option, const SimulateFlag
 Result<std::vector<plan::Option>> choose_options(const SimulateFlags& flags,
                                                  const plan::PlanModel& model,
                                                  plan::SearchOptions& options) {
-  FERRY_TRY(plan::SearchResult found, plan::search(model, options));
-  std::vector<plan::Option> best = one_per_chip(found.options);
-  const auto top = static_cast<size_t>(flags.plan.top);
-  if (best.size() > top) best.resize(top);
+  FERRY_TRY(plan::SearchResult found, find_options(model, options, flags.plan));
+  std::vector<plan::Option>& best = found.options;
   if (!flags.trace.empty()) {
     for (plan::Option& option : best) option.replicas = 1;
   }
   for (const std::string& line : found.rejected) std::fprintf(stderr, "%s\n", line.c_str());
-  return best;
+  return std::move(best);
 }
 
 Result<int> run_simulate(const SimulateFlags& flags) {
@@ -178,6 +177,7 @@ void add_plan_simulate(CLI::App& plan, Action& action) {
       "  ferry plan simulate qwen3-32b --chips A100 --trace arrivals.csv --slo ttft=2s,tpot=50ms");
   auto flags = std::make_shared<SimulateFlags>();
   flags->plan.top = 5;
+  flags->plan.compare = true;
   command->add_option("model", flags->plan.model, "A public model by name or one on disk")
       ->type_name("MODEL")
       ->required();

@@ -8,6 +8,7 @@
 #include "cmd/builtin_model.h"
 #include "cmd/command.h"
 #include "cmd/engine_flags.h"
+#include "cmd/plan_request.h"
 #include "server/http/server.h"
 
 namespace ferry::cmd {
@@ -20,7 +21,8 @@ that is loaded, unless --strict-model-name. The server listens at once and loads
 
 Routes, with and without /v1: chat/completions, completions, responses, embeddings, models,
 models/ID, tokenize, detokenize; /beta/completions and /beta/chat/completions as DeepSeek has them;
-livez, readyz, health, version, metrics; the web page at /.
+livez, readyz, health, version, metrics, stats; POST plan and GET plan/catalogue as ferry plan
+answers; the web page at /.
 
 API keys: --api-key, the variable FERRY_API_KEY, or lines of --api-key-file, each a key or
 "sha256:" and the 64 hex digits of its SHA-256. Without any, only this machine may connect.
@@ -57,6 +59,7 @@ struct ServerFlags {
 Result<server::ServerOptions> server_options(const ServerFlags& flags) {
   server::ServerOptions options = flags.server;
   options.version = FERRY_VERSION;
+  options.planner = server::Planner{.plan = answer_plan_request, .catalogue = plan_catalogue};
   options.max_body_bytes = static_cast<size_t>(flags.max_body_mib) << 20;
   options.vllm_metric_names = flags.metrics_compat == "vllm";
   if (flags.has_thinking) options.thinking = flags.thinking;

@@ -116,6 +116,9 @@ Status try_cuts(const PlanModel& model, const SearchOptions& options, const Depl
   const int64_t pp = std::max<int64_t>(options.pp, 1);
   if (chips % pp != 0) return {};
   for (int64_t tp : powers(options.tp, std::min(chips, base.chip->node_chips))) {
+    if (options.stop && options.stop()) {
+      return Error{ErrorKind::kCancelled, "the search was stopped"};
+    }
     Deployment d = base;
     d.tp = tp;
     d.pp = pp;

@@ -2,6 +2,7 @@
 // service levels, and what it costs; ranked.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -58,6 +59,8 @@ struct SearchOptions {
   double accepted = 0;
   std::string stack = "tuned";
   bool disaggregated = false;  // prompts are computed by deployments of their own
+  // Asked often, on the thread that searches: true ends the search with kCancelled. May be empty.
+  std::function<bool()> stop;
 };
 
 struct Option {

@@ -18,6 +18,7 @@ FERRY_PAGE_FILE(script);
 FERRY_PAGE_FILE(style);
 FERRY_PAGE_FILE(icon);
 FERRY_PAGE_FILE(licenses);
+FERRY_PAGE_FILE(report);
 
 namespace ferry::server {
 namespace {
@@ -79,6 +80,19 @@ std::string PageFile::plain() const {
   inflateEnd(&stream);
   CHECK(result == Z_STREAM_END && stream.avail_out == 0);  // the build wrote it
   return text;
+}
+
+std::string plan_report(std::string_view json) {
+  constexpr std::string_view kPlace = R"(<script type="application/json" id="plan">)";
+  std::string page =
+      file("", "text/html; charset=utf-8", ferry_page_report, ferry_page_report_end).plain();
+  const size_t at = page.find(kPlace);
+  CHECK(at != std::string::npos);
+  std::string data;
+  for (const char c : json) {  // no text of the JSON may end the script
+    data += c == '<' ? std::string("\\u003c") : std::string(1, c);
+  }
+  return page.insert(at + kPlace.size(), data);
 }
 
 std::span<const PageFile> page_files() { return files(); }

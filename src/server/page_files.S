@@ -16,5 +16,6 @@ ferry_page_\name\()_end:
     embed style, "page.css.gz"
     embed icon, "favicon.svg.gz"
     embed licenses, "licenses.txt.gz"
+    embed report, "report.html.gz"
 
     .section .note.GNU-stack, "", %progbits

@@ -48,6 +48,17 @@ TEST(Page, NamesOnlyWhatIsThere) {
   EXPECT_THAT(find_page_file("/page.css")->plain(), Not(HasSubstr("@import")));
 }
 
+TEST(Page, ReportHoldsItsPlanAndNothingFromElsewhere) {
+  const std::string html = plan_report(R"({"model":"</script><script>alert(1)</script>"})");
+  EXPECT_THAT(html, StartsWith("<!doctype html>"));
+  EXPECT_THAT(html, HasSubstr(R"(id="plan">{"model":"\u003c/script>\u003cscript>alert(1))"));
+  EXPECT_THAT(html, HasSubstr("content=\"default-src 'none'; script-src 'sha256-"));
+  EXPECT_THAT(html, Not(HasSubstr("unsafe")));
+  EXPECT_THAT(html, Not(HasSubstr(" src=")));
+  EXPECT_THAT(html, Not(HasSubstr(" href=")));
+  EXPECT_THAT(html, Not(HasSubstr("@import")));
+}
+
 TEST(Page, HeadersForbidEverythingElse) {
   std::string policy;
   for (const auto& [name, value] : page_headers()) {

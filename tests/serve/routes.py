@@ -122,6 +122,21 @@ def headers(server):
     check(response.status == 204 and response.headers["Access-Control-Allow-Origin"] is None, "preflight")
 
 
+def plans(server):
+    asked = {"model": "deepseek-v3", "chips": ["H800 SXM 80GB", "910C"], "slo": "tpot=50ms", "max_chips": 64}
+    response = server.post("/plan", asked)
+    plan = response.json()
+    check(response.status == 200 and {o["chip"].split()[0] for o in plan["options"]} == {"H800", "Ascend"}, response.text[:500])
+    check(all(o["tpot_s"] <= 0.05 and o["frontier"] for o in plan["options"]) and "no legal advice" in plan["note"], response.text[:500])
+    is_error(server.post("/plan", {**asked, "rate": -1}), 400, "invalid_value", "rate", "rate")
+    is_error(server.post("/plan", {**asked, "html": "/tmp/x"}), 400, "unknown_parameter", "html", "html")
+    is_error(server.post("/plan", {**asked, "model": "a" * 70000}), 413, "request_too_large", "a huge body")
+    is_error(server.request("GET", "/plan"), 405, "method_not_allowed", "GET")
+    is_error(server.post("/plan", asked, Origin="http://evil.example"), 403, "origin_not_allowed", "a page from elsewhere")
+    catalogue = server.request("GET", "/plan/catalogue").json()
+    check("H20 96GB" in [c["name"] for c in catalogue["chips"]] and "kimi-k2" in [m["name"] for m in catalogue["models"]], "catalogue")
+
+
 def page(server):
     plain = server.request("GET", "/?x=1")
     check(plain.text.startswith("<!doctype html>") and plain.headers["Content-Security-Policy"], "page")
@@ -163,7 +178,7 @@ def stats(server):
 
 
 with Server() as ferry:
-    for part in (answers, messages, streams, refusals, headers, page, stats):
+    for part in (answers, messages, streams, refusals, headers, plans, page, stats):
         part(ferry)
 flags()
 finish()

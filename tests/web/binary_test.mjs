@@ -1,26 +1,12 @@
 // The page as `ferry serve` gives it, with the built-in model behind it. Called as
 //   node binary_test.mjs NODE_MODULES SCREENSHOTS FERRY
-import { spawn } from 'node:child_process';
-import { createServer } from 'node:net';
 import { arguments_, check, checkWidth, finish, open, shoot, until } from './browser.mjs';
+import { serve } from './serve.mjs';
 
 const [ferry] = arguments_;
 
-function freePort() {
-  return new Promise((resolve) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = probe.address();
-      probe.close(() => resolve(port));
-    });
-  });
-}
-
-const port = await freePort();
-const url = `http://127.0.0.1:${port}/`;
-const server = spawn(ferry, ['serve', '--port', String(port), '--threads', '1'], { stdio: ['ignore', 'ignore', 'pipe'] });
-let said = '';
-server.stderr.on('data', (data) => (said += data));
-const exited = new Promise((resolve) => server.on('exit', (code, signal) => resolve(code ?? signal)));
+const server = await serve(ferry);
+const { url } = server;
 
 const answers = (page) => page.locator('.message.assistant');
 const idle = (page) => until('the answer ends', () => page.locator('button[aria-label="Send"]').isVisible(), 60000);
@@ -119,22 +105,12 @@ async function phone() {
   await page.context().close();
 }
 
-const ready = await until('the server is ready', async () => {
-  try {
-    return (await fetch(`${url}readyz`)).ok;
-  } catch {
-    return false;
-  }
-}, 60000);
-if (ready) {
+if (server.ready) {
   const page = await open(url);
   for (const part of [headers, chat, stop, dashboard, phone]) {
     console.log(part.name);
     await part(page).catch((error) => check(false, `${part.name}: ${error.stack}`));
   }
 }
-server.kill('SIGTERM');
-const code = await Promise.race([exited, new Promise((resolve) => setTimeout(() => resolve('no exit'), 30000))]);
-check(code === 0, `the server ended with ${code}: ${said}`);
-if (code === 'no exit') server.kill('SIGKILL');
+await server.stop();
 await finish();

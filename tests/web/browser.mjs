@@ -39,8 +39,8 @@ function delayFrames() {
 }
 
 // A page of a fresh profile. `expected`: messages of the console that belong to the test.
-// `late`: each frame comes late.
-export async function open(url, { width = 1280, height = 820, dark = false, late = false, expected = null } = {}) {
+// `late`: each frame comes late. `ready`: what is there when the page is.
+export async function open(url, { width = 1280, height = 820, dark = false, late = false, expected = null, ready = '.composer' } = {}) {
   browser ??= await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', '--force-color-profile=srgb'] });
   const context = await browser.newContext({
     viewport: { width, height },
@@ -50,7 +50,7 @@ export async function open(url, { width = 1280, height = 820, dark = false, late
   });
   const page = await context.newPage();
   if (late) await page.addInitScript(delayFrames);
-  const origin = new URL(url).origin;
+  const origin = url.startsWith('file:') ? url : new URL(url).origin;
   page.on('request', (request) => {
     const to = request.url();
     check(to.startsWith(origin) || to.startsWith('blob:') || to.startsWith('data:'), `a request left the machine: ${to}`);
@@ -62,7 +62,7 @@ export async function open(url, { width = 1280, height = 820, dark = false, late
   });
   page.on('pageerror', (error) => check(false, `uncaught: ${error.stack}`));
   await page.goto(url);
-  await page.waitForSelector('.composer');
+  await page.waitForSelector(ready);
   return page;
 }
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# run.sh install|build|stand_in|binary NODE NPM FOLDER SOURCE_DIR FERRY: one test of the page.
+# run.sh install|build|stand_in|binary|planner NODE NPM FOLDER SOURCE_DIR FERRY: one test of the page.
 # FOLDER is for what npm installs and for screenshots; the source tree stays clean.
 set -eu
 what=$1 node=$2 npm=$3 folder=$4 source=$5 ferry=$6
@@ -32,7 +32,7 @@ fi
 [ -n "${FERRY_CHROMIUM:-}" ] || command -v chromium >/dev/null || skip "no chromium"
 case $what in
   stand_in) exec "$node" "$here/stand_in_test.mjs" "$folder/node_modules" "$folder/screenshots" "$source/web/dist" ;;
-  binary) exec "$node" "$here/binary_test.mjs" "$folder/node_modules" "$folder/screenshots" "$ferry" ;;
+  binary | planner) exec "$node" "$here/${what}_test.mjs" "$folder/node_modules" "$folder/screenshots" "$ferry" ;;
 esac
 echo "run.sh: unknown test $what" >&2
 exit 2

@@ -1,4 +1,4 @@
-// What the page asks of the server it came from: models, streamed chat completions, metrics. Nothing
+// What the page asks of the server it came from: models, streamed chat completions, metrics, plans. Nothing
 // here names another host, and the page's Content-Security-Policy would not allow one.
 
 function headers(settings, more = {}) {
@@ -7,15 +7,25 @@ function headers(settings, more = {}) {
 
 // The message of an error answer, in any of the shapes servers use.
 async function errorOf(response) {
-  let text = '';
+  return (await fieldErrorOf(response)).message;
+}
+
+// The same as an Error, with the field that is to blame as `param`.
+async function fieldErrorOf(response) {
+  const text = await response.text().catch(() => '');
+  let body = {};
   try {
-    text = await response.text();
-    const body = JSON.parse(text);
-    const message = body.error?.message ?? body.error ?? body.message;
-    if (typeof message === 'string') return message;
+    body = JSON.parse(text);
   } catch {
     // not JSON: the text itself, if it is short
   }
+  const message = body.error?.message ?? body.error ?? body.message;
+  const error = new Error(typeof message === 'string' ? message : plainMessage(response, text));
+  error.param = body.error?.param;
+  return error;
+}
+
+function plainMessage(response, text) {
   if (response.status === 401) return 'The server wants an API key: put it into the settings.';
   return text.length > 0 && text.length < 200 ? text : `The server answered ${response.status}.`;
 }
@@ -37,6 +47,25 @@ export async function fetchMetrics(settings) {
 export async function fetchStats(settings) {
   const response = await fetch('stats', { headers: headers(settings) });
   return response.ok ? response.json() : null;
+}
+
+// Chips, models and workloads that a plan may name.
+export async function fetchCatalogue(settings) {
+  const response = await fetch('plan/catalogue', { headers: headers(settings) });
+  if (response.status === 404) throw new Error('This server has no planner.');
+  if (!response.ok) throw await fieldErrorOf(response);
+  return response.json();
+}
+
+export async function fetchPlan(settings, body, signal) {
+  const response = await fetch('plan', {
+    method: 'POST',
+    headers: headers(settings, { 'Content-Type': 'application/json' }),
+    body: JSON.stringify(body),
+    signal,
+  });
+  if (!response.ok) throw await fieldErrorOf(response);
+  return response.json();
 }
 
 // The data of each server-sent event of a response, as it comes.

@@ -1,15 +1,18 @@
 // AppState: what the page knows and does, apart from how it looks. One object, changed in place;
 // `changed()` draws it anew, at most once a frame.
 import { listModels, streamAnswer } from './api.js';
+import { PlannerState } from './planner_state.js';
 import * as store from './store.js';
 
 const samplingKeys = { temperature: 'temperature', topP: 'top_p', maxTokens: 'max_tokens' };
+
+const views = ['chat', 'dashboard', 'planner'];
 
 export class AppState {
   settings = store.loadSettings();
   conversations = [];
   current = store.newConversation();
-  view = location.hash === '#dashboard' ? 'dashboard' : 'chat';
+  view = views.find((view) => location.hash === `#${view}`) ?? 'chat';
   models = null; // null: not known yet
   modelsError = '';
   draft = '';
@@ -30,6 +33,7 @@ export class AppState {
       });
     };
     this.applyTheme();
+    this.planner = new PlannerState(this);
   }
 
   get busy() {
@@ -80,7 +84,7 @@ export class AppState {
 
   show(view) {
     this.view = view;
-    history.replaceState(null, '', view === 'dashboard' ? '#dashboard' : location.pathname);
+    history.replaceState(null, '', view === 'chat' ? location.pathname : `#${view}`);
     this.changed();
   }
 
@@ -159,6 +163,11 @@ export class AppState {
       this.notice = '';
       this.changed();
     }, 5000);
+    this.changed();
+  }
+
+  announce(text) {
+    this.announcement = text;
     this.changed();
   }
 

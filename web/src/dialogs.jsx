@@ -151,6 +151,7 @@ const shortcuts = [
   ['Alt + R', 'Regenerate the last answer'],
   ['Alt + L', 'Show or hide the list'],
   ['Alt + M', 'Dashboard and back'],
+  ['Alt + P', 'Planner and back'],
   ['Ctrl + ,', 'Settings'],
   ['Ctrl + /', 'This list'],
 ];

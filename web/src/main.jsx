@@ -1,4 +1,4 @@
-// The page that ferry serves at /: chat and live dashboard. This file is the frame: layout, dialogs
+// The page that ferry serves at /: chat, live dashboard and planner. This file is the frame: layout, dialogs
 // and keyboard; app_state.js is what it does.
 import { render } from 'preact';
 import { useEffect, useLayoutEffect, useReducer, useRef, useState } from 'preact/hooks';
@@ -7,9 +7,12 @@ import { Chat } from './chat.jsx';
 import { Dashboard, Poller } from './dashboard.jsx';
 import { Confirm, Keys, Settings } from './dialogs.jsx';
 import { IconButton } from './icons.jsx';
+import { Planner } from './planner.jsx';
 import { Sidebar } from './sidebar.jsx';
 import 'uplot/dist/uPlot.min.css';
+import './theme.css';
 import './style.css';
+import './plan.css';
 
 const poller = new Poller();
 
@@ -56,6 +59,8 @@ function useKeys(app, { dialog, setDialog, toggleSidebar }) {
       else if (event.altKey && !command && event.code === 'KeyL') act(toggleSidebar);
       else if (event.altKey && !command && event.code === 'KeyM') {
         act(() => app.show(app.view === 'dashboard' ? 'chat' : 'dashboard'));
+      } else if (event.altKey && !command && event.code === 'KeyP') {
+        act(() => app.show(app.view === 'planner' ? 'chat' : 'planner'));
       }
     };
     document.addEventListener('keydown', onKey);
@@ -112,7 +117,7 @@ function Dialogs({ app, dialog, setDialog }) {
 }
 
 function Header({ app, open, onToggle }) {
-  const title = app.view === 'dashboard' ? '' : app.current.title;
+  const title = app.view === 'chat' ? app.current.title : '';
   return (
     <header class="top">
       <IconButton icon="menu" label={open ? 'Hide the list' : 'Show the list'} aria-expanded={open} aria-controls="sidebar" onClick={onToggle} />
@@ -164,6 +169,7 @@ function App() {
           rename: (conversation, title) => app.rename(conversation, title),
           remove: (conversation) => setDialog({ name: 'delete', conversation }),
           dashboard: leave(() => app.show('dashboard')),
+          planner: leave(() => app.show('planner')),
           settings: leave(() => setDialog({ name: 'settings' })),
           keys: leave(() => setDialog({ name: 'keys' })),
           theme: () => app.nextTheme(),
@@ -172,9 +178,9 @@ function App() {
       {open && <div class="shade" onClick={() => setOpen(false)} />}
       <main>
         <Header app={app} open={open} onToggle={toggleSidebar} />
-        {app.view === 'dashboard' ? (
-          <Dashboard poller={poller} settings={app.settings} model={app.model} />
-        ) : (
+        {app.view === 'dashboard' && <Dashboard poller={poller} settings={app.settings} model={app.model} />}
+        {app.view === 'planner' && <Planner planner={app.planner} />}
+        {app.view === 'chat' && (
           <Chat
             conversation={app.current}
             busy={app.busy}

@@ -95,6 +95,9 @@ export function Sidebar({ conversations, current, view, open, settings, on }) {
         <button type="button" class={`foot-link ${view === 'dashboard' ? 'is-current' : ''}`} aria-current={view === 'dashboard' ? 'page' : undefined} onClick={on.dashboard}>
           <Icon name="chart" /> Dashboard
         </button>
+        <button type="button" class={`foot-link ${view === 'planner' ? 'is-current' : ''}`} aria-current={view === 'planner' ? 'page' : undefined} onClick={on.planner}>
+          <Icon name="planner" /> Planner
+        </button>
         <button type="button" class="foot-link" onClick={on.settings}>
           <Icon name="sliders" /> Settings
         </button>

@@ -21,6 +21,7 @@ export const defaultSettings = {
   thinking: 'auto',
   tools: '',
   apiKey: '',
+  plan: null, // the planner's form
 };
 
 let opened = null;

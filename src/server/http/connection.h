@@ -52,11 +52,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // nullopt: go on.
   std::optional<api::ApiError> check_head();
   std::optional<api::ApiError> check_body_head() const;
+  std::optional<api::ApiError> check_body_size(uint64_t bytes) const;
   bool authorized() const;
   void on_request();
   void answer_here();
   void answer_page();
   void hand_over();
+  void hand_to_planner();
+  ServedEngine::Outcome plan() const;                    // on the planner's thread
   void work();                                           // on a worker
   void begin(api::Job job, const std::string& schemas);  // on a worker, or a compiler
   void deliver(ServedEngine::Outcome outcome);           // from there to take_over()
@@ -98,7 +101,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::shared_ptr<RequestRecord> record_;
   std::string body_;
   size_t held_bytes_ = 0;          // of the hub's body_bytes
-  std::atomic<bool> gone_{false};  // closed, for threads that have not begun with it
+  std::atomic<bool> gone_{false};  // nobody waits for an answer any more: for other threads
   std::unique_ptr<JobRun> run_;
   bool streaming_ = false;  // the head of an event stream is out
 

@@ -14,6 +14,7 @@ namespace {
 
 constexpr size_t kMaxLoggedPath = 256;
 constexpr size_t kMaxRequestId = 128;
+constexpr uint64_t kMaxPlanBody = 64 << 10;
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](unsigned char x, unsigned char y) {
@@ -51,6 +52,10 @@ std::string retry_after(int status) {
   if (status == 429) return "Retry-After: 1\r\n";
   if (status == 503) return "Retry-After: 2\r\n";
   return {};
+}
+
+bool needs_planner(const Route& route) {
+  return route.id == RouteId::kPlan || route.id == RouteId::kPlanCatalogue;
 }
 
 double thread_cpu_seconds() {
@@ -94,7 +99,7 @@ std::optional<api::ApiError> Connection::check_head() {
           "origin_not_allowed"};
     }
   }
-  if (!route_.has_value()) {
+  if (!route_.has_value() || (needs_planner(*route_) && !hub_.options.planner.has_value())) {
     return api::ApiError{
         404,
         fmt::format("{} {}: there is no such route", record_->method, record_->path),
@@ -122,14 +127,7 @@ std::optional<api::ApiError> Connection::check_body_head() const {
     return api::ApiError{503, "the model is still loading", {}, "loading"};
   }
   if (!route_->post) return std::nullopt;
-  if (head_.content_length.value_or(0) > hub_.options.max_body_bytes) {
-    return api::ApiError{
-        413,
-        fmt::format("the body is larger than all bodies together may be ({} bytes)",
-                    hub_.options.max_body_bytes),
-        {},
-        "request_too_large"};
-  }
+  if (auto error = check_body_size(head_.content_length.value_or(0))) return error;
   if (!head_.content_encoding.empty() && !equal_ignoring_case(head_.content_encoding, "identity")) {
     return api::ApiError{415,
                          "a compressed body (Content-Encoding) is not understood",
@@ -143,6 +141,17 @@ std::optional<api::ApiError> Connection::check_body_head() const {
                          "unsupported_media_type"};
   }
   return std::nullopt;
+}
+
+std::optional<api::ApiError> Connection::check_body_size(uint64_t bytes) const {
+  const bool plan = route_->id == RouteId::kPlan;
+  const uint64_t most = plan ? kMaxPlanBody : hub_.options.max_body_bytes;
+  if (bytes <= most) return std::nullopt;
+  return api::ApiError{413,
+                       fmt::format("the body is larger than {} may be ({} bytes)",
+                                   plan ? "one for the planner" : "all bodies together", most),
+                       {},
+                       "request_too_large"};
 }
 
 bool Connection::authorized() const {
@@ -169,8 +178,12 @@ void Connection::on_request() {
           "anthropic-version, anthropic-beta\r\nAccess-Control-Max-Age: 600\r\n";
     }
     reply(204, "", "", more);
+  } else if (const auto error = check_body_size(body_.size())) {  // that came in chunks
+    refuse(*error);
   } else if (route_->uses_model) {
     hand_over();
+  } else if (needs_planner(*route_)) {
+    hand_to_planner();
   } else {
     answer_here();
   }
@@ -220,6 +233,38 @@ void Connection::hand_over() {
   if (!taken) {
     refuse({429, "too many requests wait to be read; try again later", {}, "rate_limit_exceeded"});
   }
+}
+
+void Connection::hand_to_planner() {
+  state_ = State::kWorking;
+  parser_.reset();
+  const bool taken = hub_.planners->run([self = shared_from_this()] {
+    if (!self->gone_) self->deliver(self->plan());
+  });
+  if (!taken) {
+    refuse({429, "too many plans wait; try again later", {}, "rate_limit_exceeded"});
+  }
+}
+
+ServedEngine::Outcome Connection::plan() const {
+  const Planner& planner = *hub_.options.planner;
+  const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(
+                                      std::chrono::duration<double>(hub_.options.plan_timeout_s));
+  bool late = false;
+  const auto stop = [this, end, &late] {
+    late = late || Clock::now() >= end;
+    return late || gone_ || hub_.ending;
+  };
+  api::ApiResult<api::Body> answer =
+      route_->id == RouteId::kPlan ? planner.plan(body_, stop) : planner.catalogue();
+  if (answer.ok()) return std::move(answer).value();
+  if (!late) return answer.error();
+  return api::ApiError{400,
+                       fmt::format("the search took longer than {} s; ask for fewer chips, formats "
+                                   "or at most fewer chips together",
+                                   hub_.options.plan_timeout_s),
+                       {},
+                       "search_too_long"};
 }
 
 void Connection::work() {
@@ -316,6 +361,7 @@ void Connection::abort(const api::ApiError& error) {
     std::string data = run_->abort(error);
     stream_ended(std::move(data));
   } else if (state_ == State::kWorking) {
+    gone_ = true;
     refuse(error);
   } else if (state_ == State::kReading) {
     close();

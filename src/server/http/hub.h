@@ -2,6 +2,7 @@
 // says otherwise; the order of members is the order in which they must go away, reversed.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <chrono>
 #include <cstdint>
@@ -56,6 +57,7 @@ struct Hub {
   bool loopback = true;  // only this machine can connect
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   bool draining = false;
+  std::atomic<bool> ending{false};  // it goes away: whoever is at work for it should stop
   Metrics metrics;
   RequestTable table;
   std::vector<char> scratch = std::vector<char>(64 << 10);  // what is being read right now
@@ -64,6 +66,7 @@ struct Hub {
   std::unique_ptr<ServedEngine> engine;  // nullptr: loading
   SchemaCosts costs;
   std::unique_ptr<Workers> compilers;  // for what may take the engine long to compile
+  std::unique_ptr<Workers> planners;   // for searches of the planner, one at a time
   std::unique_ptr<Workers> workers;
   size_t body_bytes = 0;  // of requests that are being read or parsed
   std::unordered_map<uint64_t, std::shared_ptr<Connection>> connections;

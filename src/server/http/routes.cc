@@ -16,7 +16,7 @@ struct Entry {
   bool uses_model = true;
 };
 
-constexpr std::array<Entry, 15> kTable = {{
+constexpr std::array<Entry, 17> kTable = {{
     {"chat/completions", RouteId::kChat, true},
     {"completions", RouteId::kCompletions, true},
     {"responses", RouteId::kResponses, true},
@@ -32,6 +32,8 @@ constexpr std::array<Entry, 15> kTable = {{
     {"version", RouteId::kVersion, false, true, false},
     {"metrics", RouteId::kMetrics, false, false, false},
     {"stats", RouteId::kStats, false, false, false},
+    {"plan", RouteId::kPlan, true, false, false},
+    {"plan/catalogue", RouteId::kPlanCatalogue, false, false, false},
 }};
 
 // Removes `prefix` where a '/' follows it.

@@ -31,6 +31,8 @@ enum class RouteId : uint8_t {
   kVersion,
   kMetrics,
   kStats,
+  kPlan,
+  kPlanCatalogue,
   kPage,
 };
 

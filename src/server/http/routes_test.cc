@@ -24,6 +24,8 @@ TEST(Routes, WithAndWithoutPrefixes) {
   expect_route("/v1/messages", RouteId::kMessages, Dialect::kAnthropic);
   expect_route("/anthropic/v1/messages/count_tokens", RouteId::kCountTokens, Dialect::kAnthropic);
   expect_route("/anthropic/v1/models", RouteId::kModels, Dialect::kAnthropic);
+  expect_route("/plan", RouteId::kPlan);
+  expect_route("/v1/plan/catalogue", RouteId::kPlanCatalogue);
   expect_route("/", RouteId::kPage);
   expect_route("/?x", RouteId::kPage);
   expect_route("http://host", RouteId::kPage);
@@ -33,9 +35,10 @@ TEST(Routes, WithAndWithoutPrefixes) {
 }
 
 TEST(Routes, EverythingElseIsNone) {
-  for (const char* target : {"", "v1", "/v1", "/v1/", "//v1/models", "/v1/v1/models", "/v1/models/",
-                             "/beta/models", "/beta/models/a", "/anthropic/chat/completions",
-                             "/chat/completions/", "/metrics/x", "*", "/../etc/passwd"}) {
+  for (const char* target :
+       {"", "v1", "/v1", "/v1/", "//v1/models", "/v1/v1/models", "/v1/models/", "/beta/models",
+        "/beta/models/a", "/anthropic/chat/completions", "/chat/completions/", "/metrics/x",
+        "/plan/", "/anthropic/plan", "/beta/plan", "*", "/../etc/passwd"}) {
     EXPECT_FALSE(find_route(target).has_value()) << target;
   }
   EXPECT_EQ(dialect_of_path("/anthropic/v1/messages/batches"), Dialect::kAnthropic);

@@ -27,7 +27,9 @@ constexpr std::chrono::milliseconds kTick(100);
 constexpr std::chrono::seconds kLastWords(2);  // for errors to reach clients at the end of a drain
 constexpr size_t kMaxWaitingBodies = 4096;
 constexpr size_t kMaxWaitingSchemas = 64;
+constexpr size_t kMaxWaitingPlans = 16;
 constexpr int kCompilerNiceness = 5;
+constexpr int kPlannerNiceness = 10;
 
 std::string name_for_metrics(const ServerOptions& options) {
   return options.names.empty() ? "default" : options.names.front();
@@ -51,9 +53,13 @@ Hub::Hub(ServerOptions server_options)
     : options(std::move(server_options)),
       metrics(options.vllm_metric_names, name_for_metrics(options)),
       compilers(std::make_unique<Workers>(num_workers(), kMaxWaitingSchemas, kCompilerNiceness)),
+      planners(std::make_unique<Workers>(1, kMaxWaitingPlans, kPlannerNiceness)),
       workers(std::make_unique<Workers>(num_workers(), kMaxWaitingBodies)) {}
 
-Hub::~Hub() { connections.clear(); }
+Hub::~Hub() {
+  ending = true;
+  connections.clear();
+}
 
 void Hub::wake(uint64_t connection) {
   if (!wakeups.note(connection)) return;

@@ -1,7 +1,8 @@
 // The HTTP server: sockets on one thread, engine steps on another, bodies on a few workers.
 //
 //   clients ── Connection ── Workers (parse, render, tokenize, submit) ── Engine
-//                  ▲             └─ others, where a schema has to be compiled first ─┘
+//                  ▲             ├─ others, where a schema has to be compiled first ─┘
+//                  ▲             └─ one for the planner, where there is one
 //                  ▲                                                        │
 //                  └──── one wake-up for all streams that have events ◄─────┘
 //
@@ -19,8 +20,20 @@
 
 #include "base/result.h"
 #include "ferry/ferry.h"
+#include "server/api/exchange.h"
 
 namespace ferry::server {
+
+// The planner behind POST /plan and GET /plan/catalogue. Whoever has one gives it: this folder
+// knows nothing of chips. Both functions are called on a thread of their own, one call at a time,
+// and may take long.
+struct Planner {
+  // The whole answer to a body of at most 64 KiB. `stop` says when nobody waits for it any more or
+  // its time is over: then any error will do.
+  std::function<api::ApiResult<api::Body>(std::string_view body, const std::function<bool()>& stop)>
+      plan;
+  std::function<api::ApiResult<api::Body>()> catalogue;
+};
 
 struct ServerOptions {
   std::string host = "127.0.0.1";
@@ -38,6 +51,7 @@ struct ServerOptions {
   std::string access_log;  // a file, "-" for standard output, empty for none
   bool log_prompts = false;
   std::string version;
+  std::optional<Planner> planner;  // nullopt: its routes are not there
 
   double drain_timeout_s = 30;  // from SIGTERM to the end of answers that are not ready
   double head_timeout_s = 15;   // for the head of a request, once it has begun
@@ -45,6 +59,7 @@ struct ServerOptions {
   double idle_timeout_s = 75;   // between requests
   double write_timeout_s = 30;  // without a byte that the client takes
   double keep_alive_s = 10;     // between comments in a stream without events
+  double plan_timeout_s = 30;   // for one search of the planner
   size_t max_connections = 20000;
   // Of all requests together, while they are read and parsed. Beyond it bodies of more than a few
   // KiB are refused with 503.
