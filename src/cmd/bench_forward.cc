@@ -136,7 +136,8 @@ Status BenchForward::step(std::span<const nn::BatchInput> inputs) {
                          .batch = batch,
                          .cache = cache_,
                          .logits = logits,
-                         .hidden = {}});
+                         .hidden = {},
+                         .mtp_state = {}});
   if (rows > 0) {
     stream.copy_out(logits_host_.data, logits_device_.data,
                     logits.num_elements() * dtype_bytes(Dtype::kF32));

@@ -226,7 +226,8 @@ class Cache {
          .batch = batch,
          .cache = cache_,
          .logits = TensorView::contiguous(logits_.data, Dtype::kF32, {batch.num_tokens, vocab}),
-         .hidden = {}});
+         .hidden = {},
+         .mtp_state = {}});
     ASSERT_TRUE(stream_->synchronize().ok());
     const float* row = static_cast<const float*>(logits_.data);
     for (size_t i = 0; i < chosen.size(); ++i) {

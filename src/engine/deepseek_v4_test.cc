@@ -132,13 +132,18 @@ TEST(DeepseekV4, LeavesTheDrafterOut) {
   Json config = v4_config();
   std::vector<StoredTensor> tensors = v4_tensors(config);
   config["dspark_block_size"] = 5;
-  config["num_nextn_predict_layers"] = 1;
-  for (int i = 0; i < 3; ++i) config["compress_ratios"].push_back(0);
+  config["compress_ratios"] = {0, 4, 16, 0, 0, 0};
+  std::erase_if(tensors, [](const StoredTensor& t) { return t.decl.name.starts_with("mtp."); });
   const std::vector<float> any(64 * 64, 1.0f);
   tensors.push_back(store("mtp.0.main_proj.weight", "BF16", {64, 64}, any));
   disk::testing::TempDir dir;
   const LoadedModel model = load(write_hf(dir, config, tensors), backend_named("reference"));
   EXPECT_EQ(model.model->num_mtp_modules(), 0);
+  EXPECT_THAT(model.spec().left_out, ::testing::HasSubstr("DSpark"));
+  const auto guessing = load_model(open_source(dir.path()), model.backend, {.mtp = true});
+  ASSERT_FALSE(guessing.ok());
+  EXPECT_THAT(guessing.error().message, ::testing::HasSubstr("no prediction module (MTP)"));
+  EXPECT_THAT(guessing.error().message, ::testing::HasSubstr("DSpark"));
 }
 
 void expect_v4_refused(const Json& config, const std::vector<StoredTensor>& tensors,
@@ -159,10 +164,11 @@ TEST(DeepseekV4, BadConfigsAreRefusedByName) {
     config[key] = value;
     expect_v4_refused(config, tensors, {key, part});
   };
-  refused("compress_ratios", {0, 4, 16, 0, 0}, "found 5 numbers, expected 3");
-  refused("compress_ratios", {0, 4}, "found 2 numbers, expected 3");
-  refused("compress_ratios", {0, 2, 16}, "found 2, expected 0 or at least 4");
-  refused("compress_ratios", {0, 4, 100000}, "100000");
+  refused("compress_ratios", {0, 4, 16, 0, 0}, "found 5 numbers, expected 4");
+  refused("compress_ratios", {0, 4}, "found 2 numbers, expected 4");
+  refused("compress_ratios", {0, 2, 16, 0}, "found 2, expected 0 or at least 4");
+  refused("compress_ratios", {0, 4, 100000, 0}, "100000");
+  refused("compress_ratios", {0, 4, 16, 4}, "found 4 for the prediction module, expected 0");
   refused("o_groups", 3, "expected a divisor of num_attention_heads 4");
   refused("qk_rope_head_dim", 7, "even");
   refused("qk_rope_head_dim", 24, "below head_dim");

@@ -90,7 +90,10 @@ Result<std::unique_ptr<EngineCore>> EngineCore::load(const EngineOptions& option
   const int64_t file_bytes = source.checkpoint.data_bytes();
   FERRY_TRY(const Sizing sizing,
             choose_sizes(*measured.model, measured.weights_bytes, file_bytes, options, memory));
-  if (options.notice) options.notice(describe_plan(sizing, memory, file_bytes));
+  if (options.notice) {
+    if (!measured.spec().left_out.empty()) options.notice("left out: " + measured.spec().left_out);
+    options.notice(describe_plan(sizing, memory, file_bytes));
+  }
   FERRY_TRY(auto model, load_weights(source, backend, options, sizing));
 
   ChatText chat(source, tokenizer);

@@ -131,7 +131,8 @@ class Run {
                            .batch = batch,
                            .cache = cache_,
                            .logits = logits,
-                           .hidden = {}});
+                           .hidden = {},
+                           .mtp_state = {}});
     stream_->copy_out(logits_host_.data, logits_device_.data,
                       batch.num_tokens * vocab_size * dtype_bytes(Dtype::kF32));
     FERRY_TRY_VOID(stream_->synchronize());

@@ -68,7 +68,8 @@ Result<LoadedModel> load_model(const disk::ModelSource& source, std::shared_ptr<
   loaded.model = (*architecture)->build(*spec, measure, build_options);
   FERRY_TRY_VOID(measure.finish());
   if (options.mtp && loaded.model->num_mtp_modules() == 0) {
-    return unsupported("{}: has no prediction module (MTP) to guess tokens with", source.name);
+    return unsupported("{}: has no prediction module (MTP) to guess tokens with{}", source.name,
+                       spec->left_out.empty() ? "" : "; left out is " + spec->left_out);
   }
   loaded.weights_bytes = measure.device_bytes();
   const nn::MemoryPlan questions =

@@ -15,7 +15,8 @@ Runner::Runner(std::shared_ptr<Backend> backend, const nn::Model& model, nn::KvC
       cache_(std::move(cache)),
       batch_memory_(std::move(batch_memory)),
       vocab_size_(model.spec().vocab_size),
-      hidden_size_(model.spec().hidden_size) {}
+      hidden_size_(model.spec().hidden_size),
+      own_state_size_(model.mtp_state_size()) {}
 
 Result<Runner> Runner::create(std::shared_ptr<Backend> backend, const nn::Model& model,
                               const RunnerLimits& limits) {
@@ -68,11 +69,13 @@ void Runner::launch(std::span<const nn::BatchInput> inputs, bool wants_hidden) {
   const BatchView& batch = batch_memory_.lay_out(*stream_, inputs);
   Workspace workspace(workspace_.data, workspace_.bytes);
   const bool copies_hidden = wants_hidden && prepare_hidden_host();
-  TensorView hidden;
+  TensorView hidden, state;
   num_hidden_rows_ = batch.num_tokens;
   // In place of the scratch that a forward takes for the same rows when nobody wants them: the plan
-  // of the workspace holds for both. launch_mtp() finds them there.
-  if (copies_hidden || mtp_) {
+  // of the workspace holds for both. launch_mtp() finds what it needs at the front.
+  const bool own_state = mtp_ && own_state_size_ > 0;
+  if (own_state) state = workspace.tensor(Dtype::kF32, {num_hidden_rows_, own_state_size_});
+  if (copies_hidden || (mtp_ && !own_state)) {
     hidden = workspace.tensor(Dtype::kF32, {num_hidden_rows_, hidden_size_});
   }
   model_->forward({.stream = *stream_,
@@ -80,7 +83,8 @@ void Runner::launch(std::span<const nn::BatchInput> inputs, bool wants_hidden) {
                    .batch = batch,
                    .cache = cache_,
                    .logits = logits_for(batch),
-                   .hidden = hidden});
+                   .hidden = hidden,
+                   .mtp_state = state});
   if (copies_hidden) {
     stream_->copy_out(hidden_host_.data, hidden.data,
                       num_hidden_rows_ * hidden_size_ * static_cast<int64_t>(sizeof(float)));
@@ -95,18 +99,19 @@ void Runner::launch_mtp(std::span<const nn::BatchInput> inputs, std::span<const 
   std::copy(rows.begin(), rows.end(), static_cast<int32_t*>(rows_host_.data));
   stream_->copy_in(rows_device_.data, rows_host_.data, num_rows * dtype_bytes(Dtype::kI32));
   Workspace workspace(workspace_.data, workspace_.bytes);
-  const TensorView hidden = workspace.tensor(Dtype::kF32, {num_hidden_rows_, hidden_size_});
-  const TensorView picked = workspace.tensor(Dtype::kF32, {num_rows, hidden_size_});
+  const int64_t size = own_state_size_ > 0 ? own_state_size_ : hidden_size_;
+  const TensorView states = workspace.tensor(Dtype::kF32, {num_hidden_rows_, size});
+  const TensorView picked = workspace.tensor(Dtype::kF32, {num_rows, size});
   const TensorView picks = TensorView::contiguous(rows_device_.data, Dtype::kI32, {num_rows});
-  stream_->gather_rows({.x = hidden, .rows = picks, .out = picked});
+  stream_->gather_rows({.x = states, .rows = picks, .out = picked});
   model_->forward_mtp({.stream = *stream_,
                        .workspace = workspace,
                        .batch = batch,
                        .cache = cache_,
                        .module = 0,
-                       .hidden = picked,
+                       .state = picked,
                        .logits = logits_for(batch),
-                       .hidden_out = {}});
+                       .state_out = {}});
   copy_logits_out();
 }
 

@@ -63,6 +63,7 @@ class Runner {
 
   int64_t vocab_size_ = 0;
   int64_t hidden_size_ = 0;
+  int64_t own_state_size_ = 0;  // Model::mtp_state_size()
   int64_t max_tokens_ = 0;
   Buffer workspace_;
   Buffer logits_device_;

@@ -49,8 +49,9 @@ inline const char* kTinyGqa = R"("num_attention_heads": 4, "num_key_value_heads"
 // Short windows and blocks; one layer of each kind, the first routed by token ids.
 inline const char* kTinyV4 = R"("num_attention_heads": 4, "head_dim": 24, "qk_rope_head_dim": 8,
   "q_lora_rank": 40, "o_groups": 2, "o_lora_rank": 12, "sliding_window": 7,
-  "compress_ratios": [0, 4, 16], "compress_rope_theta": 40000.0, "index_n_heads": 3,
-  "index_head_dim": 20, "index_topk": 5, "hc_mult": 4, "hc_sinkhorn_iters": 5,
+  "compress_ratios": [0, 4, 16, 0], "num_nextn_predict_layers": 1,
+  "compress_rope_theta": 40000.0, "index_n_heads": 3, "index_head_dim": 20, "index_topk": 5,
+  "hc_mult": 4, "hc_sinkhorn_iters": 5,
   "n_routed_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 32,
   "n_shared_experts": 1, "num_hash_layers": 1, "swiglu_limit": 2.0, "routed_scaling_factor": 1.5,
   "rope_theta": 10000.0, "rope_scaling": {"type": "yarn", "factor": 8.0, "beta_fast": 32,
@@ -161,6 +162,15 @@ inline std::vector<uint8_t> encode(const quant::StorageFormat& format,
   format.encode(values.data(), bytes.data(),
                 static_cast<int64_t>(values.size()) / format.block_elements);
   return bytes;
+}
+
+// Ids outside of [first, last] get the same logit. REQUIRES: vocab_size 1024
+inline void keep_choices(TinyWeights& weights, int32_t first, int32_t last) {
+  const bool own_name = weights.values.contains("head.weight");  // DeepSeek-V4
+  std::vector<float>& head = weights.values.at(own_name ? "head.weight" : "lm_head.weight");
+  const auto row = static_cast<int64_t>(head.size() / 1024);
+  std::fill(head.begin(), head.begin() + first * row, 0.0f);
+  std::fill(head.begin() + (last + 1) * row, head.end(), 0.0f);
 }
 
 struct StoredTensor {

@@ -13,6 +13,9 @@
 namespace ferry::engine {
 namespace {
 
+// Few, so that guesses are right now and then.
+constexpr int32_t kFirstChoice = 20, kLastChoice = 22;
+
 // Some begin alike, one lets the others wait.
 std::vector<Request> requests_that_share() {
   std::vector<Request> requests;
@@ -24,7 +27,9 @@ std::vector<Request> requests_that_share() {
     request.prompt = std::move(prompt);
     request.sampling.temperature = 0;
     request.sampling.logprobs = 2;
-    for (int32_t id = 20; id <= 22; ++id) request.sampling.logit_bias.push_back({id, 100.0f});
+    for (int32_t id = kFirstChoice; id <= kLastChoice; ++id) {
+      request.sampling.logit_bias.push_back({id, 100.0f});
+    }
     request.stop = {.strings = {}, .token_ids = {}, .ignore_eos = true, .max_tokens = 40 + 11 * i};
     requests.push_back(std::move(request));
   }
@@ -39,6 +44,7 @@ class WindowPages : public ::testing::Test {
       Json config = testing::parse(tiny.config);
       config["vocab_size"] = 1024;
       testing::TinyWeights weights = testing::random_weights(config, 7);
+      testing::keep_choices(weights, kFirstChoice, kLastChoice);
       options_ = demo_options();
       options_.model = testing::write_with_tokenizer(dir_, config, weights);
     }
@@ -64,10 +70,11 @@ TEST_F(WindowPages, NoAnswerChanges) {
   small.max_batch_tokens = 6;
   small.max_sequences = 3;
   small.kv_tokens = 262;  // two of the long ones do not fit
-  EngineOptions guessing = small;
-  guessing.speculation = Speculation::kPromptLookup;
-  guessing.min_match = 1;
-  for (const EngineOptions& kind : {small, guessing}) {
+  for (const Speculation speculation :
+       {Speculation::kOff, Speculation::kPromptLookup, Speculation::kMtp}) {
+    EngineOptions kind = small;
+    kind.speculation = speculation;
+    kind.min_match = 1;
     const Engine engine = load_engine(kind);
     EXPECT_THAT(notice_, ::testing::HasSubstr("for windows"));
     for (int round = 0; round < 2; ++round) {
@@ -77,7 +84,8 @@ TEST_F(WindowPages, NoAnswerChanges) {
     const EngineStats stats = engine.stats();
     EXPECT_GT(stats.num_preemptions, 0);
     EXPECT_GT(stats.prefix_hits_total, 100);
-    EXPECT_EQ(stats.accepted_tokens_total > 20, kind.speculation != Speculation::kOff);
+    EXPECT_EQ(stats.accepted_tokens_total > 20, speculation != Speculation::kOff);
+    EXPECT_GE(stats.draft_tokens_total, stats.accepted_tokens_total);
   }
 }
 

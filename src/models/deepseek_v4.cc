@@ -7,8 +7,15 @@
 //               y = Σ pre_j X_j;  o = MoE(norm(y));        X = post ⊗ o + Cᵀ X
 //   logits = W_head · norm(Σ pre_j X_j)
 //
+// A prediction module (MTP) is one more layer, with a window alone, on the streams as the last
+// layer left them; head_hyper and norm are its own, embedding and head the model's:
+//
+//   Z_j = W_e norm(Embed[t_{i+1}]) + W_h norm(X_{i,j})
+//
 // Names of tensors and config keys are those of the publisher's own files.
 #include <cmath>
+#include <optional>
+#include <utility>
 
 #include "models/table.h"
 #include "nn/clamped_moe.h"
@@ -24,10 +31,14 @@ constexpr int64_t kMaxRatio = 4096;
 constexpr int64_t kMaxStreams = 16;
 
 // One entry per layer, those of prediction modules behind them. DSpark's drafter has three stages
-// there, which its own keys announce.
+// there, which its own keys announce; the number of modules means nothing then.
 void read_ratios(nn::ConfigReader& reader, nn::ModelSpec& spec) {
   const bool dspark = reader.has("dspark_block_size");
   const int64_t behind = dspark ? 3 : spec.num_nextn_predict_layers;
+  if (dspark) {
+    spec.num_nextn_predict_layers = 0;
+    spec.left_out = "DSpark's drafter (mtp.*); answers do not depend on it";
+  }
   std::vector<int64_t> ratios = reader.integers_or_one("compress_ratios", 0, kMaxRatio);
   if (!reader.ok()) return;
   const auto expected = static_cast<size_t>(spec.num_hidden_layers + behind);
@@ -35,6 +46,10 @@ void read_ratios(nn::ConfigReader& reader, nn::ModelSpec& spec) {
     reader.fail("compress_ratios",
                 fmt::format("found {} numbers, expected {}: {} layers and {} behind them",
                             ratios.size(), expected, spec.num_hidden_layers, behind));
+  }
+  if (reader.ok() && !dspark && behind > 0 && ratios.back() != 0) {
+    reader.fail("compress_ratios",
+                fmt::format("found {} for the prediction module, expected 0", ratios.back()));
   }
   ratios.resize(static_cast<size_t>(spec.num_hidden_layers));
   for (const int64_t ratio : ratios) {
@@ -119,7 +134,6 @@ Result<nn::ModelSpec> read_spec(const Json& config) {
   spec.hyper.streams = reader.integer("hc_mult", 1, kMaxStreams);
   spec.hyper.sinkhorn_iterations = reader.integer("hc_sinkhorn_iters", 1, 1000);
   spec.hyper.epsilon = static_cast<float>(reader.number_or("hc_eps", 1e-6, 1e-20, 1.0));
-  spec.num_nextn_predict_layers = 0;
   return nn::finish_spec(reader, std::move(spec));
 }
 
@@ -143,6 +157,14 @@ Layer load_layer(weights::WeightLoader& loader, const std::string& prefix,
   return layer;
 }
 
+struct V4Module {
+  weights::Vector embedding_norm, state_norm;  // enorm, hnorm
+  Weight e_proj, h_proj;                       // [hidden, hidden]
+  Layer layer;
+  nn::HyperConnection head_hyper;
+  weights::Vector final_norm;
+};
+
 class DeepseekV4 : public nn::Model {
  public:
   DeepseekV4(nn::ModelSpec spec, weights::WeightLoader& loader, const nn::BuildOptions& options)
@@ -156,7 +178,7 @@ class DeepseekV4 : public nn::Model {
     head_hyper_ = nn::load_hyper(loader, "hc_head", spec_, true);
     final_norm_ = loader.vector("norm.weight", spec_.hidden_size);
     head_ = loader.matrix("head", spec_.vocab_size, spec_.hidden_size);
-    loader.ignore_all("mtp.");
+    load_module(loader);
     ones_ = loader.constant(1, spec_.head_dim, [&] {
       return std::vector<float>(static_cast<size_t>(spec_.head_dim), 1.0f);
     });
@@ -177,7 +199,7 @@ class DeepseekV4 : public nn::Model {
     auto scope = step.workspace.scope();
     const int64_t tokens = args.batch.num_tokens;
     const int64_t hidden = spec_.hidden_size;
-    TensorView streams = step.workspace.tensor(Dtype::kF32, {tokens, spec_.hyper.streams * hidden});
+    TensorView streams = args.mtp_state.empty() ? new_streams(step) : args.mtp_state;
     TensorView x =
         args.hidden.empty() ? step.workspace.tensor(Dtype::kF32, {tokens, hidden}) : args.hidden;
     const TensorView first = streams.slice(1, 0, hidden);
@@ -191,7 +213,77 @@ class DeepseekV4 : public nn::Model {
     write_logits(step, x, args.logits);
   }
 
+  int64_t num_mtp_modules() const override { return module_.has_value() ? 1 : 0; }
+  int64_t mtp_state_size() const override { return spec_.hyper.streams * spec_.hidden_size; }
+
+  void forward_mtp(const nn::MtpArgs& args) const override {
+    const nn::Step step{args.stream, args.workspace, args.batch, args.cache, spec_, {}};
+    auto scope = step.workspace.scope();
+    const int64_t tokens = args.batch.num_tokens;
+    TensorView streams = args.state_out.empty() ? new_streams(step) : args.state_out;
+    TensorView x = step.workspace.tensor(Dtype::kF32, {tokens, spec_.hidden_size});
+    join(step, args.state, streams, x);
+    run_layer(step, module_->layer, streams, x);
+    nn::collapse(step, module_->head_hyper, streams, x, {});
+    norm(step, module_->final_norm, x);
+    write_logits(step, x, args.logits);
+  }
+
  private:
+  // A file may have been stripped of the module its config still announces, or have another drafter
+  // in its place.
+  void load_module(weights::WeightLoader& loader) {
+    const std::string prefix = "mtp.0";
+    const int64_t hidden = spec_.hidden_size;
+    if (spec_.num_nextn_predict_layers == 0 || !loader.has(prefix + ".e_proj.weight", true)) {
+      loader.ignore_all("mtp.");
+      return;
+    }
+    V4Module module;
+    module.embedding_norm = loader.vector(prefix + ".enorm.weight", hidden);
+    module.state_norm = loader.vector(prefix + ".hnorm.weight", hidden);
+    module.e_proj = loader.matrix(prefix + ".e_proj", hidden, hidden);
+    module.h_proj = loader.matrix(prefix + ".h_proj", hidden, hidden);
+    module.layer = load_layer(loader, prefix, spec_, 0, false, kv_layout_);
+    module.head_hyper = nn::load_hyper(loader, prefix + ".hc_head", spec_, true);
+    module.final_norm = loader.vector(prefix + ".norm.weight", hidden);
+    loader.ignore_all(prefix + ".emb");  // copies of the model's own
+    loader.ignore(prefix + ".head.weight");
+    module_ = std::move(module);
+  }
+
+  TensorView new_streams(const nn::Step& step) const {
+    return step.workspace.tensor(Dtype::kF32, {step.batch.num_tokens, mtp_state_size()});
+  }
+
+  // Z_j = W_e norm(Embed[t]) + W_h norm(X_j) of the module. state, streams: [T, S · hidden],
+  // contiguous; x: [T, hidden], scratch.
+  void join(const nn::Step& step, const TensorView& state, const TensorView& streams,
+            const TensorView& x) const {
+    auto scope = step.workspace.scope();
+    const int64_t hidden = spec_.hidden_size;
+    const int64_t lanes = spec_.hyper.streams;
+    CHECK(state.is_contiguous() && streams.is_contiguous());
+    TensorView normed = new_streams(step);
+    step.stream.rms_norm({.x = state.split_last(lanes, hidden),
+                          .weight = module_->state_norm.view,
+                          .epsilon = spec_.rms_norm_eps,
+                          .out = normed.split_last(lanes, hidden)});
+    const auto rows_of = [&](const TensorView& view) {
+      return TensorView::contiguous(view.data, Dtype::kF32, {view.shape[0] * lanes, hidden});
+    };
+    step.stream.matmul({.x = rows_of(normed), .w = module_->h_proj.view, .out = rows_of(streams)});
+    TensorView embedded = step.workspace.tensor(Dtype::kF32, {x.shape[0], hidden});
+    step.stream.embed(
+        {.table = embedding_.view, .ids = step.batch.token_ids.device, .out = embedded});
+    norm(step, module_->embedding_norm, embedded);
+    step.stream.matmul({.x = embedded, .w = module_->e_proj.view, .out = x});
+    for (int64_t j = 0; j < lanes; ++j) {
+      const TensorView stream = streams.slice(1, j * hidden, hidden);
+      step.stream.add({.a = stream, .b = x, .out = stream});
+    }
+  }
+
   static void norm(const nn::Step& step, const weights::Vector& weight, const TensorView& x) {
     step.stream.rms_norm(
         {.x = x, .weight = weight.view, .epsilon = step.spec.rms_norm_eps, .out = x});
@@ -237,6 +329,7 @@ class DeepseekV4 : public nn::Model {
   nn::HyperConnection head_hyper_;
   weights::Vector final_norm_;
   Weight head_;
+  std::optional<V4Module> module_;
   weights::Vector ones_;  // [head_dim]
   weights::Vector rope_table_, entry_rope_table_;
 };
@@ -253,7 +346,7 @@ constexpr std::string_view kModelTypes[] = {"deepseek_v4"};
 const nn::Architecture architecture_deepseek_v4 = {
     .name = "deepseek_v4",
     .model_types = kModelTypes,
-    .summary = "DeepSeek-V4 Flash, Pro; compressed attention; BF16, FP8 and FP4",
+    .summary = "DeepSeek-V4 Flash, Pro; compressed attention; BF16, FP8 and FP4; MTP",
     .read_spec = read_spec,
     .build = build,
 };

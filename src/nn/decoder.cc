@@ -121,8 +121,8 @@ void Decoder::forward_mtp(const MtpArgs& args) const {
   auto scope = step.workspace.scope();
   const int64_t tokens = args.batch.num_tokens;
   const int64_t hidden = spec_.hidden_size;
-  TensorView u = args.hidden_out.empty() ? step.workspace.tensor(Dtype::kF32, {tokens, hidden})
-                                         : args.hidden_out;
+  TensorView u = args.state_out.empty() ? step.workspace.tensor(Dtype::kF32, {tokens, hidden})
+                                        : args.state_out;
   TensorView x = step.workspace.tensor(Dtype::kF32, {tokens, hidden});
   {
     auto pair_scope = step.workspace.scope();
@@ -134,7 +134,7 @@ void Decoder::forward_mtp(const MtpArgs& args) const {
                           .weight = module.embedding_norm.view,
                           .epsilon = spec_.rms_norm_eps,
                           .out = embedded});
-    step.stream.rms_norm({.x = args.hidden,
+    step.stream.rms_norm({.x = args.state,
                           .weight = module.hidden_norm.view,
                           .epsilon = spec_.rms_norm_eps,
                           .out = pair.slice(1, hidden, hidden)});

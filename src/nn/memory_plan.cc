@@ -43,18 +43,19 @@ BatchView fake_batch(const BatchLimits& limits, int64_t logit_rows, bool decode)
 void measure_mtp(const Model& model, const BatchView& batch, const KvCache& cache,
                  const TensorView& logits, Stream& stream, Workspace& workspace) {
   auto scope = workspace.scope();
-  const int64_t hidden_size = model.spec().hidden_size;
-  const TensorView hidden = workspace.tensor(Dtype::kF32, {batch.num_tokens, hidden_size});
-  const TensorView picked = workspace.tensor(Dtype::kF32, {batch.num_tokens, hidden_size});
-  stream.gather_rows({.x = hidden, .rows = batch.token_ids.device, .out = picked});
+  const int64_t own_size = model.mtp_state_size();
+  const int64_t size = own_size > 0 ? own_size : model.spec().hidden_size;
+  const TensorView states = workspace.tensor(Dtype::kF32, {batch.num_tokens, size});
+  const TensorView picked = workspace.tensor(Dtype::kF32, {batch.num_tokens, size});
+  stream.gather_rows({.x = states, .rows = batch.token_ids.device, .out = picked});
   model.forward_mtp({.stream = stream,
                      .workspace = workspace,
                      .batch = batch,
                      .cache = cache,
                      .module = 0,
-                     .hidden = picked,
+                     .state = picked,
                      .logits = logits,
-                     .hidden_out = {}});
+                     .state_out = {}});
 }
 
 }  // namespace
@@ -88,7 +89,8 @@ MemoryPlan plan_memory(const Model& model, int64_t weights_bytes, const PlanLimi
                    .batch = batch,
                    .cache = cache,
                    .logits = logits,
-                   .hidden = {}});
+                   .hidden = {},
+                   .mtp_state = {}});
     if (limits.mtp && model.num_mtp_modules() > 0) {
       measure_mtp(model, batch, cache, logits, stream, workspace);
     }

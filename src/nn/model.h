@@ -32,6 +32,8 @@ struct ForwardArgs {
   TensorView logits;  // f32 [R, vocab_size] for the rows of batch.logit_rows
   TensorView
       hidden;  // f32 [T, hidden_size] after the final norm, of every token; empty: not wanted
+  // f32 [T, mtp_state_size()], contiguous, of every token; empty: not wanted, or the model's is 0
+  TensorView mtp_state;
 };
 
 // One step of a multi-token-prediction module (MODELS §4.4): for each token of the batch, the state
@@ -42,9 +44,9 @@ struct MtpArgs {
   const BatchView& batch;  // token_ids: t_{i+1} where positions, slots and lengths are those of i
   const KvCache& cache;
   int64_t module = 0;
-  TensorView hidden;      // f32 [T, hidden_size] after the final norm, as ForwardArgs::hidden
-  TensorView logits;      // f32 [R, vocab_size] for the rows of batch.logit_rows
-  TensorView hidden_out;  // f32 [T, hidden_size] for a further draft; empty: not wanted
+  TensorView state;      // as ForwardArgs::mtp_state or, where that has no size, ::hidden
+  TensorView logits;     // f32 [R, vocab_size] for the rows of batch.logit_rows
+  TensorView state_out;  // like state, for a further draft; empty: not wanted
 };
 
 // Immutable once built; forwards may run on several streams at once.
@@ -56,6 +58,9 @@ class Model {
   virtual void forward(const ForwardArgs& args) const = 0;
 
   virtual int64_t num_mtp_modules() const { return 0; }
+  // What a module reads of each token, where that is something else than ForwardArgs::hidden: how
+  // many numbers; or 0.
+  virtual int64_t mtp_state_size() const { return 0; }
   // REQUIRES: args.module < num_mtp_modules()
   virtual void forward_mtp(const MtpArgs&) const {}
 };

@@ -106,6 +106,7 @@ struct ModelSpec {
   MoeSpec moe;
   std::vector<bool> layer_is_moe;        // one per main layer
   int64_t num_nextn_predict_layers = 0;  // MTP modules behind the main layers
+  std::string left_out;                  // of the checkpoint, for people; mostly empty
 
   int64_t bos_token_id = -1;
   std::vector<int64_t> eos_token_ids;
