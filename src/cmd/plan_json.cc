@@ -56,17 +56,23 @@ Json frontier_json(const plan::Option& option, plan::SearchOptions search) {
   return points;
 }
 
-Json rules_json(const std::vector<plan::Option>& options, std::string_view as_of) {
+// Of the options, each once, in their order.
+std::vector<const plan::Chip*> chips_of(const std::vector<plan::Option>& options) {
+  std::vector<const plan::Chip*> chips;
+  for (const plan::Option& option : options) {
+    const plan::Chip* chip = option.deployment.chip;
+    if (std::find(chips.begin(), chips.end(), chip) == chips.end()) chips.push_back(chip);
+  }
+  return chips;
+}
+
+Json rules_json(const std::vector<const plan::Chip*>& chips, std::string_view as_of) {
   Json rules = {{"as_of", as_of}, {"events", Json::array()}, {"positions", Json::array()}};
   for (const plan::RuleEvent& event : plan::rule_events()) {
     if (event.date > as_of) break;
     rules["events"].push_back({{"date", event.date}, {"text", event.text}});
   }
-  std::vector<const plan::Chip*> seen;
-  for (const plan::Option& option : options) {
-    const plan::Chip* chip = option.deployment.chip;
-    if (std::find(seen.begin(), seen.end(), chip) != seen.end()) continue;
-    seen.push_back(chip);
+  for (const plan::Chip* chip : chips) {
     rules["positions"].push_back(position_json(*chip, plan::position_of(*chip, as_of)));
   }
   return rules;
@@ -75,8 +81,9 @@ Json rules_json(const std::vector<plan::Option>& options, std::string_view as_of
 }  // namespace
 
 Json chip_json(const plan::Chip& chip) {
-  Json out = {{"name", chip.name}, {"aliases", chip.aliases},       {"vendor", chip.vendor},
-              {"kind", chip.kind}, {"confidence", chip.confidence}, {"notes", chip.notes}};
+  Json out = {{"name", chip.name},  {"aliases", chip.aliases}, {"vendor", chip.vendor},
+              {"kind", chip.kind},  {"source", chip.source},   {"confidence", chip.confidence},
+              {"notes", chip.notes}};
   for (const plan::ChipField& field : plan::chip_fields()) {
     out[field.key] = known_json(chip.*field.field);
   }
@@ -148,6 +155,7 @@ Json option_json(const plan::Option& o) {
 Json plan_json(const plan::PlanModel& model, const plan::SearchOptions& options,
                const plan::SearchResult& found, std::string_view as_of) {
   const plan::Workload& w = options.workload;
+  const std::vector<const plan::Chip*> chips = chips_of(found.options);
   const auto level = [](double seconds) { return seconds > 0 ? Json(seconds) : Json(nullptr); };
   Json out = {
       {"model", model.name},
@@ -160,8 +168,10 @@ Json plan_json(const plan::PlanModel& model, const plan::SearchOptions& options,
       {"slo", {{"tpot_s", level(options.slo.tpot_s)}, {"ttft_s", level(options.slo.ttft_s)}}},
       {"options", Json::array()},
       {"rejected", found.rejected},
-      {"rules", rules_json(found.options, as_of)},
+      {"chips", Json::array()},
+      {"rules", rules_json(chips, as_of)},
       {"note", plan::kNoLegalAdvice}};
+  for (const plan::Chip* chip : chips) out["chips"].push_back(chip_json(*chip));
   for (const plan::Option& option : found.options) {
     Json entry = option_json(option);
     entry["frontier"] = frontier_json(option, options);

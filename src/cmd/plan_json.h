@@ -18,8 +18,9 @@ Json position_json(const plan::Chip& chip, const plan::Position& position);
 Json option_json(const plan::Option& option);
 
 // A whole answer. Beside the options, for plots: `frontier`, what each would do at other batches
-// (batch, tokens/s of one user, tokens/s of one chip), and `rules`, the position of each chip that
-// has an option on the day `as_of`. REQUIRES: plan::check_date(as_of)
+// (batch, tokens/s of one user, tokens/s of one chip), and of the chips that have an option
+// `chips`, what is known of them, and `rules`, their position on the day `as_of`. REQUIRES:
+// plan::check_date(as_of)
 Json plan_json(const plan::PlanModel& model, const plan::SearchOptions& options,
                const plan::SearchResult& found, std::string_view as_of);
 

@@ -139,8 +139,9 @@ std::optional<api::ApiError> read_fields(const Json& request, RequestFields& fie
   return std::nullopt;
 }
 
-api::ApiResult<std::vector<const plan::Chip*>> chips_of(const Json& request, const PlanFlags& flags,
-                                                        const plan::Catalogue& catalogue) {
+api::ApiResult<std::vector<const plan::Chip*>> chips_named(const Json& request,
+                                                           const PlanFlags& flags,
+                                                           const plan::Catalogue& catalogue) {
   const Json* list = json_find(request, "chips");
   std::vector<const plan::Chip*> chips;
   if (list == nullptr || !list->is_array() || list->empty()) {
@@ -173,36 +174,7 @@ Json models_json() {
   return models;
 }
 
-}  // namespace
-
-api::ApiResult<api::Body> answer_plan_request(std::string_view body,
-                                              const std::function<bool()>& stop) {
-  const auto request = api::parse_body(body);
-  if (!request.ok()) return request.error();
-  api::Failure failure;
-  api::Fields(*request, "", failure);
-  if (failure) return *failure;
-  RequestFields fields;
-  if (auto error = read_fields(*request, fields)) return *error;
-  const PlanFlags& flags = fields.flags;
-  const auto model = plan::find_model(flags.model);
-  if (!model.ok()) return api::invalid_value("model", model.error().message);
-  auto options = search_options(flags);
-  if (!options.ok()) return about_field(options.error());
-  const auto as_of = rules_day(flags);
-  if (!as_of.ok()) return about_field(as_of.error());
-  const auto catalogue = plan::builtin_catalogue();
-  if (!catalogue.ok()) return api::from_engine(catalogue.error());
-  auto chips = chips_of(*request, flags, *catalogue);
-  if (!chips.ok()) return chips.error();
-  options->chips = std::move(*chips);
-  options->stop = stop;
-  const auto found = find_options(*model, *options, flags);
-  if (!found.ok()) return api::from_engine(found.error());
-  return api::Body{api::dump(plan_json(*model, *options, *found, *as_of))};
-}
-
-api::ApiResult<api::Body> plan_catalogue() {
+api::ApiResult<api::Body> catalogue_body() {
   const auto catalogue = plan::builtin_catalogue();
   if (!catalogue.ok()) return api::from_engine(catalogue.error());
   Json out = {{"as_of", catalogue->as_of},   {"chips", Json::array()},
@@ -226,6 +198,40 @@ api::ApiResult<api::Body> plan_catalogue() {
          {"default", is_flag(*option) ? Json(false) : Json(option->get_default_str())}});
   }
   return api::Body{api::dump(out)};
+}
+
+}  // namespace
+
+api::ApiResult<api::Body> answer_plan_request(std::string_view body,
+                                              const std::function<bool()>& stop) {
+  const auto request = api::parse_body(body);
+  if (!request.ok()) return request.error();
+  api::Failure failure;
+  api::Fields(*request, "", failure);
+  if (failure) return *failure;
+  RequestFields fields;
+  if (auto error = read_fields(*request, fields)) return *error;
+  const PlanFlags& flags = fields.flags;
+  const auto model = plan::find_model(flags.model);
+  if (!model.ok()) return api::invalid_value("model", model.error().message);
+  auto options = search_options(flags);
+  if (!options.ok()) return about_field(options.error());
+  const auto as_of = rules_day(flags);
+  if (!as_of.ok()) return about_field(as_of.error());
+  const auto catalogue = plan::builtin_catalogue();
+  if (!catalogue.ok()) return api::from_engine(catalogue.error());
+  auto chips = chips_named(*request, flags, *catalogue);
+  if (!chips.ok()) return chips.error();
+  options->chips = std::move(*chips);
+  options->stop = stop;
+  const auto found = find_options(*model, *options, flags);
+  if (!found.ok()) return api::from_engine(found.error());
+  return api::Body{api::dump(plan_json(*model, *options, *found, *as_of))};
+}
+
+api::ApiResult<api::Body> plan_catalogue() {
+  static const api::ApiResult<api::Body> catalogue = catalogue_body();  // the binary's own data
+  return catalogue;
 }
 
 }  // namespace ferry::cmd

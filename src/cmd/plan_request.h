@@ -20,6 +20,7 @@ server::api::ApiResult<server::api::Body> answer_plan_request(std::string_view b
                                                               const std::function<bool()>& stop);
 
 // What a request can name: chips with all that is known of them, models, workloads, fields.
+// Thread-safe; only the first call takes long.
 server::api::ApiResult<server::api::Body> plan_catalogue();
 
 }  // namespace ferry::cmd

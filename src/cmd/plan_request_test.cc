@@ -51,6 +51,9 @@ TEST(PlanRequest, AnswersWhatTheCommandPrints) {
   ASSERT_GE(got["options"].size(), 1u) << got.dump(1);
   EXPECT_EQ(got["rules"]["as_of"], "2025-06-01");
   EXPECT_EQ(got["rules"]["positions"].size(), got["options"].size());
+  ASSERT_EQ(got["chips"].size(), got["options"].size());  // compared, so one option each
+  EXPECT_EQ(got["chips"][0]["name"], got["options"][0]["chip"]);
+  EXPECT_FALSE(got["chips"][0]["memory_gb"]["source"].get<std::string>().empty());
   EXPECT_LE(got["rules"]["events"].back()["date"].get<std::string>(), "2025-06-01");
   EXPECT_THAT(got["note"].get<std::string>(), HasSubstr("no legal advice"));
 }

@@ -39,6 +39,13 @@ async function showsPlan(page, plan, what) {
   check((await page.locator('.plan-bars').last().locator('li').count()) === names.length, `${what}: what binds`);
   const widths = await page.locator('.plan-plot', { hasText: 'Memory of a chip' }).locator('.plan-track').first().locator('.plan-bar').evaluateAll((bars) => bars.map((bar) => bar.getBoundingClientRect().width));
   check(widths.length === 5 && widths[0] > 1, `${what}: parts of the memory are ${widths} px`);
+  check((await page.locator('.plan-chip').count()) === plan.chips.length, `${what}: chips that something is known of`);
+  const chip = plan.chips.find((known) => known.price_usd === null || known.rental_usd_h === null);
+  const facts = page.locator('.plan-chip', { hasText: chip.name });
+  await facts.locator('summary').click();
+  const known = await facts.innerText();
+  check(known.includes('unknown') && known.includes(chip.source), `${what}: what is known of ${chip.name}: ${known}`);
+  await facts.locator('summary').click();
   check((await page.locator('.plan-rules tbody').count()) === plan.rules.positions.length, `${what}: positions`);
   check((await page.locator('.plan-events li').count()) === plan.rules.events.length, `${what}: dates`);
   check(await page.getByText('no legal advice').isVisible(), `${what}: no legal advice`);

@@ -117,6 +117,57 @@ function Lead({ best }) {
   );
 }
 
+const chipFields = {
+  fp16_tflops: ['FP16', 'T operations/s'],
+  bf16_tflops: ['BF16', 'T operations/s'],
+  fp8_tflops: ['FP8', 'T operations/s'],
+  int8_tops: ['INT8', 'T operations/s'],
+  fp4_tflops: ['FP4', 'T operations/s'],
+  int4_tops: ['INT4', 'T operations/s'],
+  vector_int8_tops: ['INT8 without matrix units', 'T operations/s'],
+  memory_gb: ['Memory', 'GB'],
+  memory_gbs: ['Bandwidth', 'GB/s'],
+  link_gbs: ['Link, one way', 'GB/s'],
+  scaleout_gbs: ['Scale-out, one way', 'GB/s'],
+  tdp_w: ['Power', 'W'],
+  system_w: ['Power with its share of the system', 'W'],
+  price_usd: ['Price', 'USD'],
+  rental_usd_h: ['Rental', 'USD/h'],
+  die_mm2: ['Die area', 'mm²'],
+};
+
+function ChipFacts({ chip }) {
+  return (
+    <details class="plan-chip">
+      <summary>
+        <b>{chip.name}</b> <span class="quiet">{chip.vendor}</span>
+      </summary>
+      <p class="quiet">
+        Unless said otherwise from: {chip.source || 'unknown'}; confidence: {chip.confidence || 'unknown'}. {chip.notes}
+      </p>
+      <dl>
+        {Object.entries(chipFields).map(([key, [name, unit]]) => {
+          const known = chip[key];
+          return (
+            <div key={key}>
+              <dt>{name}</dt>
+              {known ? (
+                <dd>
+                  {short(known.value)} {unit}
+                  {known.low !== known.high && ` (${range(known)})`}
+                  {known.source !== chip.source && <small class="quiet"> {known.source}{known.confidence && `; confidence: ${known.confidence}`}</small>}
+                </dd>
+              ) : (
+                <dd class="quiet">unknown</dd>
+              )}
+            </div>
+          );
+        })}
+      </dl>
+    </details>
+  );
+}
+
 const yes = { true: 'within', false: 'above', null: '–' };
 
 function Rules({ rules, note }) {
@@ -204,6 +255,14 @@ export function PlanView({ plan }) {
             ))}
           </ul>
         </details>
+      )}
+      {plan.chips.length > 0 && (
+        <section class="plan-chips">
+          <h2>What is known of these chips</h2>
+          {plan.chips.map((chip) => (
+            <ChipFacts key={chip.name} chip={chip} />
+          ))}
+        </section>
       )}
       <Rules rules={plan.rules} note={plan.note} />
     </div>

@@ -59,7 +59,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void answer_page();
   void hand_over();
   void hand_to_planner();
-  ServedEngine::Outcome plan() const;                    // on the planner's thread
+  ServedEngine::Outcome plan() const;                    // on the planner's thread, or a worker
   void work();                                           // on a worker
   void begin(api::Job job, const std::string& schemas);  // on a worker, or a compiler
   void deliver(ServedEngine::Outcome outcome);           // from there to take_over()

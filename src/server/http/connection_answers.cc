@@ -238,7 +238,8 @@ void Connection::hand_over() {
 void Connection::hand_to_planner() {
   state_ = State::kWorking;
   parser_.reset();
-  const bool taken = hub_.planners->run([self = shared_from_this()] {
+  Workers& workers = route_->id == RouteId::kPlan ? *hub_.planners : *hub_.workers;
+  const bool taken = workers.run([self = shared_from_this()] {
     if (!self->gone_) self->deliver(self->plan());
   });
   if (!taken) {
@@ -248,6 +249,11 @@ void Connection::hand_to_planner() {
 
 ServedEngine::Outcome Connection::plan() const {
   const Planner& planner = *hub_.options.planner;
+  if (route_->id == RouteId::kPlanCatalogue) {
+    api::ApiResult<api::Body> catalogue = planner.catalogue();
+    if (!catalogue.ok()) return catalogue.error();
+    return std::move(catalogue).value();
+  }
   const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(
                                       std::chrono::duration<double>(hub_.options.plan_timeout_s));
   bool late = false;
@@ -255,8 +261,7 @@ ServedEngine::Outcome Connection::plan() const {
     late = late || Clock::now() >= end;
     return late || gone_ || hub_.ending;
   };
-  api::ApiResult<api::Body> answer =
-      route_->id == RouteId::kPlan ? planner.plan(body_, stop) : planner.catalogue();
+  api::ApiResult<api::Body> answer = planner.plan(body_, stop);
   if (answer.ok()) return std::move(answer).value();
   if (!late) return answer.error();
   return api::ApiError{400,

@@ -25,14 +25,14 @@
 namespace ferry::server {
 
 // The planner behind POST /plan and GET /plan/catalogue. Whoever has one gives it: this folder
-// knows nothing of chips. Both functions are called on a thread of their own, one call at a time,
-// and may take long.
+// knows nothing of chips.
 struct Planner {
-  // The whole answer to a body of at most 64 KiB. `stop` says when nobody waits for it any more or
-  // its time is over: then any error will do.
+  // The whole answer to a body of at most 64 KiB. May take long: called on a thread for this alone,
+  // one call at a time. `stop` says when nobody waits for it any more or its time is over: then any
+  // error will do.
   std::function<api::ApiResult<api::Body>(std::string_view body, const std::function<bool()>& stop)>
       plan;
-  std::function<api::ApiResult<api::Body>()> catalogue;
+  std::function<api::ApiResult<api::Body>()> catalogue;  // called from several threads at once
 };
 
 struct ServerOptions {

@@ -163,6 +163,7 @@ TEST(Server, PlansWithoutAModel) {
 TEST(Server, EndsASearchThatTakesTooLongOrThatNobodyWaitsFor) {
   std::atomic<int> begun = 0, stopped = 0;
   Planner planner;
+  planner.catalogue = []() -> api::ApiResult<api::Body> { return api::Body{"{}"}; };
   planner.plan = [&](std::string_view, const auto& stop) -> api::ApiResult<api::Body> {
     ++begun;
     wait_for(stop);
@@ -180,10 +181,12 @@ TEST(Server, EndsASearchThatTakesTooLongOrThatNobodyWaitsFor) {
     const Running server({.planner = planner, .plan_timeout_s = 3600});
     ask_and_leave(*server, plan_request("{}"), [&] { wait_for([&] { return begun == 2; }); });
     wait_for([&] { return stopped == 2; });
-    // The rest of the server answers meanwhile, and its end does not wait for a search.
+    // The rest of the server answers meanwhile, the catalogue too, and its end does not wait for a
+    // search.
     client = std::thread([&server] { EXPECT_EQ(ask(*server, plan_request("{}")), ""); });
     wait_for([&] { return begun == 3; });
     EXPECT_THAT(get(*server, "/livez"), StartsWith("HTTP/1.1 200 "));
+    EXPECT_THAT(get(*server, "/plan/catalogue"), StartsWith("HTTP/1.1 200 "));
   }
   client.join();
   EXPECT_EQ(stopped, 3);
