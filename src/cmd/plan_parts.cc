@@ -152,7 +152,9 @@ void add_plan_flags(CLI::App& command, PlanFlags& flags) {
       ->check(CLI::Range(-1.0, 0.999));
   command
       .add_option("--precision", flags.precision,
-                  "bf16, fp8, int8, fp4, mxfp4, int4 or a format; with commas; default: searched")
+                  "bf16, fp8, mxfp8, int8, fp4, mxfp4, int4, a format, or DENSE+EXPERTS of these; "
+                  "with commas; "
+                  "default: searched")
       ->type_name("LIST");
   command.add_option("--kv-dtype", flags.kv, "Of the cache: bf16, fp8, int8 or f32")
       ->type_name("TYPE");

@@ -88,6 +88,14 @@ Result<Chip> read_chip(const Json& json) {
   if (chip.node_chips < 1 || chip.node_chips > 100000) {
     return invalid_input("node_chips: expected 1 to 100000, found {}", chip.node_chips);
   }
+  for (const auto& [key, field] : {std::pair{"devices", &Chip::devices}, {"cores", &Chip::cores}}) {
+    FERRY_TRY(chip.*field, json_int_or(json, key, chip.*field));
+    if (chip.*field < (field == &Chip::devices) || chip.*field > 1024) {
+      return invalid_input("{}: expected 1 to 1024, found {}", key, chip.*field);
+    }
+  }
+  FERRY_TRY(chip.mx_scales_only, json_bool_or(json, "mx_scales_only", false));
+  FERRY_TRY(chip.unpacks_in_memory, json_bool_or(json, "unpacks_in_memory", false));
   FERRY_TRY(chip.datacentre, json_bool_or(json, "datacentre", true));
   FERRY_TRY(chip.prc_designed, json_bool_or(json, "prc_designed", false));
   FERRY_TRY(chip.named_in_gp10, json_bool_or(json, "named_in_gp10", false));

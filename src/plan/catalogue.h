@@ -41,6 +41,12 @@ struct Chip {
   std::string notes;
   int64_t year = 0;        // 0: unknown
   int64_t node_chips = 8;  // that the link joins; beyond is scale-out
+  int64_t devices = 1;     // that software sees in one chip, each with its share of everything
+  int64_t cores = 0;       // of a CPU; 0: unknown
+  // FP8 is multiplied at full rate with MX scales only, not with those of 128 × 128 blocks.
+  bool mx_scales_only = false;
+  // What unpacks weights and what multiplies them meet in memory only.
+  bool unpacks_in_memory = false;
   bool datacentre = true;
   bool prc_designed = false;
   bool named_in_gp10 = false;

@@ -22,29 +22,42 @@ double bytes_of(std::string_view format) {
 
 Status fill_precision(std::string_view name, Precision& out) {
   const double fp8 = bytes_of("F8_E4M3") + kFp8Scale;
-  const double bf16 = bytes_of("BF16");
-  if (same_name(name, "bf16")) {
-    out = {"bf16", bf16, bf16};
-  } else if (same_name(name, "fp8")) {
-    out = {"fp8", fp8, fp8, 2, Compute::kFp8, Compute::kFp8};
-  } else if (same_name(name, "int8")) {
-    out = {"int8", 1, 1, 2, Compute::kInt8, Compute::kInt8};
-  } else if (same_name(name, "fp4")) {
-    out = {"fp4", fp8, bytes_of("NVFP4"), 2, Compute::kFp8, Compute::kFp4};
-  } else if (same_name(name, "mxfp4")) {
-    out = {"mxfp4", fp8, bytes_of("MXFP4"), 2, Compute::kFp8, Compute::kFp4};
-  } else if (same_name(name, "int4")) {
-    out = {"int4", bf16, bytes_of("INT4"), 2, Compute::kBf16, Compute::kBf16};
-  } else {
-    const quant::StorageFormat* format = quant::find_format(name);
-    if (format == nullptr || format->decode == nullptr || format->block_bytes == 0) {
-      return not_found("precision \"{}\": not known{}", name.substr(0, 40),
-                       nearest_names(name, {"bf16", "fp8", "int8", "fp4", "mxfp4", "int4", "Q8_0",
-                                            "Q4_K", "Q6_K"}));
-    }
-    const double bytes = bytes_of(name);
-    out = {std::string(format->name), bytes, bytes};
+  const double mxfp8 = bytes_of("F8_E4M3") + bytes_of("F8_E8M0") / 32;
+  const Precision known[] = {
+      {.name = "bf16"},
+      {"fp8", fp8, fp8, 2, 2, 2, Compute::kFp8, Compute::kFp8},
+      {"mxfp8", mxfp8, mxfp8, 2, 2, 2, Compute::kMxFp8, Compute::kMxFp8},
+      {"int8", 1, 1, 2, 2, 2, Compute::kInt8, Compute::kInt8},
+      {"fp4", fp8, bytes_of("NVFP4"), 2, 2, 2, Compute::kFp8, Compute::kFp4},
+      {"mxfp4", mxfp8, bytes_of("MXFP4"), 2, 2, 2, Compute::kMxFp8, Compute::kFp4},
+      {.name = "int4", .expert_bytes = bytes_of("INT4")},
+  };
+  for (const Precision& precision : known) {
+    if (!same_name(name, precision.name)) continue;
+    out = precision;
+    return {};
   }
+  if (const size_t plus = name.find('+'); plus != std::string_view::npos) {
+    Precision experts;
+    FERRY_TRY_VOID(fill_precision(name.substr(0, plus), out));
+    FERRY_TRY_VOID(fill_precision(name.substr(plus + 1), experts));
+    out.name += "+" + experts.name;
+    out.expert_bytes = experts.expert_bytes;
+    out.expert_compute = experts.expert_compute;
+    return {};
+  }
+  const quant::StorageFormat* format = quant::find_format(name);
+  if (format == nullptr || format->decode == nullptr || format->block_bytes == 0) {
+    return not_found("precision \"{}\": not known{}", name.substr(0, 40),
+                     nearest_names(name, {"bf16", "fp8", "mxfp8", "int8", "fp4", "mxfp4", "int4",
+                                          "Q8_0", "Q4_0", "Q4_K", "Q6_K"}));
+  }
+  const double bytes = bytes_of(name);
+  out = {.name = std::string(format->name),
+         .other_bytes = bytes,
+         .expert_bytes = bytes,
+         .head_bytes = std::max(bytes, bytes_of("Q6_K")),
+         .embedding_bytes = bytes};
   return {};
 }
 
@@ -54,7 +67,7 @@ double workspace_bytes(const Deployment& deployment, const MemoryOptions& option
   const double tokens = static_cast<double>(options.step_tokens);
   if (model.measured == nullptr) {
     return tokens * static_cast<double>(model.hidden_size) * 4 * 16 /
-           static_cast<double>(deployment.tp);
+           static_cast<double>(deployment.tp) * deployment.weight_copies();
   }
   const nn::PlanLimits limits{.batch = {.max_tokens = options.step_tokens,
                                         .max_sequences = 1,
@@ -65,7 +78,7 @@ double workspace_bytes(const Deployment& deployment, const MemoryOptions& option
                                         .num_pages = 1}};
   const nn::MemoryPlan plan = nn::plan_memory(*model.measured, 0, limits);
   return static_cast<double>(plan.workspace_bytes + plan.logits_bytes + plan.index_bytes) /
-         static_cast<double>(deployment.tp);
+         static_cast<double>(deployment.tp) * deployment.weight_copies();
 }
 
 bool is_measured(const PlanModel& model, const Precision& precision) {
@@ -109,6 +122,12 @@ Result<Precision> find_precision(std::string_view name, std::string_view kv) {
   return invalid_input("KV dtype \"{}\": expected bf16, f16, fp8, int8 or f32", kv.substr(0, 40));
 }
 
+double Deployment::kv_share() const {
+  if (ranks() == 1) return 1;
+  const int64_t cut = std::min(ranks(), std::max<int64_t>(model->kv_heads, 1));
+  return static_cast<double>(chip->devices) / static_cast<double>(cut);
+}
+
 Status check_deployment(const Deployment& d) {
   const PlanModel& model = *d.model;
   constexpr int64_t kMax = 1 << 20;
@@ -118,8 +137,8 @@ Status check_deployment(const Deployment& d) {
                            d.pp, kMax);
     }
   }
-  if (d.tp > model.attention_heads || model.attention_heads % d.tp != 0) {
-    return invalid_input("tp={}: does not divide the {} attention heads of {}", d.tp,
+  if (d.ranks() > model.attention_heads || model.attention_heads % d.ranks() != 0) {
+    return invalid_input("tp={}: does not divide the {} attention heads of {}", d.ranks(),
                          model.attention_heads, model.name);
   }
   if (d.ep > 1 && model.num_experts == 0) {
@@ -161,18 +180,15 @@ Result<MemoryUse> memory_of(const Deployment& d, const MemoryOptions& options) {
   use.expert_weights = static_cast<double>(model.moe_layers * model.num_experts) *
                        model.expert_parameters * d.precision.expert_bytes * share /
                        static_cast<double>(d.tp * d.dp);
-  use.other_weights = model.other_parameters * d.precision.other_bytes * share / tp;
+  const double copies = d.weight_copies() / tp;
+  use.other_weights = model.other_parameters * d.precision.other_bytes * share * copies;
   // The input table and the head lie on the first and the last stage.
-  const double tables = d.pp > 1 ? std::max(model.embedding_parameters, model.head_parameters)
-                                 : model.embedding_parameters + model.head_parameters;
-  use.embeddings = tables * std::max(d.precision.other_bytes, 2.0) / tp;
-  if (d.precision.other_compute == Compute::kBf16) {
-    use.embeddings = tables * d.precision.other_bytes / tp;
-  }
+  const double input = model.embedding_parameters * d.precision.embedding_bytes;
+  const double head = model.head_parameters * d.precision.head_bytes;
+  use.embeddings = (d.pp > 1 ? std::max(input, head) : input + head) * copies;
   use.workspace = workspace_bytes(d, options);
-  const auto cut = static_cast<double>(std::min(d.tp, std::max<int64_t>(model.kv_heads, 1)));
-  use.kv_per_token = kv_bytes_per_token(model, d.precision) * share / cut;
-  use.kv_per_sequence = kv_bytes_per_sequence(model, d.precision) * share;
+  use.kv_per_token = kv_bytes_per_token(model, d.precision) * share * d.kv_share();
+  use.kv_per_sequence = kv_bytes_per_sequence(model, d.precision) * share * d.kv_share();
   return use;
 }
 

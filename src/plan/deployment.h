@@ -15,20 +15,24 @@
 
 namespace ferry::plan {
 
-enum class Compute : uint8_t { kBf16, kFp8, kInt8, kFp4 };
+// kFp8: with scales of blocks of 128 × 128, as DeepSeek publishes; kMxFp8: of 32 elements.
+enum class Compute : uint8_t { kBf16, kFp8, kMxFp8, kInt8, kFp4 };
 
 struct Precision {
   std::string name;
   double other_bytes = 2;  // per parameter, scales included
   double expert_bytes = 2;
-  double kv_bytes = 2;  // per element of the cache; as int8 the engine's scales come on top
+  double head_bytes = 2;       // kept wider than the rest
+  double embedding_bytes = 2;  // of the input table
+  double kv_bytes = 2;         // per element of the cache; as int8 the engine's scales come on top
   Compute other_compute = Compute::kBf16;
   Compute expert_compute = Compute::kBf16;
   std::optional<Dtype> kv_dtype = Dtype::kBF16;  // nullopt: FP8, which the engine does not have
 };
 
-// "bf16", "fp8", "int8", "fp4", "mxfp4", "int4" (experts, the rest in 8 or 16 bits), or any format
-// of quant/ for all weights ("Q4_K"). `kv` is "bf16", "fp8", "int8" or "f32".
+// "bf16", "fp8", "mxfp8", "int8", "fp4", "mxfp4", "int4" (experts, the rest in 8 or 16 bits), any
+// format of quant/ for all weights ("Q4_K"; the head in Q6_K or better, as GGUF files have it), or
+// two of these: "Q8_0+Q4_K" has its experts in the second. `kv` is "bf16", "fp8", "int8" or "f32".
 Result<Precision> find_precision(std::string_view name, std::string_view kv = "bf16");
 
 struct Deployment {
@@ -42,6 +46,12 @@ struct Deployment {
   bool balanced = false;        // every expert gets as many tokens, as in forced benchmarks
 
   int64_t chips() const { return tp * dp * pp; }
+
+  // Of a chip of several devices: with tp, they are cut alike; without, each is a copy of its own.
+  int64_t ranks() const { return tp > 1 ? tp * chip->devices : 1; }
+  double weight_copies() const { return tp > 1 ? 1 : static_cast<double>(chip->devices); }
+  // What a chip holds and reads of the cache of its copy's sequences.
+  double kv_share() const;
 };
 
 // kInvalidInput for splits that can't be: heads, experts or layers that don't divide.

@@ -28,12 +28,13 @@ struct Parameter {
   double Efficiency::*field;
   double low, high;
 };
-constexpr std::array<Parameter, 5> kParameters = {{
+constexpr std::array<Parameter, 6> kParameters = {{
     {&Efficiency::prefill, 0.005, 0.9},
     {&Efficiency::decode, 0.005, 0.9},
     {&Efficiency::memory, 0.05, 0.95},
     {&Efficiency::network, 0.02, 1},
     {&Efficiency::layer_us, 1, 5000},
+    {&Efficiency::pass_us, 10, 1e6},
 }};
 
 // Prior widths of the logarithms.

@@ -96,6 +96,79 @@ TEST_F(PlanTest, MemoryIsWhatTheEngineAllocates) {
   }
 }
 
+TEST_F(PlanTest, HeadsAreWiderThanTheRest) {
+  const double q6 = 210.0 / 256;
+  for (const auto& [name, other, expert, head] :
+       {std::tuple{"Q4_0", 18.0 / 32, 18.0 / 32, q6},
+        std::tuple{"Q8_0", 34.0 / 32, 34.0 / 32, 34.0 / 32},
+        {"int8", 1.0, 1.0, 2.0},
+        {"Q8_0+Q4_K", 34.0 / 32, 144.0 / 256, 34.0 / 32},
+        {"fp8+mxfp4", 1 + 4.0 / 16384, 17.0 / 32, 2.0}}) {
+    const Precision p = find_precision(name).value();
+    EXPECT_DOUBLE_EQ(p.other_bytes, other) << name;
+    EXPECT_DOUBLE_EQ(p.expert_bytes, expert) << name;
+    EXPECT_DOUBLE_EQ(p.head_bytes, head) << name;
+  }
+  for (const char* name : {"", "+", "Q8_0+", "+fp8", "Q8_0+Q4_9", "fp8+I64"}) {
+    EXPECT_FALSE(find_precision(name).ok()) << name;
+  }
+  // A step reads so many bytes of a small dense model: 1.31 · 10⁹ weights and a head of 2.3 · 10⁸.
+  const PlanModel qwen = find_model("qwen-1.5b").value();
+  const Chip& cpu = chip("Xeon 6980P");
+  const Deployment d{.chip = &cpu, .model = &qwen, .precision = find_precision("Q4_0").value()};
+  const Efficiency e{.memory = 0.5};
+  const double bytes = decode_step(d, e, 1, 1)->memory * cpu.memory_gbs->value * 1e9 * e.memory;
+  EXPECT_NEAR(bytes, qwen.other_parameters * 18 / 32 + 151936.0 * 1536 * q6, 1e6);
+}
+
+TEST_F(PlanTest, DevicesOfOneChipHoldCopiesUnlessTheyAreCut) {
+  Chip one = chip("H800");
+  Chip two = one;
+  two.devices = 2;
+  Deployment a = deploy("H800", 1, 32, 32), b = a;
+  b.chip = &two;
+  EXPECT_DOUBLE_EQ(memory_of(b)->other_weights, 2 * memory_of(a)->other_weights);
+  EXPECT_DOUBLE_EQ(memory_of(b)->expert_weights, memory_of(a)->expert_weights);
+  EXPECT_DOUBLE_EQ(memory_of(b)->kv_per_token, memory_of(a)->kv_per_token);
+  const Efficiency& e = efficiency_.of(one, "tuned");
+  EXPECT_GT(decode_step(b, e, 64, 4096)->memory, decode_step(a, e, 64, 4096)->memory);
+  a = b = deploy("H800", 8, 1, 1);
+  b.chip = &two;
+  EXPECT_DOUBLE_EQ(memory_of(b)->other_weights, memory_of(a)->other_weights);
+  EXPECT_DOUBLE_EQ(memory_of(b)->kv_per_token, 2 * memory_of(a)->kv_per_token);  // MLA
+}
+
+TEST_F(PlanTest, FormatsThatAChipDoesNotMultiply) {
+  const Chip& mx = chip("Ascend 950DT");
+  EXPECT_EQ(peak_ops(mx, Compute::kFp8).value(), mx.bf16_tflops->value);
+  EXPECT_EQ(peak_ops(mx, Compute::kMxFp8).value(), mx.fp8_tflops->value);
+  EXPECT_EQ(peak_ops(chip("H800"), Compute::kFp8).value(), chip("H800").fp8_tflops->value);
+  // Unpacking through memory moves the weights three times.
+  Chip through = chip("H800");
+  through.unpacks_in_memory = true;
+  Deployment a = deploy("H800", 8, 1, 1);
+  a.precision = find_precision("int4").value();
+  Deployment b = a;
+  b.chip = &through;
+  const Efficiency& e = efficiency_.of(through, "tuned");
+  EXPECT_GT(decode_step(b, e, 64, 128)->memory, 3 * decode_step(a, e, 64, 128)->memory);
+  b.precision = a.precision = find_precision("bf16").value();
+  EXPECT_DOUBLE_EQ(decode_step(b, e, 64, 128)->memory, decode_step(a, e, 64, 128)->memory);
+}
+
+TEST_F(PlanTest, TheBusiestCopyIsBetweenTheMeanAndAll) {
+  EXPECT_EQ(busiest_copy(3, 1), 1);
+  EXPECT_EQ(busiest_copy(1, 8), 8);
+  double before = 8;
+  for (double prompts = 1; prompts < 1e6; prompts *= 4) {
+    const double share = busiest_copy(prompts, 8);
+    EXPECT_GE(share, 1);
+    EXPECT_LE(share, before);
+    before = share;
+  }
+  EXPECT_LT(before, 1.02);
+}
+
 TEST_F(PlanTest, MoreCopiesDoNotComputeOnePromptFaster) {
   const Efficiency& e = efficiency_.of(chip("H800"), "tuned");
   const double one = steady_state(deploy("H800", 8, 1, 8), e, 1, 4096, 100)->ttft_s;
@@ -244,6 +317,8 @@ TEST_F(PlanTest, BadInputIsNamed) {
        {"", "[]", "{\"chips\": 3}", "{\"chips\": [{}]}",
         "{\"chips\": [{\"name\": \"x\", \"kind\": \"toaster\"}]}",
         "{\"chips\": [{\"name\": \"x\", \"kind\": \"gpu\", \"memory_gb\": -1}]}",
+        "{\"chips\": [{\"name\": \"x\", \"kind\": \"gpu\", \"devices\": 0}]}",
+        "{\"chips\": [{\"name\": \"x\", \"kind\": \"cpu\", \"cores\": 4000}]}",
         "{\"chips\": [{\"name\": \"x\", \"kind\": \"gpu\", \"memory_gb\": \"80\"}]}",
         "{\"chips\": [{\"name\": \"x\", \"kind\": \"gpu\"}, {\"name\": \"X\", \"kind\": "
         "\"gpu\"}]}"}) {

@@ -15,7 +15,7 @@ std::vector<std::string> precisions_for(const Chip& chip, const PlanModel& model
     names.push_back(chip.vendor == "NVIDIA" ? "fp4" : "mxfp4");
   }
   if (chip.fp8_tflops) {
-    names.emplace_back("fp8");
+    names.emplace_back(chip.mx_scales_only ? "mxfp8" : "fp8");
   } else if (chip.int8_tops) {
     names.emplace_back("int8");
   }

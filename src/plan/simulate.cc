@@ -168,13 +168,14 @@ class Simulator {
   // Prompts and generated tokens of a step are computed with the same weights, one after the
   // other: their times add up, but what a step costs whatever it does is paid once.
   Result<double> seconds_of(const engine::Schedule& schedule) const {
-    double sequences = 0, decode_context = 0, prompt_tokens = 0, prompt_context = 0;
+    double sequences = 0, decode_context = 0, prompts = 0, prompt_tokens = 0, prompt_context = 0;
     for (const engine::Chunk& chunk : schedule.chunks) {
       const auto begin = static_cast<double>(chunk.begin), count = static_cast<double>(chunk.count);
       if (chunk.decode) {
         ++sequences;
         decode_context += begin + 1;
       } else {
+        ++prompts;
         prompt_tokens += count;
         prompt_context += count * (begin + count / 2);
       }
@@ -185,7 +186,8 @@ class Simulator {
     }
     if (prompt_tokens > 0) {  // a prompt of twice that length sees as much on average
       const double length = std::max(2 * prompt_context / prompt_tokens, 1.0);
-      FERRY_TRY(prefill, prefill_step(d_, e_, prompt_tokens, length));
+      const double uneven = busiest_copy(prompts, static_cast<double>(d_.dp));
+      FERRY_TRY(prefill, prefill_step(d_, e_, prompt_tokens, length, 0, uneven));
     }
     return decode.total() + prefill.total() - std::min(decode.overhead, prefill.overhead);
   }

@@ -18,6 +18,10 @@ constexpr double kPrefillChunk = 16384;  // tokens per copy: steps that long hid
 constexpr double kExpertSkew = 1.3;
 constexpr double kDefaultScaleoutGbs = 12.5;  // a 100 Gb/s port, where nothing is known
 constexpr double kDefaultLinkGbs = 32;        // PCIe 4.0 x16
+// Until the first byte of a collective arrives: over a link, and over a network between nodes.
+constexpr double kLinkLatencyUs = 8, kScaleoutLatencyUs = 30;
+constexpr double kCoresOfOverhead = 64;
+constexpr double kUnpackedBytes = 4;  // of a weight: written in BF16, and read again
 
 struct Work {
   double tokens = 0;       // computed over the deployment
@@ -26,10 +30,13 @@ struct Work {
   double index_flops = 0;  // of indexers
   double kv_bytes = 0;     // read over the deployment
   bool decode = false;
+  double uneven = 1;  // the busiest copy's part of all this over the mean
+  double layers = 1;  // share of the layers that is run
 };
 
 struct Rates {
-  double other = 0, expert = 0, bf16 = 0, index = 0;  // operations/s, efficiency included
+  double other = 0, expert = 0, attention = 0, head = 0,
+         index = 0;  // operations/s, with efficiency
   double bandwidth = 0;
 };
 
@@ -41,6 +48,14 @@ Result<double> peak_of(const Deployment& d, Compute compute) {
   return peak_ops(*d.chip, compute);
 }
 
+// In the type of the cache where the chip multiplies it; in f32, at half the rate of BF16, in
+// general engines on CPUs.
+Result<double> attention_peak(const Deployment& d) {
+  FERRY_TRY(const double bf16, peak_of(d, Compute::kBf16));
+  if (d.chip->kind == "cpu") return d.stack == "tuned" ? bf16 : bf16 / 2;
+  return d.precision.kv_dtype || !d.chip->fp8_tflops ? bf16 : d.chip->fp8_tflops->value;
+}
+
 Result<Rates> rates_of(const Deployment& d, const Efficiency& e, bool decode) {
   if (!d.chip->memory_gbs) {
     return unsupported("chip {}: its memory bandwidth is not known", d.chip->name);
@@ -49,18 +64,22 @@ Result<Rates> rates_of(const Deployment& d, const Efficiency& e, bool decode) {
   const double share = (decode ? e.decode : e.prefill) * kTera;
   FERRY_TRY(rates.other, peak_of(d, d.precision.other_compute));
   FERRY_TRY(rates.expert, peak_of(d, d.precision.expert_compute));
-  FERRY_TRY(rates.bf16, peak_of(d, Compute::kBf16));
-  const Compute narrow = d.chip->fp8_tflops ? Compute::kFp8 : Compute::kInt8;
-  FERRY_TRY(rates.index, peak_of(d, d.model->index_bits() < 8 ? Compute::kFp4 : narrow));
-  if (d.model->index_bits() < 8 && !d.chip->fp4_tflops) {
-    FERRY_TRY(rates.index, peak_of(d, narrow));
+  FERRY_TRY(rates.attention, attention_peak(d));
+  FERRY_TRY(rates.head, peak_of(d, Compute::kBf16));
+  const Compute narrow = d.chip->fp8_tflops ? Compute::kMxFp8 : Compute::kInt8;
+  const bool fp4 = d.model->index_bits() < 8 && d.chip->fp4_tflops;
+  FERRY_TRY(rates.index, peak_of(d, fp4 ? Compute::kFp4 : narrow));
+  for (double* rate : {&rates.other, &rates.expert, &rates.attention, &rates.head, &rates.index}) {
+    *rate *= share;
   }
-  rates.other *= share;
-  rates.expert *= share;
-  rates.bf16 *= share;
-  rates.index *= share;
   rates.bandwidth = d.chip->memory_gbs->value * kGiga * e.memory;
   return rates;
+}
+
+// Bytes that move for one weight.
+double moved_bytes(const Chip& chip, double stored, Compute compute) {
+  const bool packed = compute == Compute::kBf16 && stored < 2;
+  return packed && chip.unpacks_in_memory ? stored + kUnpackedBytes : stored;
 }
 
 // Loading and arithmetic overlap only in part: their times add up.
@@ -99,6 +118,15 @@ double exchange_seconds(const Deployment& d, double tokens) {
   return static_cast<double>(d.model->moe_layers) * bytes / link_bytes_s(d, d.ep);
 }
 
+// Two a layer that a group of several chips waits for, whatever their size.
+double collectives_us(const Deployment& d) {
+  double us = 0;
+  for (int64_t group : {d.tp, d.ep}) {
+    if (group > 1) us += 2 * (group > d.chip->node_chips ? kScaleoutLatencyUs : kLinkLatencyUs);
+  }
+  return us;
+}
+
 // Of the busiest of the chips that share the experts.
 struct ExpertLoad {
   double read = 0;   // experts, whole ones
@@ -111,38 +139,45 @@ double largest(double mean, double n) { return mean + std::sqrt(2 * mean * std::
 ExpertLoad expert_load(const Deployment& d, double tokens) {
   const auto all = static_cast<double>(d.model->num_experts);
   const auto k = static_cast<double>(d.model->experts_per_token);
-  const auto groups = static_cast<double>(d.ep);
+  const auto devices = static_cast<double>(d.chip->devices);
+  const double groups = d.ep > 1 ? static_cast<double>(d.ep) * devices : 1;
+  const double mine = std::max(all / groups, 1.0);               // experts of a group
   const double cut = static_cast<double>(d.tp * d.dp) / groups;  // chips that share each expert
   const double pairs = tokens * k / groups;
   const double chosen = std::min(k / all, 1 - 1e-12);
   const double random = all * -std::expm1(tokens * std::log1p(-chosen)) / groups;
   if (d.balanced) return {std::min(all, std::max(tokens * k, groups)) / groups / cut, pairs / cut};
   if (d.ep == 1) return {random / cut, pairs / cut};
-  return {std::min(largest(random, groups), all / groups) / cut,
-          std::min(largest(pairs * kExpertSkew, groups), tokens * std::min(k, all / groups)) / cut};
+  return {std::min(largest(random, groups), mine) / cut,
+          std::min(largest(pairs * kExpertSkew, groups), tokens * std::min(k, mine)) / cut};
 }
 
-Result<StepTime> step_time(const Deployment& d, const Efficiency& e, const Work& work) {
-  FERRY_TRY(const Rates rates, rates_of(d, e, work.decode));
+// Of the layers, all of them.
+StepTime layers_time(const Deployment& d, const Efficiency& e, const Rates& rates,
+                     const Work& work) {
   const PlanModel& model = *d.model;
+  const Precision& p = d.precision;
   const auto tp = static_cast<double>(d.tp);
-  const auto dp = static_cast<double>(d.dp);
-  const double mine = work.tokens / dp;
+  const double copy = work.uneven / static_cast<double>(d.dp);  // the busiest one's part
   StepTime time;
-  add_op(time, 2 * model.other_parameters * mine / tp, rates.other,
-         model.other_parameters * d.precision.other_bytes / tp, rates.bandwidth);
+  add_op(time, 2 * model.other_parameters * work.tokens * copy / tp, rates.other,
+         model.other_parameters * moved_bytes(*d.chip, p.other_bytes, p.other_compute) / tp *
+             d.weight_copies(),
+         rates.bandwidth);
   if (model.moe_layers > 0) {
     const ExpertLoad load = expert_load(d, work.tokens);
     const double weights = static_cast<double>(model.moe_layers) * model.expert_parameters;
     add_op(time, 2 * weights * load.pairs, rates.expert,
-           weights * load.read * d.precision.expert_bytes, rates.bandwidth);
+           weights * load.read * moved_bytes(*d.chip, p.expert_bytes, p.expert_compute),
+           rates.bandwidth);
   }
-  const auto cut = static_cast<double>(std::min(d.tp, std::max<int64_t>(model.kv_heads, 1)));
-  add_op(time, work.pairs_flops / dp / tp, rates.bf16, work.kv_bytes / dp / cut, rates.bandwidth);
-  time.compute += work.index_flops / dp / tp / rates.index;
-  add_op(time, 2 * model.head_parameters * work.sequences / dp / tp, rates.bf16,
-         model.head_parameters * 2 / tp, rates.bandwidth);
-  time.overhead = static_cast<double>(model.num_layers) * e.layer_us * kMicro;
+  add_op(time, work.pairs_flops * copy / tp, rates.attention, work.kv_bytes * copy * d.kv_share(),
+         rates.bandwidth);
+  time.compute += work.index_flops * copy / tp / rates.index;
+  const bool waits = d.chip->kind == "cpu" && d.chip->cores > 0;
+  const double crowd = waits ? static_cast<double>(d.chip->cores) / kCoresOfOverhead : 1;
+  time.overhead =
+      static_cast<double>(model.num_layers) * (e.layer_us * crowd + collectives_us(d)) * kMicro;
   // The exchange of one half of a batch runs beside the arithmetic of the other half.
   const double hidden = time.compute + time.memory;
   time.network = reduce_seconds(d, work.tokens) / e.network +
@@ -155,6 +190,19 @@ void scale(StepTime& time, double factor) {
   time.memory *= factor;
   time.network *= factor;
   time.overhead *= factor;
+}
+
+Result<StepTime> pass_time(const Deployment& d, const Efficiency& e, const Work& work) {
+  FERRY_TRY(const Rates rates, rates_of(d, e, work.decode));
+  StepTime time = layers_time(d, e, rates, work);
+  scale(time, work.layers);
+  const auto tp = static_cast<double>(d.tp);
+  const double copy = work.uneven / static_cast<double>(d.dp);
+  add_op(time, 2 * d.model->head_parameters * work.sequences * copy / tp, rates.head,
+         d.model->head_parameters * d.precision.head_bytes / tp * d.weight_copies(),
+         rates.bandwidth);
+  time.overhead += e.pass_us * kMicro;
+  return time;
 }
 
 }  // namespace
@@ -179,6 +227,9 @@ Result<double> peak_ops(const Chip& chip, Compute compute) {
       peak = first({&chip.fp4_tflops, &chip.fp8_tflops, &chip.bf16_tflops, &chip.fp16_tflops});
       break;
     case Compute::kFp8:
+      if (!chip.mx_scales_only) return peak_ops(chip, Compute::kMxFp8);
+      return peak_ops(chip, Compute::kBf16);  // scaled outside the matrix unit
+    case Compute::kMxFp8:
       peak = first({&chip.fp8_tflops, &chip.bf16_tflops, &chip.fp16_tflops});
       break;
     case Compute::kInt8:
@@ -202,16 +253,16 @@ Result<StepTime> decode_step(const Deployment& d, const Efficiency& e, double ba
                   .index_flops = batch * checked * model.index_flops(context),
                   .kv_bytes = batch * model.kv_bytes_read(context, d.precision.kv_bytes, true),
                   .decode = true};
-  FERRY_TRY(StepTime time, step_time(d, e, work));
+  FERRY_TRY(StepTime time, pass_time(d, e, work));
   if (d.mtp > 0) {
-    // Each draft is one more layer and the head again, for one token a sequence.
-    const double layer = 1.0 / static_cast<double>(model.num_layers);
+    // Each draft is a pass of one layer and the head, for one token a sequence.
     Work draft = work;
     draft.tokens = draft.sequences = batch;
     draft.pairs_flops = batch * model.attention_flops(context, true);
     draft.index_flops = batch * model.index_flops(context);
-    FERRY_TRY(StepTime one, step_time(d, e, draft));
-    scale(one, layer * static_cast<double>(d.mtp));
+    draft.layers = 1.0 / static_cast<double>(model.num_layers);
+    FERRY_TRY(StepTime one, pass_time(d, e, draft));
+    scale(one, static_cast<double>(d.mtp));
     time.compute += one.compute;
     time.memory += one.memory;
     time.network += one.network;
@@ -220,8 +271,13 @@ Result<StepTime> decode_step(const Deployment& d, const Efficiency& e, double ba
   return time;
 }
 
+double busiest_copy(double prompts, double copies) {
+  const double mean = prompts / copies;
+  return std::min(std::max(largest(mean, copies), 1.0) / mean, copies);
+}
+
 Result<StepTime> prefill_step(const Deployment& d, const Efficiency& e, double tokens,
-                              double prompt, double cached) {
+                              double prompt, double cached, double uneven) {
   const PlanModel& model = *d.model;
   // A token sees the cached part and on average half of the rest.
   const double seen = prompt * (1 + cached) / 2;
@@ -230,23 +286,28 @@ Result<StepTime> prefill_step(const Deployment& d, const Efficiency& e, double t
                   .pairs_flops = tokens * model.attention_flops(seen, false),
                   .index_flops = tokens * model.index_flops(seen),
                   .kv_bytes = tokens * model.kv_bytes_read(seen, d.precision.kv_bytes, false),
-                  .decode = false};
-  return step_time(d, e, work);
+                  .decode = false,
+                  .uneven = uneven};
+  return pass_time(d, e, work);
 }
 
 namespace {
 
 // The parts that do not depend on who computes the prompts: a step, a prompt among others, alone.
 Result<Steady> parts_of(const Deployment& d, const Efficiency& e, double batch, double input,
-                        double output, double cached) {
+                        double output, double cached, bool apart) {
   Steady steady;
   FERRY_TRY(steady.decode, decode_step(d, e, batch, input + output / 2));
   const double computed = std::max(input * (1 - cached), 1.0);
-  // Prompts are computed together, up to a chunk per copy.
-  const double together =
-      std::clamp(kPrefillChunk * static_cast<double>(d.dp) / computed, 1.0, std::max(batch, 1.0));
-  FERRY_TRY(steady.prefill, prefill_step(d, e, computed * together, input, cached));
-  scale(steady.prefill, 1 / together);
+  // Up to a chunk per copy. As many join a step as there are answers that end in one, and the other
+  // copies wait for the one with the most of them; chips for prompts alone fill their chunks.
+  const auto copies = static_cast<double>(d.dp);
+  const double ending = batch * (1 + d.accepted) / std::max(output, 1.0);
+  const double most = std::clamp(kPrefillChunk * copies / computed, 1.0, std::max(batch, 1.0));
+  const double joining = apart ? most : std::clamp(ending, 1.0, most);
+  const double uneven = apart || batch <= 1 ? 1 : busiest_copy(ending, copies);
+  FERRY_TRY(steady.prefill, prefill_step(d, e, computed * joining, input, cached, uneven));
+  scale(steady.prefill, 1 / joining);
   steady.tpot_s = steady.decode.total() / (1 + d.accepted);
   // A prompt is computed by one copy, while the others compute theirs.
   FERRY_TRY(const StepTime alone,
@@ -265,7 +326,7 @@ void set_rates(Steady& steady, double requests_s, double input, double output) {
 
 Result<Steady> steady_state(const Deployment& d, const Efficiency& e, double batch, double input,
                             double output, double cached) {
-  FERRY_TRY(Steady steady, parts_of(d, e, batch, input, output, cached));
+  FERRY_TRY(Steady steady, parts_of(d, e, batch, input, output, cached, false));
   // While a sequence makes `output` tokens, `batch` prompts (its own among them) are computed.
   steady.tpot_s += std::max(batch - 1, 0.0) * steady.prefill.total() / std::max(output, 1.0);
   set_rates(steady, batch / (steady.ttft_s + steady.tpot_s * output), input, output);
@@ -274,7 +335,7 @@ Result<Steady> steady_state(const Deployment& d, const Efficiency& e, double bat
 
 Result<Steady> separate_state(const Deployment& d, const Efficiency& e, double batch, double input,
                               double output, double cached) {
-  FERRY_TRY(Steady steady, parts_of(d, e, batch, input, output, cached));
+  FERRY_TRY(Steady steady, parts_of(d, e, batch, input, output, cached, true));
   // The cache of a prompt leaves through the links of one copy.
   const double bytes = input * d.model->kv_elements_per_token() * d.precision.kv_bytes;
   steady.ttft_s +=
@@ -315,7 +376,8 @@ Result<EfficiencyTable> read_efficiency(std::string_view text) {
     const std::pair<const char*, double Efficiency::*> fields[] = {
         {"prefill", &Efficiency::prefill},   {"decode", &Efficiency::decode},
         {"memory", &Efficiency::memory},     {"network", &Efficiency::network},
-        {"layer_us", &Efficiency::layer_us}, {"error", &Efficiency::error}};
+        {"layer_us", &Efficiency::layer_us}, {"pass_us", &Efficiency::pass_us},
+        {"error", &Efficiency::error}};
     for (const auto& [key, field] : fields) {
       FERRY_TRY(e.*field, json_number(entry, key));
       if (!(e.*field >= 0) || (e.*field == 0 && field != &Efficiency::error)) {
@@ -338,6 +400,7 @@ Json efficiency_to_json(const EfficiencyTable& table) {
                     {"memory", rounded(e.memory)},
                     {"network", rounded(e.network)},
                     {"layer_us", rounded(e.layer_us)},
+                    {"pass_us", rounded(e.pass_us)},
                     {"error", rounded(e.error)}});
   }
   return {{"classes", list}};

@@ -2,14 +2,15 @@
 // are calibrated once on published measurements (plan/calibrate.h) and kept in
 // data/plan/efficiency.json.
 //
-//   time of a step = local + all-reduces / (link · network) + layers · overhead
-//                  + max(0, exchange / (link · network) − local)
+//   time of a pass = local + all-reduces / (link · network) + layers · (overhead + collectives)
+//                    + max(0, exchange / (link · network) − local) + pass
 //   local = Σ over {dense weights, experts, attention, head} of
 //             operations / (peak · compute) + bytes / (bandwidth · memory)
 //
 // Experts: of E experts, a step of T tokens that each choose k reads E·(1 − (1 − k/E)^T) of them.
 // Where they lie on different chips, the busiest of these counts. The exchange of tokens between
-// chips runs beside the arithmetic of the other half of a batch, all-reduces do not.
+// chips runs beside the arithmetic of the other half of a batch, all-reduces do not. Copies of the
+// dense weights go in step: where prompts join answers, the copy with the most of them counts.
 #pragma once
 
 #include <string>
@@ -27,7 +28,8 @@ struct Efficiency {
   double decode = 0.3;    // of peak compute in steps of generated tokens
   double memory = 0.65;   // of peak bandwidth
   double network = 0.6;   // of link bandwidth, overlap with compute included
-  double layer_us = 40;   // per layer and step
+  double layer_us = 40;   // per layer and pass; of CPUs, per 64 cores that wait for each other
+  double pass_us = 2000;  // per pass: launch, sampling, host
   double error = 0.5;     // median |predicted / measured − 1|, the error bar of a plan
 };
 
@@ -60,9 +62,13 @@ Result<StepTime> decode_step(const Deployment& deployment, const Efficiency& eff
                              double batch, double context);
 
 // One step that computes `tokens` prompt tokens over the whole deployment, of prompts of length
-// `prompt`; the first `cached` share of each prompt is in the cache already.
+// `prompt`; the first `cached` share of each prompt is in the cache already. `uneven`: the tokens
+// of the busiest copy over the mean.
 Result<StepTime> prefill_step(const Deployment& deployment, const Efficiency& efficiency,
-                              double tokens, double prompt, double cached = 0);
+                              double tokens, double prompt, double cached = 0, double uneven = 1);
+
+// That of `prompts` that fall on `copies` at random.
+double busiest_copy(double prompts, double copies);
 
 // T operations/s for this kind of arithmetic; falls to the next wider kind the chip has. Error:
 // kUnsupported if no peak is known.
