@@ -83,6 +83,12 @@ struct EngineOptions {
   // No bit of an answer depends on it.
   bool prefix_cache = true;
 
+  // Experts stay in the file and are read when they are needed; of them, those used last are kept
+  // in so much memory (bytes), and what the next layer will probably want is read ahead. No bit of
+  // an answer depends on it. 0: only if the file is larger than the memory that is free; experts
+  // then get what is left.
+  int64_t expert_memory = 0;
+
   Speculation speculation = Speculation::kOff;
   int64_t draft_tokens = 8;  // kPromptLookup: guessed per step at most; [1, 15]. kMtp: always one
   int64_t min_match = 2;     // kPromptLookup: tokens an ending must have in common; [1, 16]
@@ -98,8 +104,9 @@ struct MemoryPlan {
   int64_t file_bytes = 0;     // of the tensors in the file
   int64_t kv_bytes = 0;
   int64_t workspace_bytes = 0;
-  int64_t other_bytes = 0;  // logits and batch arrays
-  int64_t kv_tokens = 0;    // that the cache holds over all sequences
+  int64_t other_bytes = 0;   // logits and batch arrays
+  int64_t kv_tokens = 0;     // that the cache holds over all sequences
+  int64_t expert_bytes = 0;  // for experts that are read on demand; 0: all are in memory
 };
 
 struct ModelInfo {
@@ -292,6 +299,14 @@ struct EngineStats {
   std::array<int64_t, 16> steps_by_tokens{};
   int64_t draft_tokens_total = 0;     // guesses that were checked
   int64_t accepted_tokens_total = 0;  // of these, right
+  // Matrices of experts that are read on demand; all zero where everything is in memory.
+  int64_t expert_hits_total = 0;           // wanted and found in memory
+  int64_t expert_misses_total = 0;         // wanted and waited for
+  int64_t expert_guesses_total = 0;        // read ahead of the layer that might want them
+  int64_t expert_guesses_right_total = 0;  // of these, wanted
+  int64_t expert_read_bytes_total = 0;
+  double expert_read_seconds_total = 0;  // with a read going on
+  double expert_wait_seconds_total = 0;  // of these, with nothing to compute meanwhile
 };
 
 class Engine {

@@ -17,6 +17,7 @@
 #include "cmd/model_argument.h"
 #include "cmd/progress.h"
 #include "device/host_memory.h"
+#include "engine/expert_memory.h"
 
 namespace ferry::cmd {
 namespace {
@@ -44,6 +45,7 @@ struct BenchFlags {
   std::string backend = "cpu";
   std::string kv_dtype = "bf16";
   std::string activations = "int8";
+  std::string expert_memory = "auto";
   int device = 0;
   int threads = 0;
   int64_t prompt = 512;
@@ -96,13 +98,11 @@ Result<std::vector<BenchPoint>> choose_points(const BenchFlags& flags, int64_t l
   return points;
 }
 
-// Marks the points whose cache does not fit beside the model, largest first.
+// Marks the points whose cache does not fit beside `weights` bytes of the model, largest first.
 Status drop_what_does_not_fit(const BenchFlags& flags, const engine::LoadedModel& measured,
-                              int64_t file_bytes, std::vector<BenchPoint>& points) {
-  FERRY_TRY(const MemoryInfo memory, measured.backend->memory_info());
+                              int64_t weights, const MemoryInfo& memory,
+                              std::vector<BenchPoint>& points) {
   if (memory.total_bytes == 0) return {};
-  // Weights used where the file is mapped need the file to stay in memory.
-  const int64_t weights = std::max(measured.weights_bytes, file_bytes);
   while (true) {
     const nn::MemoryPlan plan =
         nn::plan_memory(*measured.model, weights,
@@ -141,6 +141,17 @@ void take_profile(Measured& measured, const ProfileStream& stream, double second
             [](const OpTime& a, const OpTime& b) { return a.profile.seconds > b.profile.seconds; });
 }
 
+// What was read while the repeats of a phase ran.
+class ExpertAccount {
+ public:
+  explicit ExpertAccount(const BenchForward& bench) : bench_(bench), start_(bench.expert_stats()) {}
+  OnDemandStats taken() const { return bench_.expert_stats().since(start_); }
+
+ private:
+  const BenchForward& bench_;
+  const OnDemandStats start_;
+};
+
 Result<Measured> measure_prefill(BenchForward& bench, const BenchFlags& flags, int64_t context) {
   Measured measured{.tokens = flags.prompt};
   if (flags.prompt == 0) return measured;
@@ -149,10 +160,12 @@ Result<Measured> measure_prefill(BenchForward& bench, const BenchFlags& flags, i
   FERRY_TRY_VOID(bench.prefill(context, flags.prompt));
   take_account(measured, bench.profile().total().cost, flags.prompt);
   bench.set_profiling(false);
+  const ExpertAccount experts(bench);
   for (int64_t i = 0; i < flags.repeat; ++i) {
     FERRY_TRY(const double seconds, bench.prefill(context, flags.prompt));
     measured.seconds.push_back(seconds);
   }
+  measured.experts = experts.taken();
   if (flags.profile) {
     bench.set_profiling(true);
     bench.profile().reset();
@@ -175,10 +188,12 @@ Result<Measured> measure_decode(BenchForward& bench, const BenchFlags& flags, in
   take_account(measured, bench.profile().total().cost, accounted * batch);
   bench.set_profiling(false);
   FERRY_TRY_VOID(bench.decode(batch, context, std::min<int64_t>(flags.generate, 2)));
+  const ExpertAccount experts(bench);
   for (int64_t i = 0; i < flags.repeat; ++i) {
     FERRY_TRY(const double seconds, bench.decode(batch, context, flags.generate));
     measured.seconds.push_back(seconds);
   }
+  measured.experts = experts.taken();
   if (flags.profile) {
     const int64_t steps = std::min(flags.generate, kProfiledSteps);
     bench.set_profiling(true);
@@ -252,6 +267,32 @@ Status check_flags(const BenchFlags& flags) {
   return {};
 }
 
+// How much memory experts get that are read on demand, 0: none are, once the points that do not fit
+// beside the weights are marked. `measured` becomes the model as it will be loaded.
+Result<int64_t> fit_into_memory(const BenchFlags& flags, const disk::ModelSource& source,
+                                engine::LoadOptions load, engine::LoadedModel& measured,
+                                std::vector<BenchPoint>& points) {
+  FERRY_TRY(const MemoryInfo memory, measured.backend->memory_info());
+  const int64_t file_bytes = source.checkpoint.data_bytes();
+  FERRY_TRY(
+      const engine::ExpertMemory share,
+      engine::share_memory(measured, file_bytes, expert_memory_bytes(flags.expert_memory), memory));
+  if (!share.on_demand) {
+    // Weights used where the file is mapped need the file to stay in memory.
+    const int64_t weights = std::max(measured.weights_bytes, file_bytes);
+    FERRY_TRY_VOID(drop_what_does_not_fit(flags, measured, weights, memory, points));
+    return 0;
+  }
+  load.expert_memory = share.least;
+  FERRY_TRY(measured, engine::load_model(source, measured.backend, load));
+  FERRY_TRY_VOID(
+      drop_what_does_not_fit(flags, measured, measured.weights_bytes, share.others, points));
+  const nn::MemoryPlan plan =
+      nn::plan_memory(*measured.model, measured.weights_bytes,
+                      plan_limits(measured.model->kv_layout(), limits_for(flags, points)));
+  return share.bytes(plan.total_bytes());
+}
+
 Result<BenchResult> measure(const BenchFlags& flags) {
   FERRY_TRY_VOID(check_flags(flags));
   FERRY_TRY(const disk::ModelSource source, open_model_argument(flags.model));
@@ -261,12 +302,12 @@ Result<BenchResult> measure(const BenchFlags& flags) {
                                          .f32_activations = flags.activations == "f32"}));
   engine::LoadOptions load{
       .kv_dtype = kv_dtype_named(flags.kv_dtype), .threads = flags.threads, .measure_only = true};
-  FERRY_TRY(const engine::LoadedModel measured, engine::load_model(source, backend, load));
+  FERRY_TRY(engine::LoadedModel measured, engine::load_model(source, backend, load));
 
   BenchResult result;
   FERRY_TRY(result.points, choose_points(flags, measured.max_context));
   result.file_bytes = source.checkpoint.data_bytes();
-  FERRY_TRY_VOID(drop_what_does_not_fit(flags, measured, result.file_bytes, result.points));
+  FERRY_TRY(result.expert_memory, fit_into_memory(flags, source, load, measured, result.points));
   const DeviceSpec& spec = backend->spec();
   const bool on_host = spec.backend == "cpu" || spec.backend == "reference";
   const int threads = flags.threads > 0 ? flags.threads : read_cpu_info().usable_cores;
@@ -280,6 +321,7 @@ Result<BenchResult> measure(const BenchFlags& flags) {
   Progress progress("loading " + source.name);
   load.max_context = limits.max_context;
   load.measure_only = false;
+  load.expert_memory = result.expert_memory;
   load.progress = [&](int64_t done, int64_t total) { progress.update(done, total); };
   FERRY_TRY(const engine::LoadedModel model, engine::load_model(source, backend, load));
   FERRY_TRY(const auto bench, BenchForward::create(model, limits));
@@ -338,6 +380,7 @@ void add_bench_flags(CLI::App& command, BenchFlags& flags) {
       ->type_name("N")
       ->check(CLI::Range(0, 1024));
   add_activations_flag(command, flags.activations);
+  add_expert_memory_flag(command, flags.expert_memory);
   add_kv_dtype_flag(command, flags.kv_dtype);
   command.add_option("--backend", flags.backend, "Chip to compute on (ferry doctor lists them)")
       ->type_name("NAME");

@@ -49,6 +49,8 @@ class BenchForward {
   void set_profiling(bool on) { profiling_ = on; }
   ProfileStream& profile() { return *profile_stream_; }
 
+  OnDemandStats expert_stats() const { return model_.backend->on_demand_stats(); }
+
  private:
   BenchForward(const engine::LoadedModel& model, const BenchLimits& limits)
       : model_(model), limits_(limits) {}

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <numeric>
+#include <utility>
 
 #include "cmd/command.h"
 
@@ -53,6 +55,26 @@ Json profile_json(const Measured& measured) {
   return out;
 }
 
+// null where nothing is read on demand.
+Json experts_json(const Measured& measured, const BenchResult& result) {
+  if (result.expert_memory == 0) return {};
+  const OnDemandStats& experts = measured.experts;
+  const auto tokens =
+      static_cast<double>(measured.tokens) * static_cast<double>(measured.seconds.size());
+  const double seconds = std::accumulate(measured.seconds.begin(), measured.seconds.end(), 0.0);
+  const auto read = static_cast<double>(experts.read_bytes);
+  return {{"hits", experts.hits},
+          {"misses", experts.misses},
+          {"hit_rate", per_s(static_cast<double>(experts.hits),
+                             static_cast<double>(experts.hits + experts.misses))},
+          {"guesses", experts.guesses},
+          {"guesses_right", experts.guesses_used},
+          {"read_bytes_per_token", read / tokens},
+          {"read_gb_per_s", per_s(read, experts.read_seconds) / 1e9},
+          {"reading_share", per_s(experts.read_seconds, seconds)},
+          {"waiting_share", per_s(experts.wait_seconds, seconds)}};
+}
+
 Json phase_json(const Measured& measured, const BenchResult& result) {
   const Rates rates = rates_of(measured);
   Json out = {
@@ -68,6 +90,7 @@ Json phase_json(const Measured& measured, const BenchResult& result) {
       {"gop_per_s", rates.operations_per_s / 1e9},
       {"share_of_read_ceiling", share(rates.read_bytes_per_s, read_ceiling(result))},
       {"share_of_matmul_ceiling", share(rates.operations_per_s, result.matmul_operations_per_s)}};
+  if (result.expert_memory > 0) out["experts"] = experts_json(measured, result);
   if (!measured.ops.empty()) {
     out["profile_ms"] = measured.profile_s * 1e3;
     out["profile"] = profile_json(measured);
@@ -204,6 +227,38 @@ void print_decode(const BenchResult& result) {
   }
 }
 
+void print_experts_row(const std::vector<std::string>& where, const Measured& measured,
+                       const BenchResult& result) {
+  const Json experts = experts_json(measured, result);
+  std::vector<std::string> cells = where;
+  const auto share = [&](const char* key) { return percent(experts[key], 1); };
+  cells.insert(cells.end(),
+               {share("hit_rate"), std::to_string(measured.experts.guesses),
+                percent(static_cast<double>(measured.experts.guesses_used),
+                        static_cast<double>(measured.experts.guesses)),
+                number(experts["read_bytes_per_token"].get<double>() / 1e6),
+                number(experts["read_gb_per_s"]), share("reading_share"), share("waiting_share")});
+  print_row(cells);
+}
+
+// What was read from the file while the repeats ran.
+void print_experts(const BenchResult& result) {
+  std::printf("\nExperts read on demand, %s of them kept in memory\n",
+              format_bytes(result.expert_memory).c_str());
+  print_row({"phase", "batch", "context", "hits", "guesses", "right", "MB/token", "GB/s", "reading",
+             "waiting"});
+  std::vector<char> shown(result.prefill.size());
+  for (const BenchPoint& point : result.points) {
+    if (!point.skipped.empty()) continue;
+    const std::string context = std::to_string(point.context);
+    if (result.prompt > 0 && std::exchange(shown[point.prefill], 1) == 0) {
+      print_experts_row({"prefill", "1", context}, result.prefill[point.prefill], result);
+    }
+    if (result.generate == 0) continue;
+    print_experts_row({"decode", std::to_string(point.batch), context}, point.decode, result);
+  }
+}
+
 }  // namespace
 
 double median(std::vector<double> values) {
@@ -229,12 +284,19 @@ const cpu::MatmulCeiling* matmul_ceiling(const cpu::Ceilings& ceilings, double r
 }
 
 Json bench_json(const BenchResult& result) {
-  Json out = {{"model", result.model},           {"architecture", result.architecture},
-              {"backend", result.backend},       {"detail", result.detail},
-              {"threads", result.threads},       {"kv_dtype", result.kv_dtype},
-              {"file_bytes", result.file_bytes}, {"prompt", result.prompt},
-              {"generate", result.generate},     {"chunk", result.chunk},
-              {"repeat", result.repeat},         {"ceilings", measured_ceilings_json(result)},
+  Json out = {{"model", result.model},
+              {"architecture", result.architecture},
+              {"backend", result.backend},
+              {"detail", result.detail},
+              {"threads", result.threads},
+              {"kv_dtype", result.kv_dtype},
+              {"file_bytes", result.file_bytes},
+              {"expert_memory_bytes", result.expert_memory},
+              {"prompt", result.prompt},
+              {"generate", result.generate},
+              {"chunk", result.chunk},
+              {"repeat", result.repeat},
+              {"ceilings", measured_ceilings_json(result)},
               {"results", Json::array()}};
   for (const BenchPoint& point : result.points) {
     out["results"].push_back(point_json(point, result));
@@ -248,6 +310,7 @@ void print_bench(const BenchResult& result) {
                                [](const BenchPoint& point) { return point.skipped.empty(); });
   if (any && result.prompt > 0) print_prefill(result);
   if (any && result.generate > 0) print_decode(result);
+  if (any && result.expert_memory > 0) print_experts(result);
   std::vector<bool> shown(result.prefill.size());
   for (const BenchPoint& point : result.points) {
     if (!point.skipped.empty()) continue;

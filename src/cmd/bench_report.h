@@ -29,6 +29,7 @@ struct Measured {
   double weight_bytes = 0;      // read per token
   double cache_bytes = 0;       // read and written per token
   double operations = 0;        // per token
+  OnDemandStats experts;        // of all repeats together: what had to be read meanwhile
   std::vector<OpTime> ops;      // of a run of its own, op by op; longest first; empty: no --profile
   double profile_s = 0;         // that run as a whole
 };
@@ -45,6 +46,7 @@ struct BenchResult {
   std::string model, architecture, backend, detail, kv_dtype;
   int threads = 0;
   int64_t file_bytes = 0;
+  int64_t expert_memory = 0;  // for experts that are read on demand; 0: all are in memory
   int64_t prompt = 0, generate = 0, chunk = 0, repeat = 0;
   std::optional<cpu::Ceilings> ceilings;
   std::string matmul_instruction;      // the one the backend's matmuls use; empty: unknown

@@ -58,6 +58,33 @@ void add_kv_dtype_flag(CLI::App& command, std::string& value) {
       ->check(CLI::IsMember({"f32", "f16", "bf16", "int8"}));
 }
 
+void add_expert_memory_flag(CLI::App& command, std::string& value) {
+  command
+      .add_option("--expert-memory", value,
+                  "Leave experts in the file, read them when they are needed, and keep those used "
+                  "last in so much memory (such as 48G); auto: if the model is larger than memory, "
+                  "in what is left of it")
+      ->type_name("SIZE")
+      ->check([](const std::string& text) {
+        const bool fits = text == "auto" || expert_memory_bytes(text) > 0;
+        return fits ? std::string() : "expected auto or a size such as 512M or 48G";
+      });
+}
+
+int64_t expert_memory_bytes(const std::string& value) {
+  constexpr std::string_view kUnits = "KMGT";
+  std::string_view digits = value;
+  int shift = 0;
+  if (!digits.empty() && kUnits.find(digits.back()) != std::string_view::npos) {
+    shift = 10 * static_cast<int>(kUnits.find(digits.back()) + 1);
+    digits.remove_suffix(1);
+  }
+  int64_t number = 0;
+  if (!parse_number(digits, number) || number <= 0) return 0;
+  constexpr int64_t kMost = int64_t{1} << 50;
+  return number > kMost >> shift ? 0 : number << shift;
+}
+
 Dtype kv_dtype_named(const std::string& name) {
   if (name == "int8") return Dtype::kI8;
   return name == "bf16" ? Dtype::kBF16 : name == "f16" ? Dtype::kF16 : Dtype::kF32;
@@ -78,6 +105,7 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
       ->check(CLI::NonNegativeNumber);
   add_kv_dtype_flag(command, flags.kv_dtype);
   add_activations_flag(command, flags.activations);
+  add_expert_memory_flag(command, flags.expert_memory);
   command
       .add_option("--speculate", flags.speculate,
                   "Guess tokens and check several in one step, with the same answers: off, lookup "
@@ -107,6 +135,7 @@ EngineOptions engine_options(const EngineFlags& flags) {
   options.f32_activations = flags.activations == "f32";
   options.max_context = flags.context;
   options.kv_dtype = kKvDtypes.at(flags.kv_dtype);
+  options.expert_memory = expert_memory_bytes(flags.expert_memory);
   options.speculation = kSpeculations.at(flags.speculate);
   options.draft_tokens = flags.draft_tokens;
   return options;

@@ -25,6 +25,7 @@ struct EngineFlags {
   std::string kv_dtype = "bf16";
   std::string activations = "int8";
   std::string speculate = "off";
+  std::string expert_memory = "auto";
   int64_t draft_tokens = EngineOptions().draft_tokens;
   bool verbose = false;
 };
@@ -32,6 +33,9 @@ struct EngineFlags {
 void add_engine_flags(CLI::App& command, EngineFlags& flags);
 // --activations int8|f32; what `value` holds is the default.
 void add_activations_flag(CLI::App& command, std::string& value);
+// --expert-memory SIZE|auto; expert_memory_bytes() takes what it let through, auto is 0.
+void add_expert_memory_flag(CLI::App& command, std::string& value);
+int64_t expert_memory_bytes(const std::string& value);
 // --kv-dtype; what `value` holds is the default. kv_dtype_named() takes what it let through.
 void add_kv_dtype_flag(CLI::App& command, std::string& value);
 Dtype kv_dtype_named(const std::string& name);

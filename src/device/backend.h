@@ -27,7 +27,9 @@ struct DeviceSpec {
   int64_t memory_bytes = 0;       // 0: unknown
   int compute_units = 0;          // threads, SMs, cube cores
   bool weights_in_place = false;  // weights are used where the file is mapped, without a copy
-  bool batch_invariant = false;   // the bits of a row never depend on the other rows of a call
+  bool weights_on_demand =
+      false;                     // experts may be left where they can be read (HostWeight::source)
+  bool batch_invariant = false;  // the bits of a row never depend on the other rows of a call
   // What matmuls round their f32 operands to, relative to the largest of a block of 32: 0 (f32),
   // 2^-9 (bf16), 1/254 (int8); the most over all formats (see Backend::weight_rounding()). The
   // conformance suite allows as much error, no more.
@@ -37,6 +39,22 @@ struct DeviceSpec {
 struct MemoryInfo {
   int64_t total_bytes = 0;
   int64_t free_bytes = 0;
+};
+
+// Of weights that are read on demand, since the backend was opened.
+struct OnDemandStats {
+  int64_t limit_bytes = 0;   // of memory for them
+  int64_t kept_bytes = 0;    // of it, in use
+  int64_t hits = 0;          // matrices that an op wanted and found in memory
+  int64_t misses = 0;        // that it had to wait for
+  int64_t guesses = 0;       // read because expect_experts() named them
+  int64_t guesses_used = 0;  // of these, wanted by an op before they were dropped again
+  int64_t read_bytes = 0;
+  double read_seconds = 0;  // with at least one read going on
+  double wait_seconds = 0;  // in which ops waited for reads
+
+  // What was counted since `earlier`.
+  OnDemandStats since(const OnDemandStats& earlier) const;
 };
 
 struct Buffer {
@@ -89,6 +107,10 @@ class Stream {
   virtual void add_rms_norm(const AddRmsNormArgs& args);
   virtual void moe_experts(const MoeExpertsArgs& args);
 
+  // No op: experts that a later moe_experts or grouped_matmul will probably want. The next such op
+  // reads its own first, then these while it computes. What was named before is forgotten.
+  virtual void expect_experts(const ExpectExpertsArgs&) {}
+
   // Ops of DeepSeek-V4: the default copies what it needs to the host, computes there
   // (device/host_ops.h) and copies the result back, waiting for the queue twice.
   virtual void hyper_collapse(const HyperCollapseArgs& args);
@@ -117,6 +139,11 @@ class Backend : public std::enable_shared_from_this<Backend> {
   virtual Result<Weight> import_weight(const HostWeight& weight) = 0;
   // Bytes of device memory import_weight() will allocate for this weight (0: used in place).
   virtual int64_t import_bytes(const HostWeight& weight) const = 0;
+
+  // Memory for weights that are read on demand: as many bytes of them are kept as fit, those used
+  // last. REQUIRES: spec().weights_on_demand
+  virtual void set_on_demand_memory(int64_t bytes) { static_cast<void>(bytes); }
+  virtual OnDemandStats on_demand_stats() const { return {}; }
 
   virtual bool supports(const OpQuery& query) const = 0;
   // DeviceSpec::matmul_rounding of products with weights of one format.

@@ -283,6 +283,14 @@ struct MoeExpertsArgs {
   TensorView out;  // [T, D]
 };
 
+// A hint, see Stream::expect_experts(): the three matrices of each expert in `ids`.
+struct ExpectExpertsArgs {
+  TensorView ids;  // i32 [T, K], or empty: none
+  std::span<const WeightView> gate;
+  std::span<const WeightView> up;
+  std::span<const WeightView> down;
+};
+
 // out[r] = x[rows[r]]
 struct GatherRowsArgs {
   TensorView x;     // [T, D]

@@ -1,9 +1,21 @@
-// The table of backends and the names of ops.
+// The table of backends, the names of ops, and what was counted since.
 #include "device/backend.h"
 
 #include "backends_table.inc"  // needs what is above
 
 namespace ferry {
+
+OnDemandStats OnDemandStats::since(const OnDemandStats& earlier) const {
+  OnDemandStats now = *this;
+  now.hits -= earlier.hits;
+  now.misses -= earlier.misses;
+  now.guesses -= earlier.guesses;
+  now.guesses_used -= earlier.guesses_used;
+  now.read_bytes -= earlier.read_bytes;
+  now.read_seconds -= earlier.read_seconds;
+  now.wait_seconds -= earlier.wait_seconds;
+  return now;
+}
 
 std::span<const BackendEntry* const> all_backends() { return kBackendEntryTable; }
 

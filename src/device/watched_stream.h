@@ -52,6 +52,7 @@ class WatchedStream : public Stream {
   void argmax(const ArgmaxArgs& args) override;
   void add_rms_norm(const AddRmsNormArgs& args) override;
   void moe_experts(const MoeExpertsArgs& args) override;
+  void expect_experts(const ExpectExpertsArgs& args) override { inner_->expect_experts(args); }
   void hyper_collapse(const HyperCollapseArgs& args) override;
   void hyper_expand(const HyperExpandArgs& args) override;
   void compress(const CompressArgs& args) override;

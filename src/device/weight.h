@@ -11,6 +11,7 @@
 #include <memory>
 #include <span>
 
+#include "base/result.h"
 #include "quant/storage_format.h"
 
 namespace ferry {
@@ -37,6 +38,18 @@ struct Weight {
   bool empty() const { return view.empty(); }
 };
 
+// Where the bytes of a weight can be read whenever they are needed. Thread-safe.
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+  static constexpr int64_t kAlignment = 4096;  // of buffers
+  // Of a buffer for read(): the weight, and what reading by whole blocks adds.
+  virtual int64_t buffer_bytes() const = 0;
+  // Fills `buffer` and returns where in it the first row begins.
+  // Errors name file, tensor and offset; a value that is not finite is one.
+  virtual Result<const uint8_t*> read(std::span<uint8_t> buffer) const = 0;
+};
+
 // A weight as it lies in host memory, before a backend has taken it.
 struct HostWeight {
   const quant::StorageFormat* format = nullptr;
@@ -47,6 +60,9 @@ struct HostWeight {
   int64_t scale_rows = 0;
   int64_t scale_cols = 0;
   std::shared_ptr<const void> keep_alive;  // owns `data` and `scale`
+  // Where there is one, `data` is not to be touched: the weight is read when an op needs it. Only
+  // for a backend with DeviceSpec::weights_on_demand, and only what ops with experts use.
+  std::shared_ptr<const WeightSource> source;
 };
 
 // H matrices, one per attention head, inside one stored matrix: head h is the `rows` rows that

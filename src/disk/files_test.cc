@@ -3,6 +3,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+
 #include "disk/atomic_file.h"
 #include "disk/folder.h"
 #include "disk/mapped_file.h"
@@ -47,6 +51,42 @@ TEST(MappedFile, View) {
   auto file = MappedFile::view("inside", as_bytes(text));
   EXPECT_EQ(file->text(), "abc");
   file->done_with(file->bytes());
+}
+
+TEST(MappedFile, ReadsPartsByWholeBlocks) {
+  const TempDir dir;
+  std::string bytes;
+  for (int i = 0; i < 3 * 4096 + 77; ++i) bytes += static_cast<char>(i * 7 + i / 256);
+  write_bytes(dir.file("a"), bytes);
+  const auto file = MappedFile::open(dir.file("a"));
+  ASSERT_TRUE(file.ok());
+  const auto held = MappedFile::view("held", (*file)->bytes());
+  const size_t room = 6 * 4096;
+  std::unique_ptr<uint8_t, decltype(&std::free)> buffer(
+      static_cast<uint8_t*>(std::aligned_alloc(4096, room)), std::free);
+  for (const bool past_cache : {false, true}) {
+    if (past_cache) (*file)->read_past_cache();
+    for (const int64_t offset : {0, 1, 4095, 4096, 5000, 3 * 4096 + 5}) {
+      for (const int64_t count : {0, 1, 72, 4096, 7000}) {
+        if (offset + count > (*file)->size()) continue;
+        for (const auto& from : {*file, held}) {
+          std::fill_n(buffer.get(), room, 0);
+          const auto data = from->read(offset, count, {buffer.get(), room});
+          ASSERT_TRUE(data.ok()) << data.error().message;
+          EXPECT_EQ(std::string_view(reinterpret_cast<const char*>(*data), count),
+                    std::string_view(bytes).substr(offset, count))
+              << offset << " " << count;
+        }
+      }
+    }
+  }
+  std::filesystem::resize_file(dir.file("a"), 5000);
+  EXPECT_TRUE((*file)->read(4096, 904, {buffer.get(), room}).ok());
+  const auto beyond = (*file)->read(4096, 905, {buffer.get(), room});
+  ASSERT_FALSE(beyond.ok());
+  EXPECT_EQ(
+      beyond.error().message,
+      "cannot read 905 bytes at offset 4096: the file has become shorter since it was opened");
 }
 
 TEST(MappedFile, Refusals) {

@@ -6,8 +6,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <system_error>
+#include <utility>
+
+#include "base/check.h"
 
 namespace ferry::disk {
 namespace {
@@ -21,6 +26,7 @@ class FileDescriptor {
     if (fd_ >= 0) ::close(fd_);
   }
   int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
 
  private:
   int fd_;
@@ -67,24 +73,65 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
   // huge pages this maps them as such; elsewhere it changes nothing.
   ::madvise(data, size, MADV_HUGEPAGE);
   return std::shared_ptr<const MappedFile>(
-      new MappedFile(path, {static_cast<const uint8_t*>(data), size}, true));
+      new MappedFile(path, {static_cast<const uint8_t*>(data), size}, file.release()));
 }
 
 std::shared_ptr<const MappedFile> MappedFile::view(std::string path,
                                                    std::span<const uint8_t> bytes) {
-  return std::shared_ptr<const MappedFile>(new MappedFile(std::move(path), bytes, false));
+  return std::shared_ptr<const MappedFile>(new MappedFile(std::move(path), bytes, -1));
 }
 
 MappedFile::~MappedFile() {
-  if (mapped_) ::munmap(const_cast<uint8_t*>(bytes_.data()), bytes_.size());
+  if (!mapped()) return;
+  ::munmap(const_cast<uint8_t*>(bytes_.data()), bytes_.size());
+  ::close(file_);
 }
 
 void MappedFile::will_need(std::span<const uint8_t> part) const {
-  if (mapped_) advise(part, MADV_WILLNEED, true);
+  if (mapped()) advise(part, MADV_WILLNEED, true);
 }
 
 void MappedFile::done_with(std::span<const uint8_t> part) const {
-  if (mapped_) advise(part, MADV_DONTNEED, false);
+  if (mapped()) advise(part, MADV_DONTNEED, false);
+}
+
+void MappedFile::read_past_cache() const {
+  if (mapped()) ::fcntl(file_, F_SETFL, O_RDONLY | O_DIRECT);  // if not: through the cache
+}
+
+Result<const uint8_t*> MappedFile::read(int64_t offset, int64_t bytes,
+                                        std::span<uint8_t> buffer) const {
+  CHECK(offset >= 0 && bytes >= 0 && offset <= size() && bytes <= size() - offset);
+  CHECK(static_cast<int64_t>(buffer.size()) >= read_buffer_bytes(bytes));
+  const int64_t lead = offset % kReadBlock;
+  if (!mapped()) {
+    std::copy_n(bytes_.data() + offset, bytes, buffer.data() + lead);
+    return buffer.data() + lead;
+  }
+  const int64_t wanted = (lead + bytes + kReadBlock - 1) / kReadBlock * kReadBlock;
+  int64_t done = 0;
+  while (done < lead + bytes) {
+    const ssize_t count = ::pread(file_, buffer.data() + done, static_cast<size_t>(wanted - done),
+                                  offset - lead + done);
+    if (count > 0) {
+      done += count;
+      // A read past the cache must go on at a block, also behind one that was cut short.
+      if (done < lead + bytes) done = done / kReadBlock * kReadBlock;
+      if (count >= kReadBlock || done >= lead + bytes) continue;
+    }
+    const int error = count < 0 ? errno : 0;
+    if (error == EINTR) continue;
+    // Larger blocks than ours are asked for by few disks; the cache takes any.
+    const int flags = ::fcntl(file_, F_GETFL);
+    if (error == EINVAL && (flags & O_DIRECT) != 0) {
+      ::fcntl(file_, F_SETFL, flags & ~O_DIRECT);
+      continue;
+    }
+    return io_error("cannot read {} bytes at offset {}: {}", bytes, offset,
+                    error != 0 ? errno_text(error)
+                               : std::string("the file has become shorter since it was opened"));
+  }
+  return buffer.data() + lead;
 }
 
 }  // namespace ferry::disk

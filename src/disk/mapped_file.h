@@ -3,7 +3,8 @@
 //
 // Out of scope: a file that another process shortens while it is mapped. The kernel answers a read
 // past the new end with SIGBUS; ferry does not catch it. Writers that replace files by rename (as
-// ferry's own do) are safe, because the map keeps the old file alive.
+// ferry's own do) are safe, because the map keeps the old file alive. read() goes by the file and
+// not by the map: there the same is an error.
 #pragma once
 
 #include <cstdint>
@@ -40,13 +41,28 @@ class MappedFile {
   void will_need(std::span<const uint8_t> part) const;
   void done_with(std::span<const uint8_t> part) const;
 
+  // From now on read() goes past the page cache, where the file system can: what is read again and
+  // again into memory of the caller's own would only push out what is mapped.
+  void read_past_cache() const;
+  // Copies bytes [offset, offset + bytes) to `buffer`, by whole blocks of kReadBlock bytes, and
+  // returns where in it they begin. Any number of threads may read at once.
+  // Errors: how many bytes at which offset, and why not; the file is the caller's to name.
+  // REQUIRES: the part lies inside of bytes(); `buffer` is aligned to kReadBlock and has
+  // read_buffer_bytes(bytes)
+  Result<const uint8_t*> read(int64_t offset, int64_t bytes, std::span<uint8_t> buffer) const;
+  static constexpr int64_t kReadBlock = 4096;
+  static constexpr int64_t read_buffer_bytes(int64_t bytes) {
+    return (bytes + 2 * kReadBlock - 1) / kReadBlock * kReadBlock;
+  }
+
  private:
-  MappedFile(std::string path, std::span<const uint8_t> bytes, bool mapped)
-      : path_(std::move(path)), bytes_(bytes), mapped_(mapped) {}
+  MappedFile(std::string path, std::span<const uint8_t> bytes, int file)
+      : path_(std::move(path)), bytes_(bytes), file_(file) {}
+  bool mapped() const { return file_ >= 0; }
 
   std::string path_;
   std::span<const uint8_t> bytes_;
-  bool mapped_;
+  int file_;  // descriptor; -1: a view
 };
 
 // "…: permission denied" and the like for an errno value.

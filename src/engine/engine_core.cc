@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "engine/expert_memory.h"
 #include "sample/params.h"
 
 namespace ferry::engine {
@@ -24,11 +25,12 @@ Result<disk::ModelSource> open_source(const EngineOptions& options) {
 
 Result<LoadedModel> measure_weights(const disk::ModelSource& source,
                                     const std::shared_ptr<Backend>& backend,
-                                    const EngineOptions& options) {
+                                    const EngineOptions& options, int64_t expert_memory) {
   LoadOptions load{.max_context = options.max_context,
                    .kv_dtype = kv_dtype_of(options.kv_dtype),
                    .mtp = options.speculation == Speculation::kMtp,
-                   .measure_only = true};
+                   .measure_only = true,
+                   .expert_memory = expert_memory};
   if (load.max_context == 0) {
     // What the model allows is known only once its config was read.
     FERRY_TRY(const LoadedModel longest, load_model(source, backend, load));
@@ -37,20 +39,55 @@ Result<LoadedModel> measure_weights(const disk::ModelSource& source,
   return load_model(source, backend, load);
 }
 
+// How the memory is shared out.
+struct Fitting {
+  Sizing sizing;
+  int64_t expert_memory = 0;  // 0: no experts are read on demand
+};
+
+// Without weights: what will not fit is said before anything is read.
+Result<Fitting> fit_into_memory(const disk::ModelSource& source,
+                                const std::shared_ptr<Backend>& backend,
+                                const EngineOptions& options) {
+  FERRY_TRY(LoadedModel measured, measure_weights(source, backend, options, options.expert_memory));
+  FERRY_TRY(const MemoryInfo memory, backend->memory_info());
+  const int64_t file_bytes = source.checkpoint.data_bytes();
+  FERRY_TRY(const ExpertMemory share,
+            share_memory(measured, file_bytes, options.expert_memory, memory));
+  if (share.on_demand) {
+    // Its forward guesses experts, which takes some workspace.
+    FERRY_TRY(measured, measure_weights(source, backend, options, share.least));
+  }
+  Fitting fitting;
+  FERRY_TRY(fitting.sizing, choose_sizes(*measured.model, measured.weights_bytes, file_bytes,
+                                         options, share.on_demand ? share.others : memory));
+  if (share.on_demand) {
+    fitting.expert_memory = share.bytes(fitting.sizing.plan.total_bytes());
+  }
+  if (!options.notice) return fitting;
+  if (!measured.spec().left_out.empty()) options.notice("left out: " + measured.spec().left_out);
+  options.notice(describe_plan(fitting.sizing, memory, file_bytes));
+  if (share.on_demand) {
+    options.notice(describe_expert_memory(fitting.expert_memory, measured.expert_bytes));
+  }
+  return fitting;
+}
+
 Result<LoadedModel> load_weights(const disk::ModelSource& source, std::shared_ptr<Backend> backend,
-                                 const EngineOptions& options, const Sizing& sizing) {
-  LoadOptions load{.max_context = sizing.limits.batch.max_context,
-                   .kv_dtype = sizing.limits.cache.dtype,
+                                 const EngineOptions& options, const Fitting& fitting) {
+  LoadOptions load{.max_context = fitting.sizing.limits.batch.max_context,
+                   .kv_dtype = fitting.sizing.limits.cache.dtype,
                    .threads = options.threads,
-                   .mtp = options.speculation == Speculation::kMtp};
+                   .mtp = options.speculation == Speculation::kMtp,
+                   .expert_memory = fitting.expert_memory};
   if (options.progress) {
     load.progress = [&options](int64_t done, int64_t total) { options.progress({done, total}); };
   }
   return load_model(source, std::move(backend), load);
 }
 
-ModelInfo describe(const disk::ModelSource& source, const LoadedModel& model,
-                   const Sizing& sizing) {
+ModelInfo describe(const disk::ModelSource& source, const LoadedModel& model, const Sizing& sizing,
+                   int64_t expert_memory) {
   ModelInfo info;
   info.name = source.name;
   info.architecture = model.spec().architecture;
@@ -64,7 +101,8 @@ ModelInfo describe(const disk::ModelSource& source, const LoadedModel& model,
                  .kv_bytes = sizing.plan.kv_bytes,
                  .workspace_bytes = sizing.plan.workspace_bytes,
                  .other_bytes = sizing.plan.logits_bytes + sizing.plan.index_bytes,
-                 .kv_tokens = sizing.limits.cache.num_pages * sizing.limits.cache.block_size};
+                 .kv_tokens = sizing.limits.cache.num_pages * sizing.limits.cache.block_size,
+                 .expert_bytes = fitting.expert_memory};
   return info;
 }
 
@@ -84,22 +122,14 @@ Result<std::unique_ptr<EngineCore>> EngineCore::load(const EngineOptions& option
   FERRY_TRY(auto backend, open_backend(options.backend,
                                        {options.device, options.threads, options.f32_activations}));
 
-  // First without weights: what will not fit is said before anything is read.
-  FERRY_TRY(const LoadedModel measured, measure_weights(source, backend, options));
-  FERRY_TRY(const MemoryInfo memory, backend->memory_info());
-  const int64_t file_bytes = source.checkpoint.data_bytes();
-  FERRY_TRY(const Sizing sizing,
-            choose_sizes(*measured.model, measured.weights_bytes, file_bytes, options, memory));
-  if (options.notice) {
-    if (!measured.spec().left_out.empty()) options.notice("left out: " + measured.spec().left_out);
-    options.notice(describe_plan(sizing, memory, file_bytes));
-  }
-  FERRY_TRY(auto model, load_weights(source, backend, options, sizing));
+  FERRY_TRY(const Fitting fitting, fit_into_memory(source, backend, options));
+  const Sizing& sizing = fitting.sizing;
+  FERRY_TRY(auto model, load_weights(source, backend, options, fitting));
 
   ChatText chat(source, tokenizer);
   std::unique_ptr<EngineCore> core(
       new EngineCore(std::move(tokenizer), std::move(chat), std::move(model)));
-  core->info_ = describe(source, core->model_, sizing);
+  core->info_ = describe(source, core->model_, fitting);
   core->info_.vocab_size =
       std::min<int64_t>(core->tokenizer_.vocab_size(), core->model_.spec().vocab_size);
   core->info_.eos_token_ids = std::move(eos_token_ids);
@@ -126,6 +156,19 @@ Result<std::unique_ptr<EngineCore>> EngineCore::load(const EngineOptions& option
   core->loop_ = std::make_unique<EngineLoop>(std::move(runner), limits, options.max_waiting,
                                              options.speculation);
   return core;
+}
+
+EngineStats EngineCore::stats() const {
+  EngineStats stats = loop_->stats();
+  const OnDemandStats experts = model_.backend->on_demand_stats();
+  stats.expert_hits_total = experts.hits;
+  stats.expert_misses_total = experts.misses;
+  stats.expert_guesses_total = experts.guesses;
+  stats.expert_guesses_right_total = experts.guesses_used;
+  stats.expert_read_bytes_total = experts.read_bytes;
+  stats.expert_read_seconds_total = experts.read_seconds;
+  stats.expert_wait_seconds_total = experts.wait_seconds;
+  return stats;
 }
 
 Status EngineCore::check_prompt(const std::vector<int32_t>& tokens, bool embeds) const {

@@ -26,7 +26,7 @@ class EngineCore {
 
   const ModelInfo& info() const { return info_; }
   const text::Tokenizer& tokenizer() const { return tokenizer_; }
-  EngineStats stats() const { return loop_->stats(); }
+  EngineStats stats() const;
 
  private:
   EngineCore(text::Tokenizer tokenizer, ChatText chat, LoadedModel model)

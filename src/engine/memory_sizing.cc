@@ -86,6 +86,7 @@ Status check_options(const EngineOptions& options) {
   FERRY_TRY_VOID(in_range("max_waiting", options.max_waiting, 1, 1 << 20));
   FERRY_TRY_VOID(in_range("draft_tokens", options.draft_tokens, 1, kDraftStepTokens - 1));
   FERRY_TRY_VOID(in_range("min_match", options.min_match, 1, 16));
+  FERRY_TRY_VOID(in_range("expert_memory", options.expert_memory, 0, int64_t{1} << 50));
   FERRY_TRY_VOID(in_range("kv_tokens", options.kv_tokens, 0, kMostTokens));
   if (options.kv_tokens > 0 && options.kv_tokens < options.max_context) {
     return invalid_input("kv_tokens: {} is less than max_context ({}); one sequence must fit",

@@ -61,8 +61,10 @@ Result<LoadedModel> load_model(const disk::ModelSource& source, std::shared_ptr<
   loaded.max_context =
       options.max_context > 0 ? options.max_context : std::min(longest, kDefaultPlannedContext);
 
-  weights::FileLoaderOptions loader_options{
-      .measure_only = true, .scale_rows = scale_block->rows, .scale_cols = scale_block->cols};
+  weights::FileLoaderOptions loader_options{.measure_only = true,
+                                            .experts_on_demand = options.expert_memory > 0,
+                                            .scale_rows = scale_block->rows,
+                                            .scale_cols = scale_block->cols};
   const nn::BuildOptions build_options{.max_context = loaded.max_context};
   weights::FileLoader measure(source.checkpoint, backend, loader_options);
   loaded.model = (*architecture)->build(*spec, measure, build_options);
@@ -72,11 +74,14 @@ Result<LoadedModel> load_model(const disk::ModelSource& source, std::shared_ptr<
                        spec->left_out.empty() ? "" : "; left out is " + spec->left_out);
   }
   loaded.weights_bytes = measure.device_bytes();
+  loaded.expert_bytes = measure.expert_bytes();
+  loaded.largest_expert_bytes = measure.largest_expert_bytes();
   const nn::MemoryPlan questions =
       nn::plan_memory(*loaded.model, loaded.weights_bytes, question_limits(options));
   FERRY_TRY_VOID(check_support(*backend, questions.queries));
   FERRY_TRY_VOID(check_memory(*backend, loaded.weights_bytes));
   if (options.measure_only) return loaded;
+  if (options.expert_memory > 0) backend->set_on_demand_memory(options.expert_memory);
 
   ThreadTeam team(num_readers(source, options.threads));
   loader_options.measure_only = false;

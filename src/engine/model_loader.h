@@ -23,6 +23,9 @@ struct LoadOptions {
   bool mtp = false;
   // Everything but the weights: the model can be planned with, not run.
   bool measure_only = false;
+  // Experts are left in the file and read when they are needed; so many bytes of them are kept in
+  // memory. 0: everything is loaded. See engine/expert_memory.h.
+  int64_t expert_memory = 0;
   // Called on the loading thread with the bytes of tensors done and of all tensors there.
   std::function<void(int64_t bytes_done, int64_t bytes_total)> progress;
 };
@@ -34,6 +37,9 @@ struct LoadedModel {
   std::unique_ptr<nn::Model> model;
   int64_t max_context = 0;    // its rope tables end here
   int64_t weights_bytes = 0;  // device memory that the weights and tables take
+  // What could be read on demand, by stored bytes: all experts, and the largest matrix of one.
+  int64_t expert_bytes = 0;
+  int64_t largest_expert_bytes = 0;
 
   const nn::ModelSpec& spec() const { return model->spec(); }
 };

@@ -26,7 +26,7 @@ DecoderLayer load_layer(weights::WeightLoader& loader, const std::string& prefix
 }
 
 void run_layer(const Step& step, const DecoderLayer& layer, const weights::Vector& next_norm,
-               const TensorView& h, const TensorView& x) {
+               const DecoderLayer* next, const TensorView& h, const TensorView& x) {
   auto scope = step.workspace.scope();
   const float epsilon = step.spec.rms_norm_eps;
   TensorView y = step.workspace.tensor(Dtype::kF32, {h.shape[0], h.shape[1]});
@@ -38,7 +38,9 @@ void run_layer(const Step& step, const DecoderLayer& layer, const weights::Vecto
   step.stream.add_rms_norm(
       {.residual = h, .delta = y, .weight = layer.ffn_norm.view, .epsilon = epsilon, .out = x});
   if (const Moe* moe = std::get_if<Moe>(&layer.ffn)) {
-    run_moe(step, *moe, x, y);
+    NextMoe next_moe;
+    if (next != nullptr) next_moe = {std::get_if<Moe>(&next->ffn), &next->ffn_norm, h};
+    run_moe(step, *moe, x, next_moe, y);
   } else {
     run_mlp(step, std::get<Mlp>(layer.ffn), x, y);
   }
@@ -109,8 +111,8 @@ void Decoder::forward(const ForwardArgs& args) const {
                         .epsilon = spec_.rms_norm_eps,
                         .out = x});
   for (size_t l = 0; l < layers_.size(); ++l) {
-    const bool last = l + 1 == layers_.size();
-    run_layer(step, layers_[l], last ? final_norm_ : layers_[l + 1].attention_norm, h, x);
+    const DecoderLayer* next = l + 1 == layers_.size() ? nullptr : &layers_[l + 1];
+    run_layer(step, layers_[l], next == nullptr ? final_norm_ : next->attention_norm, next, h, x);
   }
   write_logits(step, x, args.logits);
 }
@@ -144,7 +146,7 @@ void Decoder::forward_mtp(const MtpArgs& args) const {
                         .weight = module.layer.attention_norm.view,
                         .epsilon = spec_.rms_norm_eps,
                         .out = x});
-  run_layer(step, module.layer, module.final_norm, u, x);
+  run_layer(step, module.layer, module.final_norm, nullptr, u, x);
   write_logits(step, x, args.logits);
 }
 

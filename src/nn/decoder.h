@@ -35,9 +35,10 @@ DecoderLayer load_layer(weights::WeightLoader& loader, const std::string& prefix
                         const ModelSpec& spec, bool moe, KvLayout& layout);
 
 // h += Attention(x); h += FFN(norm(h)), where x is norm(h) already and `next_norm` is what the
-// layer behind starts with: x = norm(h) again on return. h, x: [T, hidden].
+// layer behind starts with: x = norm(h) again on return. `next` is that layer, nullptr: none.
+// h, x: [T, hidden].
 void run_layer(const Step& step, const DecoderLayer& layer, const weights::Vector& next_norm,
-               const TensorView& h, const TensorView& x);
+               const DecoderLayer* next, const TensorView& h, const TensorView& x);
 
 // Multi-token prediction (DeepSeek-V3 §2.2; MODELS §4.4): one more layer that, from the state of
 // position i and the token at i + 1, predicts the token at i + 2.

@@ -23,19 +23,48 @@ Moe load_moe(weights::WeightLoader& loader, const std::string& prefix, const Mod
   return moe;
 }
 
-void run_moe(const Step& step, const Moe& moe, const TensorView& x, const TensorView& out) {
+namespace {
+
+// The router's choice: ids, weights [T, K].
+void route(const Step& step, const Moe& moe, const TensorView& x, const TensorView& ids,
+           const TensorView& weights) {
+  auto scope = step.workspace.scope();
+  const GateSpec& gate = step.spec.moe.gate;
+  TensorView logits = step.workspace.tensor(Dtype::kF32, {x.shape[0], gate.num_experts});
+  step.stream.matmul({.x = x, .w = moe.router.view, .out = logits});
+  step.stream.moe_gate(
+      {.logits = logits, .bias = moe.bias.view, .spec = gate, .ids = ids, .weights = weights});
+}
+
+// A layer adds little to the residual, so the next router mostly chooses what it would choose now.
+void guess_experts(const Step& step, const NextMoe& next) {
+  if (next.moe == nullptr) return step.stream.expect_experts({});
+  auto scope = step.workspace.scope();
+  const int64_t tokens = next.h.shape[0];
+  const int64_t top_k = step.spec.moe.gate.top_k;
+  TensorView ids = step.workspace.tensor(Dtype::kI32, {tokens, top_k});
+  TensorView weights = step.workspace.tensor(Dtype::kF32, {tokens, top_k});
+  TensorView x = step.workspace.tensor(Dtype::kF32, {tokens, next.h.shape[1]});
+  step.stream.rms_norm(
+      {.x = next.h, .weight = next.norm->view, .epsilon = step.spec.rms_norm_eps, .out = x});
+  route(step, *next.moe, x, ids, weights);
+  step.stream.expect_experts({.ids = ids,
+                              .gate = next.moe->gate.views,
+                              .up = next.moe->up.views,
+                              .down = next.moe->down.views});
+}
+
+}  // namespace
+
+void run_moe(const Step& step, const Moe& moe, const TensorView& x, const NextMoe& next,
+             const TensorView& out) {
   auto scope = step.workspace.scope();
   const int64_t tokens = x.shape[0];
-  const GateSpec& gate = step.spec.moe.gate;
-  TensorView ids = step.workspace.tensor(Dtype::kI32, {tokens, gate.top_k});
-  TensorView weights = step.workspace.tensor(Dtype::kF32, {tokens, gate.top_k});
-  {
-    auto logits_scope = step.workspace.scope();
-    TensorView logits = step.workspace.tensor(Dtype::kF32, {tokens, gate.num_experts});
-    step.stream.matmul({.x = x, .w = moe.router.view, .out = logits});
-    step.stream.moe_gate(
-        {.logits = logits, .bias = moe.bias.view, .spec = gate, .ids = ids, .weights = weights});
-  }
+  const int64_t top_k = step.spec.moe.gate.top_k;
+  TensorView ids = step.workspace.tensor(Dtype::kI32, {tokens, top_k});
+  TensorView weights = step.workspace.tensor(Dtype::kF32, {tokens, top_k});
+  route(step, moe, x, ids, weights);
+  if (moe.gate.on_demand) guess_experts(step, next);
   step.stream.moe_experts({.x = x,
                            .ids = ids,
                            .weights = weights,

@@ -20,7 +20,16 @@ struct Moe {
 // PREFIX.gate, PREFIX.gate.e_score_correction_bias, PREFIX.experts.*, PREFIX.shared_experts.*
 Moe load_moe(weights::WeightLoader& loader, const std::string& prefix, const ModelSpec& spec);
 
+// The mixture that runs next, and what its router is likely to see: `norm` of the residual `h` as
+// it is before this one. Where its experts are read on demand, that is enough to guess them.
+struct NextMoe {
+  const Moe* moe = nullptr;  // nullptr: none, or unknown
+  const weights::Vector* norm = nullptr;
+  TensorView h;  // [T, hidden]
+};
+
 // x, out: [T, hidden]; out may not be x.
-void run_moe(const Step& step, const Moe& moe, const TensorView& x, const TensorView& out);
+void run_moe(const Step& step, const Moe& moe, const TensorView& x, const NextMoe& next,
+             const TensorView& out);
 
 }  // namespace ferry::nn

@@ -8,6 +8,7 @@
 
 #include "base/checked_math.h"
 #include "disk/quote_name.h"
+#include "weights/file_weight_source.h"
 #include "weights/head_matrices.h"
 #include "weights/similar_names.h"
 
@@ -230,6 +231,11 @@ Weight FileLoader::import(const Part& part) {
   if (!status_.ok()) return {};
   const int64_t own_bytes = backend_->import_bytes(host);
   device_bytes_ += own_bytes;
+  if (part.expert) {
+    const auto bytes = static_cast<int64_t>(host.data.size());
+    expert_bytes_ += bytes;
+    largest_expert_bytes_ = std::max(largest_expert_bytes_, bytes);
+  }
   if (options_.measure_only) {
     return {.view = {.format = &format,
                      .rows = part.rows,
@@ -238,7 +244,15 @@ Weight FileLoader::import(const Part& part) {
                      .scale_rows = host.scale_rows,
                      .scale_cols = host.scale_cols}};
   }
-  if (!check_finite(part)) return {};
+  if (part.expert && options_.experts_on_demand) {
+    kept->file->read_past_cache();
+    const int64_t offset = part.tensor->offset + part.first_row * row_bytes;
+    host.source =
+        std::make_shared<FileWeightSource>(kept->file, checkpoint_.where(*part.tensor), format,
+                                           offset, static_cast<int64_t>(host.data.size()));
+  } else if (!check_finite(part)) {
+    return {};
+  }
   host.keep_alive = kept;
   const std::span<const uint8_t> data = host.data;
   Result<Weight> weight = backend_->import_weight(host);
@@ -253,6 +267,10 @@ Weight FileLoader::import(const Part& part) {
 }
 
 Weight FileLoader::matrix(std::string_view name, int64_t rows, int64_t cols) {
+  return stored_matrix(name, rows, cols, false);
+}
+
+Weight FileLoader::stored_matrix(std::string_view name, int64_t rows, int64_t cols, bool expert) {
   if (is_packed_fp4(name)) return packed_fp4(name, rows, cols);
   const int64_t shape[] = {rows, cols};
   const disk::FileTensor* tensor = take(with(name, kWeight), shape);
@@ -260,10 +278,13 @@ Weight FileLoader::matrix(std::string_view name, int64_t rows, int64_t cols) {
   const disk::FileTensor* scale = take_scale(*tensor, name, rows, cols);
   const disk::FileTensor* factor = take_factors(*tensor, name, 1);
   if (!status_.ok()) return {};
-  if (factor != nullptr) {
-    return import({.tensor = tensor, .rows = rows, .cols = cols, .scale = factor, .factor = 0});
-  }
-  return import({.tensor = tensor, .rows = rows, .cols = cols, .scale = scale});
+  if (factor != nullptr) scale = factor;
+  return import({.tensor = tensor,
+                 .rows = rows,
+                 .cols = cols,
+                 .scale = scale,
+                 .factor = factor != nullptr ? 0 : -1,
+                 .expert = expert});
 }
 
 Vector FileLoader::vector(std::string_view full_name, int64_t size) {

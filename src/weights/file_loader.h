@@ -31,6 +31,10 @@ struct FileLoaderOptions {
   ThreadTeam* team = nullptr;  // reads with all its threads; nullptr: the calling one
   // Called now and then with the bytes of tensors done and of all tensors there.
   std::function<void(int64_t bytes_done, int64_t bytes_total)> progress;
+  // Leaves the experts in the file, for a backend that can read them on demand; what is computed
+  // from the stored bytes at load (FP4 pairs) is loaded all the same. Their values are looked
+  // through when they are read.
+  bool experts_on_demand = false;
   int64_t scale_rows = 128;  // of one scale block
   int64_t scale_cols = 128;
 };
@@ -43,6 +47,9 @@ class FileLoader : public WeightLoader {
 
   // Device memory taken for weights so far, or that would be, with measure_only.
   int64_t device_bytes() const { return device_bytes_; }
+  // Stored bytes of the experts that can be read on demand, and of the largest matrix of one.
+  int64_t expert_bytes() const { return expert_bytes_; }
+  int64_t largest_expert_bytes() const { return largest_expert_bytes_; }
 
   Weight matrix(std::string_view name, int64_t rows, int64_t cols) override;
   Vector vector(std::string_view full_name, int64_t size) override;
@@ -72,6 +79,7 @@ class FileLoader : public WeightLoader {
     int64_t cols = 0;
     const disk::FileTensor* scale = nullptr;
     int64_t factor = -1;  // element of `scale` that is the only one of its grid; −1: all are
+    bool expert = false;  // may be read on demand
   };
 
   void fail(Error error);
@@ -83,6 +91,7 @@ class FileLoader : public WeightLoader {
   const disk::FileTensor* take_factors(const disk::FileTensor& tensor, std::string_view name,
                                        int64_t count);
   bool check_stated_shape(std::string_view name, int64_t rows, int64_t cols);
+  Weight stored_matrix(std::string_view name, int64_t rows, int64_t cols, bool expert);
   bool is_packed_fp4(std::string_view name) const;
   Weight packed_fp4(std::string_view name, int64_t rows, int64_t cols);
   std::vector<int32_t> read_indices(const disk::FileTensor& tensor, int64_t limit);
@@ -103,6 +112,8 @@ class FileLoader : public WeightLoader {
   std::vector<bool> used_;  // by position in checkpoint_.tensors()
   int64_t bytes_done_ = 0;
   int64_t device_bytes_ = 0;
+  int64_t expert_bytes_ = 0;
+  int64_t largest_expert_bytes_ = 0;
   std::vector<float> measured_scale_;  // any numbers, where only their count matters
   std::string kv_b_name_;              // the kv_b_proj that mla_up_k() took, for mla_up_v()
   Weight kv_b_;

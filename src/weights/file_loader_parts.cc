@@ -47,14 +47,14 @@ ExpertBank FileLoader::experts(std::string_view prefix, std::string_view project
   if (!exactly_one(single, stacked)) return {};
   if (fusable && (!exactly_one(single, fused) || !exactly_one(stacked, fused))) return {};
 
-  ExpertBank bank;
+  ExpertBank bank{.on_demand = options_.experts_on_demand};
   const auto keep = [&](Weight weight) {
     bank.views.push_back(weight.view);
     bank.storage.push_back(std::move(weight.storage));
   };
   if (!has_stacked && !has_fused) {
     for (int64_t e = 0; e < num_experts && status_.ok(); ++e) {
-      keep(matrix(fmt::format("{}.{}.{}", prefix, e, projection), rows, cols));
+      keep(stored_matrix(fmt::format("{}.{}.{}", prefix, e, projection), rows, cols, true));
     }
     return bank;
   }
@@ -77,7 +77,8 @@ ExpertBank FileLoader::experts(std::string_view prefix, std::string_view project
                  .rows = rows,
                  .cols = cols,
                  .scale = factors,
-                 .factor = factors != nullptr ? e : -1}));
+                 .factor = factors != nullptr ? e : -1,
+                 .expert = true}));
   }
   return bank;
 }

@@ -31,6 +31,7 @@ struct Vector {
 
 // The same projection of every expert.
 struct ExpertBank {
+  bool on_demand = false;  // read when they are needed: guessing which will be is of use
   std::vector<WeightView> views;
   std::vector<std::shared_ptr<const void>> storage;
 };

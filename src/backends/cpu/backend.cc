@@ -23,6 +23,7 @@ class CpuBackend : public Backend {
               .memory_bytes = host_memory_info().total_bytes,
               .compute_units = threads,
               .weights_in_place = true,
+              .weights_on_demand = true,
               .batch_invariant = true,
               .matmul_rounding = context_->int_kernels() == nullptr ? 0 : 1.0 / 254} {}
 
@@ -49,9 +50,11 @@ class CpuBackend : public Backend {
     if (weight.format->decode == nullptr) {
       return unsupported("cpu: weights stored as {} can't be computed with", weight.format->name);
     }
-    return weight_in_place(weight);
+    return weight.source != nullptr ? context_->hot_set().add(weight) : weight_in_place(weight);
   }
   int64_t import_bytes(const HostWeight&) const override { return 0; }
+  void set_on_demand_memory(int64_t bytes) override { context_->hot_set().set_limit(bytes); }
+  OnDemandStats on_demand_stats() const override { return context_->hot_set().stats(); }
 
   bool supports(const OpQuery& query) const override {
     if (query.dtype == Dtype::kI8 && !is_cache_op(query.op)) return false;

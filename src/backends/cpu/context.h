@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "backends/cpu/hot_set.h"
 #include "backends/cpu/kernels.h"
 #include "backends/cpu/level.h"
 #include "base/checked_math.h"
@@ -23,9 +24,11 @@ class CpuContext {
   const Bf16Kernels* bf16_kernels() const { return bf16_kernels_; }
   const Int8Kernels* int8_kernels() const { return int8_kernels_; }
   ThreadTeam& team() { return team_; }
+  HotSet& hot_set() const { return *hot_set_; }
 
   bool is_integer(const quant::StorageFormat& format) const;
-  // Ready for the kernels. REQUIRES: format->decode, whole blocks per row
+  // Ready for the kernels; without data, if it is read on demand and not in memory.
+  // REQUIRES: format->decode, whole blocks per row
   WeightRows weight_rows(const WeightView& w) const;
 
  private:
@@ -34,6 +37,7 @@ class CpuContext {
   const Bf16Kernels* bf16_kernels_;
   const Int8Kernels* int8_kernels_;
   ThreadTeam team_;
+  const std::shared_ptr<HotSet> hot_set_ = std::make_shared<HotSet>();
   struct FormatDecoder {
     const quant::StorageFormat* format;
     DecodeFn decode;

@@ -36,6 +36,7 @@ struct MatmulPart {
   int64_t out_stride = 0;
   int64_t x_rows = 0;                // rows of x that x_index may name; tokens without one
   const uint8_t* quant_x = nullptr;  // [tokens], after quantize_row(), if w.integer
+  ColdWeight* cold = nullptr;        // w has data only while this is hot; nullptr: always
 };
 
 // Decode attention of both kinds in one form. Keys and values of KV head h are the columns from
@@ -87,7 +88,7 @@ class CpuStream : public Stream {
   // Nothing is ever pending, so an event has already happened when it is recorded.
   Event record() override { return {}; }
   void wait(const Event&) override {}
-  Status synchronize() override { return {}; }
+  Status synchronize() override { return status_; }
 
   void embed(const EmbedArgs& args) override;
   void rms_norm(const RmsNormArgs& args) override;
@@ -113,6 +114,7 @@ class CpuStream : public Stream {
   void argmax(const ArgmaxArgs& args) override;
   void add_rms_norm(const AddRmsNormArgs& args) override;
   void moe_experts(const MoeExpertsArgs& args) override;
+  void expect_experts(const ExpectExpertsArgs& args) override;
   void hyper_collapse(const HyperCollapseArgs& args) override;
   void hyper_expand(const HyperExpandArgs& args) override;
   void compress(const CompressArgs& args) override;
@@ -137,6 +139,8 @@ class CpuStream : public Stream {
   }
 
   void run_matmuls(std::span<MatmulPart> parts);
+  HotReads reads_of_parts() const;
+  void run_parts(HotReads& reads, size_t begin, size_t end);
   void quantize_inputs(std::span<MatmulPart> parts);
   const QuantSource& quant_source(const QuantSource& wanted, int64_t& bytes);
   void run_matmul_block(const MatmulPart& part, int64_t row_block, int64_t block_rows,
@@ -153,7 +157,9 @@ class CpuStream : public Stream {
   ThreadTeam& team_;
   TeamScratch scratch_;
   TeamScratch partials_{1};           // results of ranges of keys, until they are folded together
+  Status status_;                     // of what had to be read
   std::vector<MatmulPart> parts_;     // of the op that is running
+  std::vector<MatmulPart> there_;     // of these, some whose weights are in memory
   std::vector<int64_t> part_starts_;  // first task of each part
   std::vector<QuantSource> quant_sources_;
   std::vector<uint8_t> quant_rows_;  // activations of the op as int8

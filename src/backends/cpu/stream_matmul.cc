@@ -167,6 +167,39 @@ void CpuStream::run_matmuls(std::span<MatmulPart> parts) {
   });
 }
 
+// What the parts want that is not in memory for certain.
+HotReads CpuStream::reads_of_parts() const {
+  std::vector<ColdWeight*> wanted(parts_.size());
+  for (size_t p = 0; p < parts_.size(); ++p) wanted[p] = parts_[p].cold;
+  return HotReads(std::move(wanted));
+}
+
+// parts_[begin, end), in whatever order their weights come into memory: that changes no sum. After
+// an error the outputs are what they were.
+void CpuStream::run_parts(HotReads& reads, size_t begin, size_t end) {
+  // Rows that parts share are rounded once for all that run together, so a few must come at least
+  // when rows are many.
+  constexpr int64_t kRowsWorthAPart = 16;
+  int64_t rows = 0;
+  for (size_t p = begin; p < end; ++p) rows = std::max(rows, parts_[p].x_rows);
+  const auto least = static_cast<size_t>(1 + rows / kRowsWorthAPart);
+  while (status_.ok()) {
+    const Result<std::span<const size_t>> ready = reads.next(begin, end, least);
+    if (!ready.ok()) {
+      status_ = ready.error();
+      return;
+    }
+    if (ready->empty()) return;
+    there_.clear();
+    for (size_t p : *ready) {
+      there_.push_back(parts_[p]);
+      if (parts_[p].cold != nullptr) there_.back().w.data = parts_[p].cold->data;
+    }
+    run_matmuls(there_);
+    reads.done();
+  }
+}
+
 void CpuStream::embed(const EmbedArgs& args) {
   check_view(args.ids, Dtype::kI32, 1);
   check_view(args.out, Dtype::kF32, 2);
@@ -225,6 +258,7 @@ void CpuStream::add_expert_parts(const TensorView& x, const int32_t* x_index,
         .out = row_of(out, first),
         .out_stride = out.stride[0],
         .x_rows = x.shape[0],
+        .cold = cold_weight(experts[e]),
     });
   }
 }
@@ -238,7 +272,8 @@ void CpuStream::grouped_matmul(const GroupedMatmulArgs& args) {
   parts_.clear();
   add_expert_parts(args.x, nullptr, row_of<int32_t>(args.expert_offsets, 0), args.experts,
                    args.out);
-  run_matmuls(parts_);
+  HotReads reads = reads_of_parts();
+  run_parts(reads, 0, parts_.size());
 }
 
 // The stored matrix M of a head is U or Uᵀ; what is applied is U or Uᵀ. If they agree, out = M x:

@@ -1,6 +1,7 @@
 // Mixture of experts: the router's choice, sorting tokens by expert, adding the experts up.
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "backends/cpu/cpu_stream.h"
 #include "device/workspace.h"
@@ -188,13 +189,30 @@ void CpuStream::moe_experts(const MoeExpertsArgs& args) {
   parts_.clear();
   add_expert_parts(args.x, token_index, row_offsets, args.gate, gate);
   add_expert_parts(args.x, token_index, row_offsets, args.up, up);
-  run_matmuls(parts_);
-  swiglu({.gate = gate, .up = up, .out = gate});
-  parts_.clear();
+  const size_t first_down = parts_.size();
   add_expert_parts(gate, nullptr, row_offsets, args.down, down);
-  run_matmuls(parts_);
+  HotReads reads = reads_of_parts();
+  run_parts(reads, 0, first_down);
+  swiglu({.gate = gate, .up = up, .out = gate});
+  run_parts(reads, first_down, parts_.size());
   moe_combine(
       {.rows = down, .row_of_choice = row_of_choice, .weights = args.weights, .out = args.out});
+}
+
+void CpuStream::expect_experts(const ExpectExpertsArgs& args) {
+  std::vector<ColdWeight*> weights;
+  std::vector<char> named(args.gate.size());
+  for (int64_t t = 0; t < (args.ids.empty() ? 0 : args.ids.shape[0]); ++t) {
+    for (int64_t k = 0; k < args.ids.shape[1]; ++k) {
+      const auto e = static_cast<size_t>(row_of<int32_t>(args.ids, t)[k]);
+      CHECK(e < named.size());
+      if (std::exchange(named[e], 1) != 0) continue;
+      for (const auto& bank : {args.gate, args.up, args.down}) {
+        if (ColdWeight* weight = cold_weight(bank[e])) weights.push_back(weight);
+      }
+    }
+  }
+  context_->hot_set().expect(std::move(weights));
 }
 
 }  // namespace ferry::cpu

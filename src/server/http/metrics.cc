@@ -57,6 +57,26 @@ void write_value(std::string& out, const std::string& name, std::string_view hel
   out += fmt::format("{}{{{}}} {}\n", name, labels, value);
 }
 
+// What vLLM has no names for.
+void write_expert_reads(std::string& out, const std::string& labels, const EngineStats& stats) {
+  const auto counter = [&](const char* name, std::string_view help, double value) {
+    write_value(out, std::string("ferry_expert_") + name, help, "counter", labels, value);
+  };
+  counter("hits_total", "Matrices of experts that were wanted and in memory.",
+          static_cast<double>(stats.expert_hits_total));
+  counter("misses_total", "Matrices of experts that had to be waited for.",
+          static_cast<double>(stats.expert_misses_total));
+  counter("guesses_total", "Matrices of experts that were read ahead of their layer.",
+          static_cast<double>(stats.expert_guesses_total));
+  counter("guesses_right_total", "Of these, wanted.",
+          static_cast<double>(stats.expert_guesses_right_total));
+  counter("read_bytes_total", "Bytes of experts read from the file.",
+          static_cast<double>(stats.expert_read_bytes_total));
+  counter("read_seconds_total", "Time with such a read going on.", stats.expert_read_seconds_total);
+  counter("wait_seconds_total", "Of it, with nothing to compute meanwhile.",
+          stats.expert_wait_seconds_total);
+}
+
 }  // namespace
 
 void Histogram::add(double value, int64_t times) {
@@ -154,6 +174,7 @@ std::string Metrics::text(const Engine* engine, int64_t num_connections) const {
   counter("spec_decode_num_draft_tokens_total", "Guessed tokens that were checked.",
           stats.draft_tokens_total);
   counter("spec_decode_num_accepted_tokens_total", "Of these, right.", stats.accepted_tokens_total);
+  write_expert_reads(out, label_, stats);
   write_steps(out, prefix_ + "iteration_tokens_total", label_, stats);
   write_requests(out);
   write_head(out, "ferry_http_responses_total", "Answers by route and status.", "counter");

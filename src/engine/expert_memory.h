@@ -1,0 +1,34 @@
+// Models that are larger than memory: how much of it their experts get. Where the backend can read
+// them on demand, the file's other weights stay where it is mapped, and of the experts those used
+// last are kept.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "device/backend.h"
+#include "engine/model_loader.h"
+
+namespace ferry::engine {
+
+struct ExpertMemory {
+  bool on_demand = false;  // otherwise the rest says nothing
+  int64_t wanted = 0;      // 0: what cache and workspace leave
+  int64_t least = 0;       // two matrices
+  int64_t left = 0;        // what is free beside the weights that stay in memory, and a reserve
+  MemoryInfo others;       // what cache and workspace may take of it
+
+  // Memory for experts when everything that is no weight takes `other_bytes`.
+  int64_t bytes(int64_t other_bytes) const;
+};
+
+// `wanted` bytes for experts; 0: experts are read on demand only if the file is larger than what is
+// free, and get what is left. Errors: a backend that can't, a model without such experts, less than
+// two matrices (a backend can't read one while it computes with another).
+Result<ExpertMemory> share_memory(const LoadedModel& measured, int64_t file_bytes, int64_t wanted,
+                                  const MemoryInfo& memory);
+
+// "experts 4096.0 MiB of 22518.3 MiB, the others are read when they are needed", for people.
+std::string describe_expert_memory(int64_t bytes, int64_t all_bytes);
+
+}  // namespace ferry::engine
