@@ -15,6 +15,7 @@ constexpr float kNormDeviation = 0.05f;
 constexpr float kFp8Deviation = 64.0f;
 constexpr int64_t kFp8Block = 128;
 constexpr float kInt4Deviation = 3.0f;  // of codes from −8 to 7
+constexpr float kFp4Deviation = 2.93f;  // of all sixteen codes of E2M1
 constexpr int64_t kPieceBytes = 4 << 20;
 
 // FNV-1a over the name: every tensor has a sequence of its own.
@@ -22,6 +23,15 @@ uint64_t seed_of(std::string_view name, uint64_t seed) {
   uint64_t hash = 0xcbf29ce484222325u ^ seed;
   for (char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
   return hash;
+}
+
+uint64_t next_state(uint64_t state) { return state * 6364136223846793005u + 1442695040888963407u; }
+
+// "a.b.scale" of "a.b.weight".
+std::string e8m0_name(const std::string& name) {
+  constexpr std::string_view kSuffix = ".weight";
+  CHECK(name.ends_with(kSuffix));
+  return name.substr(0, name.size() - kSuffix.size()) + ".scale";
 }
 
 int64_t num_elements(const disk::TensorDecl& tensor) {
@@ -61,7 +71,7 @@ Status RandomWeights::fill_around(const disk::TensorDecl& tensor, float mean, fl
   std::vector<float> numbers(static_cast<size_t>(num_elements(tensor)));
   uint64_t state = seed_of(tensor.name, seed_);
   for (float& number : numbers) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
+    state = next_state(state);
     const auto even = static_cast<float>(static_cast<int32_t>(state >> 32)) * 0x1p-31f;
     number = mean + deviation * even;
   }
@@ -88,12 +98,12 @@ TensorJob RandomWeights::job(const std::string& name, const std::vector<int64_t>
   return job;
 }
 
-std::vector<TensorJob> RandomWeights::fp8_jobs(const std::string& name, int64_t rows,
-                                               int64_t cols) {
+std::vector<TensorJob> RandomWeights::fp8_jobs(const std::string& name, int64_t rows, int64_t cols,
+                                               bool e8m0) {
   TensorJob codes{
       .tensor = {.name = name, .format = &format_named("F8_E4M3"), .shape = {rows, cols}}};
-  TensorJob scales{.tensor = {.name = name + "_scale_inv",
-                              .format = &format_named("F32"),
+  TensorJob scales{.tensor = {.name = e8m0 ? e8m0_name(name) : name + "_scale_inv",
+                              .format = &format_named(e8m0 ? "F8_E8M0" : "F32"),
                               .shape = {ceil_div(rows, kFp8Block), ceil_div(cols, kFp8Block)}}};
   codes.produce = [this, tensor = codes.tensor](const Emit& emit) {
     return fill(tensor, kFp8Deviation, emit);
@@ -103,6 +113,52 @@ std::vector<TensorJob> RandomWeights::fp8_jobs(const std::string& name, int64_t 
     return fill_around(tensor, scale, scale / 4, emit);
   };
   return {std::move(codes), std::move(scales)};
+}
+
+std::vector<TensorJob> RandomWeights::fp4_jobs(const std::string& name, int64_t rows,
+                                               int64_t cols) {
+  TensorJob pairs{
+      .tensor = {.name = name, .format = &format_named("I8"), .shape = {rows, cols / 2}}};
+  pairs.produce = [this, tensor = pairs.tensor](const Emit& emit) -> Status {
+    uint64_t state = seed_of(tensor.name, seed_);
+    std::vector<uint8_t> bytes;
+    for (int64_t left = num_elements(tensor); left > 0; left -= std::ssize(bytes)) {
+      bytes.resize(static_cast<size_t>(std::min(left, kPieceBytes)));
+      for (size_t i = 0; i < bytes.size(); ++i) {
+        if (i % 4 == 0) state = next_state(state);
+        bytes[i] = static_cast<uint8_t>(state >> (32 + i % 4 * 8));
+      }
+      FERRY_TRY_VOID(emit(bytes));
+    }
+    return {};
+  };
+  TensorJob scales{.tensor = {.name = e8m0_name(name),
+                              .format = &format_named("F8_E8M0"),
+                              .shape = {rows, cols / kFp4Group}}};
+  scales.produce = [this, tensor = scales.tensor](const Emit& emit) {
+    const float scale = stddev_ / kFp4Deviation;
+    return fill_around(tensor, scale, scale / 2, emit);
+  };
+  return {std::move(pairs), std::move(scales)};
+}
+
+TensorJob RandomWeights::index_job(const std::string& name, int64_t rows, int64_t cols,
+                                   int64_t limit) {
+  TensorJob job{.tensor = {.name = name, .format = &format_named("I64"), .shape = {rows, cols}}};
+  job.produce = [this, tensor = job.tensor, limit](const Emit& emit) {
+    const int64_t width = tensor.shape[1];
+    std::vector<int64_t> numbers(static_cast<size_t>(num_elements(tensor)));
+    uint64_t state = seed_of(tensor.name, seed_);
+    for (size_t i = 0; i < numbers.size(); ++i) {
+      // Neighbours from a place of its own on.
+      state = i % static_cast<size_t>(width) == 0 ? next_state(state) : state;
+      const auto first = static_cast<int64_t>((state >> 33) % static_cast<uint64_t>(limit));
+      numbers[i] = (first + static_cast<int64_t>(i) % width) % limit;
+    }
+    return emit(
+        {reinterpret_cast<const uint8_t*>(numbers.data()), numbers.size() * sizeof(int64_t)});
+  };
+  return job;
 }
 
 std::vector<TensorJob> RandomWeights::int4_jobs(const std::string& name, int64_t rows,

@@ -24,8 +24,18 @@ class RandomWeights {
   TensorJob job(const std::string& name, const std::vector<int64_t>& shape,
                 const quant::StorageFormat& format, weights::TensorRole role);
 
-  // A matrix in FP8 and its grid of F32 scales, one per 128 × 128 block: NAME, NAME_scale_inv.
-  std::vector<TensorJob> fp8_jobs(const std::string& name, int64_t rows, int64_t cols);
+  // A matrix in FP8 and its grid of scales, one per 128 × 128 block: NAME, and NAME_scale_inv in
+  // F32 or, `e8m0`, as DeepSeek-V4 has it: PREFIX.scale of PREFIX.weight.
+  std::vector<TensorJob> fp8_jobs(const std::string& name, int64_t rows, int64_t cols,
+                                  bool e8m0 = false);
+
+  // A matrix in FP4, pairs in I8, and a scale (E8M0) per 32 columns: PREFIX.weight, PREFIX.scale.
+  // REQUIRES: cols is a multiple of kFp4Group
+  static constexpr int64_t kFp4Group = 32;
+  std::vector<TensorJob> fp4_jobs(const std::string& name, int64_t rows, int64_t cols);
+
+  // I64 [rows, cols], all in [0, limit), those of a row distinct. REQUIRES: cols <= limit
+  TensorJob index_job(const std::string& name, int64_t rows, int64_t cols, int64_t limit);
 
   // A matrix in packed INT4 (disk/packed_int4.h): NAME_packed, NAME_scale in BF16, NAME_shape.
   // REQUIRES: cols is a multiple of kInt4Group

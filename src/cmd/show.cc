@@ -43,12 +43,36 @@ std::map<std::string, FormatShare> count_formats(const disk::Checkpoint& checkpo
   return shares;
 }
 
+std::string layers_text(int64_t count) {
+  return count == 1 ? "1 layer" : fmt::format("{} layers", count);
+}
+
+// Layers by what they read behind the window.
+std::string window_text(const nn::ModelSpec& spec) {
+  std::map<int64_t, int64_t> layers;
+  for (const int64_t ratio : spec.window.ratios) ++layers[ratio];
+  std::string text = fmt::format("{} heads over one key of {}, window {}", spec.num_attention_heads,
+                                 spec.head_dim, spec.window.window);
+  for (const auto& [ratio, count] : layers) {
+    if (ratio == 0) {
+      text += fmt::format("; {} nothing else", layers_text(count));
+    } else {
+      text += fmt::format("; {} an entry per {} tokens", layers_text(count), ratio);
+      if (ratio == nn::kOverlappingRatio) text += fmt::format(", {} at most", spec.indexer.top_k);
+    }
+  }
+  return text;
+}
+
 std::string attention_text(const nn::ModelSpec& spec) {
   if (spec.attention == nn::AttentionKind::kMla) {
-    return fmt::format("MLA, {} heads, latent {} + rope {}, q rank {}", spec.num_attention_heads,
-                       spec.mla.kv_lora_rank, spec.mla.qk_rope_head_dim,
-                       spec.mla.q_lora_rank == 0 ? "none" : std::to_string(spec.mla.q_lora_rank));
+    return fmt::format(
+        "MLA, {} heads, latent {} + rope {}, q rank {}{}", spec.num_attention_heads,
+        spec.mla.kv_lora_rank, spec.mla.qk_rope_head_dim,
+        spec.mla.q_lora_rank == 0 ? "none" : std::to_string(spec.mla.q_lora_rank),
+        spec.indexer.top_k > 0 ? fmt::format(", {} positions at most", spec.indexer.top_k) : "");
   }
+  if (spec.attention == nn::AttentionKind::kWindow) return window_text(spec);
   return fmt::format("GQA, {} heads over {} KV heads of {}", spec.num_attention_heads,
                      spec.num_key_value_heads, spec.head_dim);
 }
@@ -80,11 +104,20 @@ Json spec_json(const nn::ModelSpec& spec) {
     out["qk_nope_head_dim"] = spec.mla.qk_nope_head_dim;
     out["qk_rope_head_dim"] = spec.mla.qk_rope_head_dim;
     out["v_head_dim"] = spec.mla.v_head_dim;
+  } else if (spec.attention == nn::AttentionKind::kWindow) {
+    out["attention"] = "window";
+    out["head_dim"] = spec.head_dim;
+    out["q_lora_rank"] = spec.window.q_lora_rank;
+    out["sliding_window"] = spec.window.window;
+    out["compress_ratios"] = spec.window.ratios;
+    out["hc_mult"] = spec.hyper.streams;
   } else {
     out["attention"] = "gqa";
     out["num_key_value_heads"] = spec.num_key_value_heads;
     out["head_dim"] = spec.head_dim;
   }
+  if (spec.indexer.top_k > 0) out["index_topk"] = spec.indexer.top_k;
+  if (!spec.left_out.empty()) out["left_out"] = spec.left_out;
   if (spec.moe.num_experts > 0) {
     out["num_experts"] = spec.moe.num_experts;
     out["num_experts_per_tok"] = spec.moe.num_experts_per_tok;
@@ -148,6 +181,7 @@ void print_report(const Report& report, const ShowFlags& flags) {
                     (spec.num_nextn_predict_layers > 0
                          ? fmt::format(" + {} MTP", spec.num_nextn_predict_layers)
                          : ""));
+  if (!spec.left_out.empty()) row("left out", spec.left_out);
   row("hidden size", std::to_string(spec.hidden_size));
   row("attention", attention_text(spec));
   row("experts", experts_text(spec));

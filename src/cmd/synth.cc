@@ -54,12 +54,20 @@ Result<Json> read_shape(const SynthFlags& flags) {
   return config;
 }
 
-// Cuts layers off and leaves the MTP module out.
+// Cuts layers off and leaves the MTP module, or whatever else drafts, out.
 Status trim(Json& config, int64_t layers) {
   FERRY_TRY(const int64_t all, json_int(config, "num_hidden_layers"));
   if (layers > all) return invalid_input("--layers: {}, the model has {}", layers, all);
-  if (layers > 0) config["num_hidden_layers"] = layers;
+  const int64_t kept = layers > 0 ? layers : all;
+  config["num_hidden_layers"] = kept;
   if (config.contains("num_nextn_predict_layers")) config["num_nextn_predict_layers"] = 0;
+  FERRY_TRY(const int64_t hashed, json_int_or(config, "num_hash_layers", 0));
+  if (hashed > kept) config["num_hash_layers"] = kept;
+  config.erase("dspark_block_size");
+  Json* ratios = config.contains("compress_ratios") ? &config["compress_ratios"] : nullptr;
+  if (ratios != nullptr && ratios->is_array() && std::ssize(*ratios) > kept) {
+    ratios->erase(ratios->begin() + kept, ratios->end());
+  }
   return {};
 }
 
@@ -115,9 +123,72 @@ Result<WriteReport> write_as_gguf(const SynthFlags& flags, const Json& config,
   return write_gguf({.path = flags.out, .overwrite = flags.force}, keys, jobs);
 }
 
+// What published FP8 checkpoints leave in BF16: all but linear layers, and of indexers and
+// compressors what only few numbers go through.
 bool stays_bf16(const weights::TensorRecord& record) {
-  return record.role != weights::TensorRole::kLinear && record.role != weights::TensorRole::kExpert;
+  return (record.role != weights::TensorRole::kLinear &&
+          record.role != weights::TensorRole::kExpert) ||
+         record.name.ends_with(".weights_proj.weight") ||
+         record.name.find(".compressor.") != std::string::npos;
 }
+
+bool is_f32(const weights::TensorRecord& record) {
+  return record.role == weights::TensorRole::kTable || record.name.ends_with("gate.bias") ||
+         record.name.ends_with("e_score_correction_bias") || record.name.ends_with(".attn_sink") ||
+         record.name.ends_with("_base") || record.name.ends_with("_scale");
+}
+
+// The tensors of a folder in the formats of one --quant.
+class FolderTensors {
+ public:
+  FolderTensors(std::string_view quant, const Json& config, RandomWeights& random)
+      : fp8_(quant == "FP8"),
+        int4_(quant == "INT4"),
+        v4_(config.value("model_type", Json()) == "deepseek_v4"),
+        fp4_experts_(fp8_ && v4_ && config.value("expert_dtype", Json()) == "fp4"),
+        plain_(*quant::find_format(fp8_ || int4_ ? "BF16" : quant)),
+        random_(random) {}
+
+  void add(const weights::TensorRecord& record) {
+    if (record.role == weights::TensorRole::kIndices) {
+      jobs_.push_back(
+          random_.index_job(record.name, record.shape[0], record.shape[1], record.limit));
+      return;
+    }
+    if (record.role != weights::TensorRole::kExpert) return add(record, record.name, record.shape);
+    for (int64_t e = 0; e < record.shape[0]; ++e) {
+      add(record, record.expert_name(e), {record.shape[1], record.shape[2]});
+    }
+  }
+  const std::vector<TensorJob>& jobs() const { return jobs_; }
+
+ private:
+  void add(const weights::TensorRecord& record, const std::string& name,
+           const std::vector<int64_t>& shape) {
+    const bool expert = record.role == weights::TensorRole::kExpert;
+    if (expert && fp4_experts_ && shape[1] % RandomWeights::kFp4Group == 0) {
+      return add_all(random_.fp4_jobs(name, shape[0], shape[1]));
+    }
+    if (fp8_ && !stays_bf16(record) && shape.size() == 2) {
+      return add_all(random_.fp8_jobs(name, shape[0], shape[1], v4_));
+    }
+    if (int4_ && expert && shape[1] % RandomWeights::kInt4Group == 0) {
+      return add_all(random_.int4_jobs(name, shape[0], shape[1]));
+    }
+    const quant::StorageFormat& format = is_f32(record) ? *quant::find_format("F32") : plain_;
+    jobs_.push_back(random_.job(name, shape, format, record.role));
+  }
+  void add_all(std::vector<TensorJob> jobs) {
+    for (TensorJob& job : jobs) jobs_.push_back(std::move(job));
+  }
+
+  const bool fp8_, int4_;  // INT4: experts only, as in Kimi-K2-Thinking
+  const bool v4_;          // scales are powers of two
+  const bool fp4_experts_;
+  const quant::StorageFormat& plain_;
+  RandomWeights& random_;
+  std::vector<TensorJob> jobs_;
+};
 
 // What config.json says of packed experts.
 Json int4_config() {
@@ -143,47 +214,20 @@ Result<WriteReport> write_as_folder(const SynthFlags& flags, Json config,
         "BF16, F16, F32, FP8, INT4 (for others let --out end in .gguf)",
         flags.quant);
   }
-  const bool fp8 = quant == "FP8";
-  const bool int4 = quant == "INT4";  // experts only, as in Kimi-K2-Thinking
-  const quant::StorageFormat& plain = *quant::find_format(fp8 || int4 ? "BF16" : quant);
   FERRY_TRY(const auto records, models::list_tensors(config));
-  std::vector<TensorJob> jobs;
-  auto add = [&](const weights::TensorRecord& record, const std::string& name,
-                 const std::vector<int64_t>& shape) {
-    if (fp8 && !stays_bf16(record) && shape.size() == 2) {
-      for (TensorJob& job : random.fp8_jobs(name, shape[0], shape[1]))
-        jobs.push_back(std::move(job));
-      return;
-    }
-    if (int4 && record.role == weights::TensorRole::kExpert &&
-        shape[1] % RandomWeights::kInt4Group == 0) {
-      for (TensorJob& job : random.int4_jobs(name, shape[0], shape[1]))
-        jobs.push_back(std::move(job));
-      return;
-    }
-    const bool f32 = name.ends_with("e_score_correction_bias");
-    jobs.push_back(random.job(name, shape, f32 ? *quant::find_format("F32") : plain, record.role));
-  };
-  for (const weights::TensorRecord& record : records) {
-    if (record.role != weights::TensorRole::kExpert) {
-      add(record, record.name, record.shape);
-      continue;
-    }
-    for (int64_t e = 0; e < record.shape[0]; ++e) {
-      add(record, record.expert_name(e), {record.shape[1], record.shape[2]});
-    }
-  }
+  FolderTensors tensors(quant, config, random);
+  for (const weights::TensorRecord& record : records) tensors.add(record);
   config.erase("quantization_config");
-  if (fp8) {
+  if (quant == "FP8") {
     config["quantization_config"] = {{"quant_method", "fp8"},
                                      {"fmt", "e4m3"},
                                      {"activation_scheme", "dynamic"},
                                      {"weight_block_size", {128, 128}}};
   }
-  if (int4) config["quantization_config"] = int4_config();
+  if (quant == "INT4") config["quantization_config"] = int4_config();
   auto texts = tokenizer_files(vocabulary);
   texts.emplace_back("config.json", config.dump(2) + "\n");
-  return write_hugging_face({.path = flags.out, .overwrite = flags.force}, texts, jobs);
+  return write_hugging_face({.path = flags.out, .overwrite = flags.force}, texts, tensors.jobs());
 }
 
 Result<WriteReport> synthesize(const SynthFlags& flags) {
@@ -281,6 +325,7 @@ void add_synth(CLI::App& app, Action& action) {
       "SHAPE is a name of `ferry synth --list` or the path of a config.json. What is written can "
       "be\n"
       "timed like the real model (speed does not depend on the values); its text is nonsense.\n"
+      "FP8 of DeepSeek-V4 is as published: experts in FP4, scales that are powers of two.\n"
       "--out FILE.gguf writes GGUF, anything else a folder of safetensors (BF16, F16, F32, "
       "FP8).\n\n"
       "GGUF quantisations: " +

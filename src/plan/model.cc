@@ -2,6 +2,7 @@
 #include "plan/model.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "models/registry/select.h"
@@ -23,7 +24,39 @@ constexpr std::pair<std::string_view, std::string_view> kAliases[] = {
 constexpr double kQueriesPerRead = 512;         // of a prompt, that read dense entries together
 constexpr double kIndexScaleBytes = 4.0 / 128;  // of a key of 128 elements
 
+constexpr double kEntryIndexBits = 4;  // DeepSeek-V4 publishes its indexer's keys in FP4
+
+// Layers of one kind together, as data/plan/models.json has them.
+std::vector<AttentionGroup> window_groups(const nn::ModelSpec& spec) {
+  std::map<int64_t, double> layers;
+  for (const int64_t ratio : spec.window.ratios) ++layers[ratio];
+  const auto size = static_cast<double>(spec.head_dim);
+  std::vector<AttentionGroup> groups;
+  for (const auto& [ratio, count] : layers) {
+    AttentionGroup group{.layers = count};
+    group.window = static_cast<double>(spec.window.window);
+    group.window_elements = size;
+    group.prefill_flops_per_pair = group.decode_flops_per_pair =
+        4 * static_cast<double>(spec.num_attention_heads) * size;
+    group.topk = ratio == 0 ? 1 : 0;  // of no entries
+    if (ratio > 0) {
+      group.entry_elements = size;
+      group.tokens_per_entry = static_cast<double>(ratio);
+    }
+    if (ratio == nn::kOverlappingRatio) {
+      const auto dim = static_cast<double>(spec.indexer.head_dim);
+      group.topk = static_cast<double>(spec.indexer.top_k);
+      group.index_elements = dim;
+      group.index_flops_per_pair = 2 * static_cast<double>(spec.indexer.num_heads) * dim;
+      group.index_bits = kEntryIndexBits;
+    }
+    groups.push_back(group);
+  }
+  return groups;
+}
+
 std::vector<AttentionGroup> groups_of(const nn::ModelSpec& spec) {
+  if (spec.attention == nn::AttentionKind::kWindow) return window_groups(spec);
   AttentionGroup group{.layers = static_cast<double>(spec.num_hidden_layers)};
   const auto heads = static_cast<double>(spec.num_attention_heads);
   if (spec.attention == nn::AttentionKind::kMla) {
@@ -34,6 +67,12 @@ std::vector<AttentionGroup> groups_of(const nn::ModelSpec& spec) {
     group.entry_elements = rank + rope;
     group.prefill_flops_per_pair = 2 * heads * (nope + rope + value);
     group.decode_flops_per_pair = 2 * heads * (2 * rank + rope);
+    if (spec.indexer.top_k > 0) {
+      const auto dim = static_cast<double>(spec.indexer.head_dim);
+      group.topk = static_cast<double>(spec.indexer.top_k);
+      group.index_elements = dim;
+      group.index_flops_per_pair = 2 * static_cast<double>(spec.indexer.num_heads) * dim;
+    }
   } else {
     const auto dim = static_cast<double>(spec.head_dim);
     group.entry_elements = 2 * static_cast<double>(spec.num_key_value_heads) * dim;
@@ -49,7 +88,7 @@ void count_tensors(const std::vector<weights::TensorRecord>& records, PlanModel&
       model.expert_parameters += elements;
     } else if (record.role != weights::TensorRole::kEmbedding) {
       model.other_parameters += elements;
-    } else if (record.name.find("embed_tokens") != std::string::npos) {
+    } else if (record.name.find("embed") != std::string::npos) {
       model.embedding_parameters += elements;
     } else {
       model.head_parameters += elements;

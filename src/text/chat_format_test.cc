@@ -252,6 +252,36 @@ TEST(DeepSeekEncoding, V4) {
   EXPECT_TRUE(hard.ends_with("unchecked.\n\n<｜User｜>Hi<｜Assistant｜><think>")) << hard;
 }
 
+// A task in place of an answer: behind what asks for it, and without thoughts where it was done.
+TEST(DeepSeekEncoding, V4Tasks) {
+  const auto asking = [](const char* role, const char* content, const char* task) {
+    Json out = message(role, content);
+    out["task"] = task;
+    return out;
+  };
+  EXPECT_EQ(encode(DeepSeekFormat::kV4, Json::array({asking("user", "Q", "query")}), {}),
+            "B<｜User｜>Q<｜query｜>");
+  EXPECT_EQ(
+      encode(DeepSeekFormat::kV4, Json::array({asking("user", "Q", "action")}), {.thinking = true}),
+      "B<｜User｜>Q<｜Assistant｜><think><｜action｜>");
+  EXPECT_EQ(encode(DeepSeekFormat::kV4,
+                   Json::array({message("user", "Q"), asking("assistant", "A", "title")}), {}),
+            "B<｜User｜>Q<｜Assistant｜></think>AE<｜title｜>");
+  // Done, then a question: not one turn of the user with what asked for the task.
+  EXPECT_EQ(
+      encode(DeepSeekFormat::kV4,
+             Json::array({asking("user", "Q", "domain"), thoughtful("t", "web", Json::array()),
+                          asking("user", "R", "read_url"), message("user", "S")}),
+             {.thinking = true}),
+      "B<｜User｜>Q<｜domain｜>webE<｜User｜>R<｜User｜>S<｜Assistant｜><think>");
+  EXPECT_NE(encode(DeepSeekFormat::kV4, Json::array({asking("user", "Q", "cook")}), {})
+                .find("messages[0]: task: found \"cook\", expected one of action, query"),
+            std::string::npos);
+  EXPECT_NE(encode(DeepSeekFormat::kV32, Json::array({asking("user", "Q", "title")}), {})
+                .find("only DeepSeek-V4"),
+            std::string::npos);
+}
+
 // The template that was published for V4 writes what its encoder does.
 TEST(DeepSeekEncoding, V4AsItsTemplate) {
   const char* named = std::getenv("FERRY_SHARED");

@@ -131,6 +131,8 @@ std::string calls_block(const std::vector<DeepSeekCall>& calls, std::string_view
 struct Turn4 {
   std::string role;
   std::vector<DeepSeekMessage> parts;  // of the user; else one
+
+  const std::string& task() const { return parts.back().task; }
 };
 
 std::vector<Turn4> turns_of(const std::vector<DeepSeekMessage>& messages) {
@@ -138,7 +140,8 @@ std::vector<Turn4> turns_of(const std::vector<DeepSeekMessage>& messages) {
   for (const DeepSeekMessage& message : messages) {
     if (message.role == "system") continue;
     const bool is_user = message.role != "assistant";
-    if (is_user && !out.empty() && out.back().role == "user") {
+    // What asks for a task takes nothing in.
+    if (is_user && !out.empty() && out.back().role == "user" && out.back().task().empty()) {
       out.back().parts.push_back(message);
     } else {
       out.push_back({is_user ? "user" : "assistant", {message}});
@@ -176,6 +179,17 @@ std::string user_text(const Turn4& turn) {
                                : part.content;
   }
   return out;
+}
+
+// What the model goes on from behind a turn.
+std::string opening(const Turn4& turn, bool thinking, bool thoughts) {
+  if (!turn.task().empty() && turn.task() != "action") return fmt::format("<｜{}｜>", turn.task());
+  if (turn.task() == "action") {
+    return fmt::format("{}{}<｜action｜>", kAssistantMark,
+                       thinking ? kOpenThoughts : kCloseThoughts);
+  }
+  if (turn.role != "user") return {};
+  return fmt::format("{}{}", kAssistantMark, thoughts ? kOpenThoughts : kCloseThoughts);
 }
 
 }  // namespace
@@ -231,14 +245,14 @@ Result<std::string> encode_deepseek_v4(const std::vector<DeepSeekMessage>& messa
     if (turn.role == "user") {
       if (i > 0) sort_results(turn, turns[i - 1].parts[0].calls);
       out += kUserMark + user_text(turn);
-      if (!is_last || options.add_generation_prompt) {
-        out += fmt::format("{}{}", kAssistantMark, thoughts ? kOpenThoughts : kCloseThoughts);
-      }
     } else {
       const DeepSeekMessage& said = turn.parts[0];
-      if (thoughts) out += said.reasoning + kCloseThoughts;
+      const bool did_task = i > 0 && !turns[i - 1].task().empty();
+      if (thoughts && !did_task) out += said.reasoning + kCloseThoughts;
       out += said.content + calls_block(said.calls, "tool_calls") + options.eos;
     }
+    const bool opens = is_last ? options.add_generation_prompt : turns[i + 1].role == "assistant";
+    if (opens) out += opening(turn, options.thinking, thoughts);
   }
   return out;
 }

@@ -175,6 +175,11 @@ Result<std::string> encode_deepseek(DeepSeekFormat format, const Json& messages,
   if (has_tools(options) && format == DeepSeekFormat::kV2) {
     return unsupported("tools: the chat format of DeepSeek-V2 has no place for them");
   }
+  for (const DeepSeekMessage& message : read) {
+    if (message.task.empty() || format == DeepSeekFormat::kV4) continue;
+    return unsupported("messages: task \"{}\": only DeepSeek-V4 has tokens for tasks",
+                       message.task);
+  }
   if (options.thinking_given && options.thinking &&
       (format == DeepSeekFormat::kV2 || format == DeepSeekFormat::kV3)) {
     return unsupported("thinking: this model was not made to think before it answers");

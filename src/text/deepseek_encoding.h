@@ -6,7 +6,9 @@
 //   R1    as V3; the prompt ends in <｜Assistant｜><think>⏎
 //   V3.1  …<｜Assistant｜></think>{a}E…<｜Assistant｜><think>, or …</think> without thinking
 //   V3.2  as V3.1; thoughts stay until the user speaks again; calls and results are elements (DSML)
-//   V4    as V3.2; results are a part of what the user says; thoughts stay where there are tools
+//   V4    as V3.2; results are a part of what the user says; thoughts stay where there are tools. A
+//         message with a "task" ends in <｜title｜>, <｜query｜> …, or, for an action, in
+//         <｜Assistant｜></think><｜action｜>, and what follows is not an answer but that
 // B and E are the begin- and end-of-sentence tokens, ⏎ a newline.
 #pragma once
 
@@ -33,7 +35,8 @@ struct DeepSeekOptions {
 };
 
 // `messages`: objects with "role" and "content" (a string or null); an assistant's may have
-// "reasoning_content" and "tool_calls". Errors name the message or tool.
+// "reasoning_content" and "tool_calls", in V4 any may have a "task". Errors name the message or
+// tool.
 Result<std::string> encode_deepseek(DeepSeekFormat format, const Json& messages,
                                     const DeepSeekOptions& options);
 

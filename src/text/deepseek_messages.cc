@@ -1,6 +1,10 @@
 // See deepseek_messages.h.
 #include "text/deepseek_messages.h"
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace ferry::text {
@@ -34,6 +38,12 @@ Result<DeepSeekMessage> read_message(const Json& message) {
   if (out.role == "developer") out.role = "system";
   if (out.role != "system" && out.role != "user" && out.role != "assistant" && out.role != "tool") {
     return invalid_input("role: expected system, user, assistant or tool, found \"{}\"", out.role);
+  }
+  FERRY_TRY(out.task, json_string_or(message, "task", ""));
+  if (!out.task.empty() && std::find(std::begin(kDeepSeekTasks), std::end(kDeepSeekTasks),
+                                     out.task) == std::end(kDeepSeekTasks)) {
+    return invalid_input("task: found \"{}\", expected one of {}", out.task,
+                         fmt::join(kDeepSeekTasks, ", "));
   }
   if (out.role == "tool") {
     FERRY_TRY(out.call_id, json_string_or(message, "tool_call_id", ""));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -28,7 +29,12 @@ struct DeepSeekMessage {
   std::string reasoning;  // an assistant's
   std::vector<DeepSeekCall> calls;
   std::string call_id;  // of a tool's result
+  std::string task;     // V4: what is wanted behind it in place of an answer
 };
+
+// V4's tasks: the token behind a message that asks for one is <｜TASK｜>.
+inline constexpr std::string_view kDeepSeekTasks[] = {"action", "query", "authority",
+                                                      "domain", "title", "read_url"};
 
 // Errors: "messages[3]: …".
 Result<std::vector<DeepSeekMessage>> read_deepseek_messages(const Json& messages);

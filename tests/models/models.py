@@ -52,6 +52,18 @@ MODELS = {
     "kimi_k2": {**MLA, "model_type": "kimi_k2", "topk_method": "noaux_tc",
                 "scoring_func": "sigmoid", "n_group": 1, "topk_group": 1, "norm_topk_prob": True,
                 "routed_scaling_factor": 2.827},
+    "deepseek_v4": {"model_type": "deepseek_v4", "hidden_size": 96, "num_hidden_layers": 3,
+                    "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 48,
+                    "qk_rope_head_dim": 16, "q_lora_rank": 48, "o_groups": 2, "o_lora_rank": 24,
+                    "sliding_window": 24, "compress_ratios": [0, 4, 16, 0],
+                    "num_nextn_predict_layers": 1, "compress_rope_theta": 40000.0,
+                    "index_n_heads": 4, "index_head_dim": 32, "index_topk": 12, "hc_mult": 4,
+                    "hc_sinkhorn_iters": 20, "n_routed_experts": 8, "num_experts_per_tok": 3,
+                    "n_shared_experts": 1, "moe_intermediate_size": 64, "num_hash_layers": 1,
+                    "swiglu_limit": 10.0, "routed_scaling_factor": 1.5, "norm_topk_prob": True,
+                    "scoring_func": "sqrtsoftplus", "rope_theta": 10000.0, "expert_dtype": "fp4",
+                    "rope_scaling": {"type": "yarn", "factor": 16, "beta_fast": 32, "beta_slow": 1,
+                                     "original_max_position_embeddings": 64}},
 }
 
 
@@ -108,6 +120,12 @@ def one(name, config, work, tokens):
     near("step by step against whole", stepped, whole)
     near("reference against cpu", model.logits("--backend", "reference"), whole)
     near("reference stepwise against cpu", model.logits("--backend", "reference", "--step", "40"), stepped)
+    if name == "deepseek_v4":  # no GGUF of it is written; FP8 has experts in FP4
+        make(shape, "--quant", "FP8", "--out", folder + "-fp8", "--stddev", STDDEV)
+        packed = Model(folder + "-fp8", work, tokens)
+        check(deviation(packed.logits()) > 0.3, "%s: the logits of FP8 are all alike" % name)
+        near("FP8 reference against cpu", packed.logits("--backend", "reference"), packed.logits())
+        return
     make("--from", folder, "--quant", "BF16", "--out", gguf)
     near("GGUF against Hugging Face", Model(gguf, work, tokens).logits(), whole)
 
