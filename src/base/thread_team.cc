@@ -2,6 +2,10 @@
 // job by compare-and-swap while it is open, so that the caller can close it without waiting for
 // members that have not come. Sleepers are found by the usual pair of sequentially consistent
 // flags: either the sleeper sees the change, or the other side sees the sleeper.
+//
+// A share is one word too. Its owner takes the first range, thieves take the second half; a value
+// never comes back within a job, because a range that has left a share never returns to it. That
+// all shares are empty does not mean that all ranges have been run, only that each has somebody.
 #include "base/thread_team.h"
 
 #include <pthread.h>
@@ -32,6 +36,11 @@ void pause_cpu() {
 
 uint64_t epoch_of(uint64_t state) { return state >> 32; }
 
+// Of Share.
+constexpr uint64_t ranges(uint64_t first, uint64_t end) { return first << 32 | end; }
+constexpr uint64_t first_of(uint64_t ranges) { return ranges >> 32; }
+constexpr uint64_t end_of(uint64_t ranges) { return ranges & 0xffffffff; }
+
 void pin_current_thread(int cpu) {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -48,7 +57,8 @@ ThreadTeam::ThreadTeam(int num_threads, std::vector<int> cpus)
       // Spinning on a machine with fewer processors than members only keeps the others from work.
       spin_pauses_(
           static_cast<int>(std::thread::hardware_concurrency()) >= num_threads ? kSpinPauses : 0),
-      cpus_(std::move(cpus)) {
+      cpus_(std::move(cpus)),
+      shares_(static_cast<size_t>(num_threads)) {
   CHECK(num_threads >= 1);
   workers_.reserve(static_cast<size_t>(num_threads - 1));
   for (int thread = 1; thread < num_threads; ++thread) {
@@ -76,7 +86,7 @@ void ThreadTeam::start(Job job) {
   }
   std::lock_guard launch(launch_mutex_);
   job_ = job;
-  next_task_.store(0, std::memory_order_relaxed);
+  share_out(job);
   remaining_.store(num_threads_ - 1, std::memory_order_relaxed);
   const uint64_t epoch = epoch_of(state_.load(std::memory_order_relaxed)) + 1;
   state_.store((epoch << 32) | kOpen);
@@ -100,11 +110,55 @@ void ThreadTeam::work(int thread) {
     job.invoke(job.fn, thread, thread + 1, thread);
     return;
   }
-  while (true) {
-    const int64_t begin = next_task_.fetch_add(job.grain, std::memory_order_relaxed);
-    if (begin >= job.num_tasks) return;
+  int64_t range = 0;
+  while (take(thread, &range)) {
+    const int64_t begin = range * job.grain;
     job.invoke(job.fn, begin, std::min(begin + job.grain, job.num_tasks), thread);
   }
+}
+
+void ThreadTeam::share_out(const Job& job) {
+  if (job.everyone) return;
+  const int64_t count = (job.num_tasks + job.grain - 1) / job.grain;
+  CHECK(count < int64_t{1} << 32);
+  for (int64_t thread = 0; thread < num_threads_; ++thread) {
+    const auto first = static_cast<uint64_t>(count * thread / num_threads_);
+    const auto end = static_cast<uint64_t>(count * (thread + 1) / num_threads_);
+    shares_[static_cast<size_t>(thread)].ranges.store(ranges(first, end),
+                                                      std::memory_order_relaxed);
+  }
+}
+
+bool ThreadTeam::take(int thread, int64_t* range) {
+  std::atomic<uint64_t>& own = shares_[static_cast<size_t>(thread)].ranges;
+  uint64_t now = own.load(std::memory_order_relaxed);
+  while (first_of(now) < end_of(now)) {
+    const uint64_t rest = ranges(first_of(now) + 1, end_of(now));
+    if (!own.compare_exchange_weak(now, rest, std::memory_order_relaxed)) continue;
+    *range = static_cast<int64_t>(first_of(now));
+    return true;
+  }
+  return steal(thread, range);
+}
+
+// Into an empty share, which nobody but its owner writes.
+bool ThreadTeam::steal(int thread, int64_t* range) {
+  for (int i = 1; i < num_threads_; ++i) {
+    std::atomic<uint64_t>& other = shares_[static_cast<size_t>((thread + i) % num_threads_)].ranges;
+    uint64_t now = other.load(std::memory_order_relaxed);
+    while (first_of(now) < end_of(now)) {
+      const uint64_t middle = first_of(now) + (end_of(now) - first_of(now)) / 2;
+      if (!other.compare_exchange_weak(now, ranges(first_of(now), middle),
+                                       std::memory_order_relaxed)) {
+        continue;
+      }
+      shares_[static_cast<size_t>(thread)].ranges.store(ranges(middle + 1, end_of(now)),
+                                                        std::memory_order_relaxed);
+      *range = static_cast<int64_t>(middle);
+      return true;
+    }
+  }
+  return false;
 }
 
 void ThreadTeam::worker_main(int thread) {

@@ -2,9 +2,11 @@
 // in between, spinning for some tens of microseconds and then asleep, so that an idle engine burns
 // nothing.
 //
-// Work is handed out in ranges of tasks from one counter. A member that wakes late does not hold
-// anybody up: when the tasks are used up the caller closes the job and waits only for members that
-// joined it. Which member runs which task is therefore not fixed; results must not depend on it.
+// Each member begins with tasks that lie side by side, so that what it reads ahead is what it needs
+// next, and when it has done them takes half of what another has left (work stealing, Blumofe and
+// Leiserson 1999). A member that wakes late does not hold anybody up: when the tasks are used up
+// the caller closes the job and waits only for members that joined it. Which member runs which task
+// is therefore not fixed; results must not depend on it.
 //
 // Thread safety: jobs from several threads take turns, but for those too small to share, which run
 // where they are called: scratch indexed by member must belong to one caller. A task must not start
@@ -61,8 +63,16 @@ class ThreadTeam {
     (*static_cast<std::remove_reference_t<Fn>*>(fn))(begin, end, thread);
   }
 
+  // Ranges of a member that nobody has begun: first << 32 | end.
+  struct alignas(64) Share {
+    std::atomic<uint64_t> ranges{0};
+  };
+
   void start(Job job);
+  void share_out(const Job& job);
   void work(int thread);
+  bool take(int thread, int64_t* range);
+  bool steal(int thread, int64_t* range);
   void worker_main(int thread);
   bool wait_for_job(uint64_t seen_epoch, uint64_t* state);
   template <typename Condition>
@@ -77,7 +87,7 @@ class ThreadTeam {
   Job job_;                  // written while no member is inside; published by state_
   // epoch << 32 | open << 31 | members inside. A member joins by adding one while `open` is set.
   alignas(64) std::atomic<uint64_t> state_{0};
-  alignas(64) std::atomic<int64_t> next_task_{0};
+  std::vector<Share> shares_;                  // [num_threads]; written as job_ is
   alignas(64) std::atomic<int> remaining_{0};  // of an `everyone` job: members not done yet
 
   alignas(64) std::atomic<int> sleeping_workers_{0};

@@ -29,6 +29,22 @@ TEST(ThreadTeam, RunsEveryTaskOnce) {
   }
 }
 
+// A member that is held up in its first task has all of its others taken away.
+TEST(ThreadTeam, TasksOfASlowMemberAreTakenOver) {
+  ThreadTeam team(3);
+  for (const int64_t tasks : {2, 3, 50, 1000}) {
+    std::atomic<int64_t> done{0};
+    std::atomic<bool> held{false};
+    team.parallel_for(tasks, 1, [&](int64_t, int64_t, int) {
+      if (!held.exchange(true)) {
+        while (done.load() < tasks - 1) std::this_thread::yield();
+      }
+      ++done;
+    });
+    EXPECT_EQ(done.load(), tasks);
+  }
+}
+
 TEST(ThreadTeam, RunCallsEveryMemberOnItsOwnThread) {
   ThreadTeam team(4);
   std::vector<std::thread::id> ids(4);
