@@ -86,8 +86,9 @@ Result<LoadedModel> load_weights(const disk::ModelSource& source, std::shared_pt
   return load_model(source, std::move(backend), load);
 }
 
-ModelInfo describe(const disk::ModelSource& source, const LoadedModel& model, const Sizing& sizing,
-                   int64_t expert_memory) {
+ModelInfo describe(const disk::ModelSource& source, const LoadedModel& model,
+                   const Fitting& fitting) {
+  const Sizing& sizing = fitting.sizing;
   ModelInfo info;
   info.name = source.name;
   info.architecture = model.spec().architecture;
