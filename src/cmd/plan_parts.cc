@@ -71,20 +71,17 @@ void print_csv_row(const std::vector<std::string>& cells) {
   std::printf("%s\n", line.c_str());
 }
 
-// Ranges of flags let "nan" through.
-Status check_finite(const PlanFlags& flags) {
-  for (const auto& [name, value] : std::initializer_list<std::pair<const char*, double>>{
-           {"--rate", flags.rate},
-           {"--input", flags.input},
-           {"--output", flags.output},
-           {"--cached", flags.cached},
-           {"--accepted", flags.accepted},
-           {"--years", flags.years},
-           {"--usd-per-kwh", flags.kwh},
-           {"--utilisation", flags.utilisation}}) {
-    if (!std::isfinite(value)) return invalid_input("{}: expected a number, found {}", name, value);
-  }
-  return {};
+// A number in this range, which "nan" is not.
+template <typename Number>
+CLI::Validator between(Number low, Number high) {
+  return {[low, high](std::string& text) {
+            Number value{};
+            if (CLI::detail::lexical_cast(text, value) && value >= low && value <= high) {
+              return std::string();
+            }
+            return fmt::format("expected {} to {}, found {}", low, high, text.substr(0, 40));
+          },
+          fmt::format("{} to {}", low, high)};
 }
 
 // "20/s" → "20"
@@ -130,13 +127,13 @@ void add_output_flags(CLI::App& command, PlanFlags& flags) {
 }
 
 void add_plan_flags(CLI::App& command, PlanFlags& flags) {
-  const auto positive = CLI::Range(0.0, 1e9);
+  const auto positive = between(0.0, 1e9);
   command.add_option("--chips", flags.chips, "all, chips by name with commas, or a FILE.json")
       ->type_name("LIST");
   command.add_option("--max-chips", flags.max_chips, "At most so many chips")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 16));
+      ->check(between(int64_t{1}, int64_t{1} << 16));
   command.add_option("--count", flags.count, "Chips of one deployment; 0: searched")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 16));
+      ->check(between(int64_t{0}, int64_t{1} << 16));
   command.add_option("--slo", flags.slo, "Service levels: tpot=50ms,ttft=2s")->type_name("LEVELS");
   command
       .add_option("--rate", flags.rate,
@@ -149,7 +146,7 @@ void add_plan_flags(CLI::App& command, PlanFlags& flags) {
   command.add_option("--input", flags.input, "Mean tokens of a prompt instead")->check(positive);
   command.add_option("--output", flags.output, "Mean tokens of an answer instead")->check(positive);
   command.add_option("--cached", flags.cached, "Share of prompts in the prefix cache instead")
-      ->check(CLI::Range(-1.0, 0.999));
+      ->check(between(-1.0, 0.999));
   command
       .add_option("--precision", flags.precision,
                   "bf16, fp8, mxfp8, int8, fp4, mxfp4, int4, a format, or DENSE+EXPERTS of these; "
@@ -164,20 +161,21 @@ void add_plan_flags(CLI::App& command, PlanFlags& flags) {
            {"--ep", &flags.ep, "Expert parallel degree; 0: searched"},
            {"--pp", &flags.pp, "Pipeline stages; 0: one"},
            {"--batch", &flags.batch, "Sequences at once in a deployment; 0: searched"}}) {
-    command.add_option(name, *field, help)->check(CLI::Range(int64_t{0}, int64_t{1} << 20));
+    command.add_option(name, *field, help)->check(between(int64_t{0}, int64_t{1} << 20));
   }
   command.add_option("--mtp", flags.mtp, "Tokens drafted per step")
-      ->check(CLI::Range(int64_t{0}, int64_t{16}));
-  command.add_option("--accepted", flags.accepted, "Of them, on average; default 0.8, 0.64, …");
+      ->check(between(int64_t{0}, int64_t{16}));
+  command.add_option("--accepted", flags.accepted, "Of them, on average; default 0.8, 0.64, …")
+      ->check(between(-1.0, 16.0));
   command.add_option("--stack", flags.stack, "tuned or general: whose overheads apply")
       ->check(CLI::IsMember({"tuned", "general"}));
   command.add_flag("--disaggregated", flags.disaggregated,
                    "Prompts are computed by deployments of their own");
   command.add_option("--years", flags.years, "Over which a bought chip is paid off")
-      ->check(CLI::Range(0.1, 50.0));
-  command.add_option("--usd-per-kwh", flags.kwh, "Price of power")->check(CLI::Range(0.0, 10.0));
+      ->check(between(0.1, 50.0));
+  command.add_option("--usd-per-kwh", flags.kwh, "Price of power")->check(between(0.0, 10.0));
   command.add_option("--utilisation", flags.utilisation, "Share of paid hours that are used")
-      ->check(CLI::Range(0.01, 1.0));
+      ->check(between(0.01, 1.0));
 }
 
 void add_search_flags(CLI::App& command, PlanFlags& flags) {
@@ -185,9 +183,9 @@ void add_search_flags(CLI::App& command, PlanFlags& flags) {
   command
       .add_option("-c,--context", flags.context,
                   "Tokens of the longest sequence that must fit; 0: a mean prompt and answer")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 24));
+      ->check(between(int64_t{0}, int64_t{1} << 24));
   command.add_option("--top", flags.top, "Rows to show")
-      ->check(CLI::Range(int64_t{1}, int64_t{10000}));
+      ->check(between(int64_t{1}, int64_t{10000}));
   command
       .add_option("--as-of", flags.as_of,
                   "Day of the export rules in --json and --html; default: where the facts end")
@@ -235,7 +233,6 @@ Result<plan::PlanModel> open_plan_model(const std::string& argument) {
 
 Result<plan::SearchOptions> search_options(const PlanFlags& flags) {
   plan::SearchOptions options;
-  FERRY_TRY_VOID(check_finite(flags));
   const auto preset = plan::find_workload(flags.workload);
   if (!preset.ok()) return preset.error().in("--workload");
   options.workload = {.input = flags.input > 0 ? flags.input : preset->input_mean(),
