@@ -175,6 +175,13 @@ async function report() {
     await shoot(page, `report-${name}`);
     await page.context().close();
   }
+  // Without an option it says why.
+  const none = spawnSync(ferry, ['plan', 'deepseek-v3', '--chips', 'Ascend 910D', '--html', file], { encoding: 'utf8' });
+  check(none.status === 1, `no option: ${none.status} ${none.stderr}`);
+  const page = await open(pathToFileURL(file).href, { ready: '.plan' });
+  check(await page.getByText('its memory size is not known').isVisible(), 'why there is no option');
+  check((await page.locator('table').count()) === 0 && (await page.getByText('no legal advice').isVisible()), 'a report without an option');
+  await page.context().close();
   rmSync(folder, { recursive: true });
 }
 

@@ -175,35 +175,37 @@ function Rules({ rules, note }) {
     <section class="plan-rules">
       <h2>Export rules as of {rules.as_of}</h2>
       <p class="plan-note">{note}</p>
-      <div class="table plan-table" tabIndex="0" role="region" aria-label="Export rules by chip">
-        <table>
-          <thead>
-            <tr>
-              <th>Chip</th>
-              <th class="number">TPP</th>
-              <th class="number">Performance density</th>
-              <th>Paragraph by arithmetic</th>
-              <th>Guidance of 2025-05-13</th>
-              <th>Figures of 2026-01-15</th>
-            </tr>
-          </thead>
-          {rules.positions.map((p) => (
-            <tbody key={p.chip}>
+      {rules.positions.length > 0 && (
+        <div class="table plan-table" tabIndex="0" role="region" aria-label="Export rules by chip">
+          <table>
+            <thead>
               <tr>
-                <td>{p.chip}</td>
-                <td data-name="TPP" class="number">{p.tpp === null ? 'unknown' : <WithError value={short(p.tpp)} error={p.tpp_format} />}</td>
-                <td data-name="Performance density" class="number">{p.performance_density === null ? 'unknown' : short(p.performance_density)}</td>
-                <td data-name="Paragraph">{p.paragraphs.join(' or ')}</td>
-                <td data-name="Guidance of 2025-05-13">{p.named_in_gp10 ? 'named' : p.gp10_may_apply ? 'may apply' : '–'}</td>
-                <td data-name="Figures of 2026-01-15">{yes[p.case_by_case_figures]}</td>
+                <th>Chip</th>
+                <th class="number">TPP</th>
+                <th class="number">Performance density</th>
+                <th>Paragraph by arithmetic</th>
+                <th>Guidance of 2025-05-13</th>
+                <th>Figures of 2026-01-15</th>
               </tr>
-              <tr class="plan-more">
-                <td colSpan="6">{p.notes.join('; ')}</td>
-              </tr>
-            </tbody>
-          ))}
-        </table>
-      </div>
+            </thead>
+            {rules.positions.map((p) => (
+              <tbody key={p.chip}>
+                <tr>
+                  <td>{p.chip}</td>
+                  <td data-name="TPP" class="number">{p.tpp === null ? 'unknown' : <WithError value={short(p.tpp)} error={p.tpp_format} />}</td>
+                  <td data-name="Performance density" class="number">{p.performance_density === null ? 'unknown' : short(p.performance_density)}</td>
+                  <td data-name="Paragraph">{p.paragraphs.join(' or ')}</td>
+                  <td data-name="Guidance of 2025-05-13">{p.named_in_gp10 ? 'named' : p.gp10_may_apply ? 'may apply' : '–'}</td>
+                  <td data-name="Figures of 2026-01-15">{yes[p.case_by_case_figures]}</td>
+                </tr>
+                <tr class="plan-more">
+                  <td colSpan="6">{p.notes.join('; ')}</td>
+                </tr>
+              </tbody>
+            ))}
+          </table>
+        </div>
+      )}
       <h3>Up to then</h3>
       {rules.events.length === 0 && <p class="quiet">Nothing that is known here.</p>}
       <ol class="plan-events">
