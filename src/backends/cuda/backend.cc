@@ -36,6 +36,13 @@ std::string_view kernels_of(Op op) {
     case Op::kMoeExperts: return "composite: moe_permute, matvec or tile_matmul, moe_combine";
     case Op::kGatherRows: return "gather_rows";
     case Op::kArgmax: return "argmax";
+    case Op::kHyperCollapse: return "hyper_collapse";
+    case Op::kHyperExpand: return "hyper_expand";
+    case Op::kCompress: return "compress";
+    case Op::kEntryScores: return "entry_scores";
+    case Op::kWindowAttention: return "window_attention";
+    case Op::kMoeHashGate: return "moe_hash_gate";
+    case Op::kClampedSwiglu: return "elementwise";
     default: return "host";
   }
 }

@@ -2,6 +2,9 @@
 #include "backends/cuda/device.h"
 
 #include <algorithm>
+#include <vector>
+
+#include "quant/codebook_bytes.h"
 
 extern "C" {
 extern const char ferry_cuda_image[];
@@ -62,6 +65,21 @@ Result<int> device_count(const Driver& driver) {
   return count;
 }
 
+// The codebooks, one behind the other, and the kinds of weights that have words of each.
+struct WordsOfKind {
+  WeightKind first, last;
+  const int8_t* const* bytes;
+  int64_t count;
+};
+constexpr WordsOfKind kWords[] = {
+    {kWeightIQ1S, kWeightIQ1M, &quant::kIq1Bytes, 2048 * 8},
+    {kWeightIQ2XXS, kWeightIQ2XXS, &quant::kIq2XxsBytes, 256 * 8},
+    {kWeightIQ2XS, kWeightIQ2XS, &quant::kIq2XsBytes, 512 * 8},
+    {kWeightIQ2S, kWeightIQ2S, &quant::kIq2SBytes, 1024 * 8},
+    {kWeightIQ3XXS, kWeightIQ3XXS, &quant::kIq3XxsBytes, 256 * 4},
+    {kWeightIQ3S, kWeightIQ3S, &quant::kIq3SBytes, 512 * 4},
+};
+
 }  // namespace
 
 Result<std::shared_ptr<Device>> Device::open(int ordinal) {
@@ -83,11 +101,13 @@ Result<std::shared_ptr<Device>> Device::open(int ordinal) {
   device->total_bytes_ = info.total_bytes;
   device->pool_ = std::make_shared<MemoryPool>("cuda", std::move(memory));
   FERRY_TRY_VOID(device->load_kernels());
+  FERRY_TRY_VOID(device->load_words());
   return device;
 }
 
 // The pool gives its memory back before the context goes; whoever holds memory holds the device.
 Device::~Device() {
+  words_ = {};
   pool_.reset();
   if (module_ != nullptr && bind().ok()) driver_->cuModuleUnload(module_);
   if (context_ != nullptr) driver_->cuDevicePrimaryCtxRelease_v2(device_);
@@ -112,6 +132,25 @@ Status Device::describe() {
   if (major >= kOldestMajor) return {};
   return unsupported("cuda: {} is {}, ferry's kernels are for sm_{}0 and newer", name_,
                      architecture_, kOldestMajor);
+}
+
+Status Device::load_words() {
+  std::vector<int8_t> all;
+  for (const WordsOfKind& words : kWords) {
+    all.insert(all.end(), *words.bytes, *words.bytes + words.count);
+  }
+  const auto bytes = static_cast<int64_t>(all.size());
+  FERRY_TRY(words_, pool_->allocate(bytes, nullptr));
+  return send(words_.data, all.data(), bytes);
+}
+
+const int8_t* Device::words(WeightKind kind) const {
+  const auto* at = static_cast<const int8_t*>(words_.data);
+  for (const WordsOfKind& words : kWords) {
+    if (words.first <= kind && kind <= words.last) return at;
+    at += words.count;
+  }
+  return nullptr;
 }
 
 Status Device::load_kernels() {

@@ -34,6 +34,9 @@ class Device {
   int multiprocessors() const { return multiprocessors_; }
   int64_t total_bytes() const { return total_bytes_; }
 
+  // On the device: the words of the codebook of such weights; nullptr: they have none.
+  const int8_t* words(WeightKind kind) const;
+
   // Pinned; `owner` is let go after the memory.
   Result<Buffer> allocate_host(int64_t bytes, std::shared_ptr<const void> owner) const;
   // Copies at once; returns when it is done.
@@ -44,6 +47,7 @@ class Device {
       : driver_(std::move(driver)), device_(device) {}
   Status describe();
   Status load_kernels();
+  Status load_words();
 
   std::shared_ptr<const Driver> driver_;
   const int device_;
@@ -51,6 +55,7 @@ class Device {
   Module module_ = nullptr;
   std::array<Function, static_cast<size_t>(Kernel::kCount)> functions_{};
   std::shared_ptr<MemoryPool> pool_;
+  Buffer words_;
   std::string name_, architecture_;
   int multiprocessors_ = 0;
   int64_t total_bytes_ = 0;

@@ -64,6 +64,7 @@ const WeightParam* CudaStream::experts_on_device(std::span<const WeightView> exp
     const WeightParam& from = weight_param(expert);
     param.data = from.data;
     param.scale = from.scale;
+    param.words = from.words;
     param.rows = from.rows;
     param.cols = from.cols;
     param.row_bytes = from.row_bytes;

@@ -112,8 +112,9 @@ void CudaStream::rope(const RopeArgs& args) {
   launch(Kernel::k_rope, {args.x.shape[0]}, kThreads, params);
 }
 
-void CudaStream::launch_elements(const AddArgs& args, ElementOp op) {
-  const ElementParams params = element_params(args.a, args.b, args.out, op);
+void CudaStream::launch_elements(const AddArgs& args, ElementOp op, float limit) {
+  ElementParams params = element_params(args.a, args.b, args.out, op);
+  params.limit = limit;
   launch(Kernel::k_elementwise, {ceil_div(params.count, kThreads)}, kThreads, params);
 }
 

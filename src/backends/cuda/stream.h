@@ -1,5 +1,4 @@
 // A stream of the driver, and every op of device/ops.h as launches of ferry's kernels (kernels/).
-// Those of DeepSeek-V4 are the host's (the defaults of Stream).
 #pragma once
 
 #include <map>
@@ -47,6 +46,13 @@ class CudaStream : public Stream {
   void add(const AddArgs& args) override;
   void copy(const CopyArgs& args) override;
   void argmax(const ArgmaxArgs& args) override;
+  void hyper_collapse(const HyperCollapseArgs& args) override;
+  void hyper_expand(const HyperExpandArgs& args) override;
+  void compress(const CompressArgs& args) override;
+  void entry_scores(const EntryScoresArgs& args) override;
+  void window_attention(const WindowAttentionArgs& args) override;
+  void moe_hash_gate(const MoeHashGateArgs& args) override;
+  void clamped_swiglu(const ClampedSwigluArgs& args) override;
 
  private:
   struct Grid {
@@ -67,7 +73,7 @@ class CudaStream : public Stream {
   void launch_with(Kernel kernel, const Grid& grid, int threads, const void* params);
   void embed_on_host(const EmbedArgs& args);
   void launch_product(const MatmulParams& params, int64_t heads, int64_t tiles);
-  void launch_elements(const AddArgs& args, ElementOp op);
+  void launch_elements(const AddArgs& args, ElementOp op, float limit = 0);
   void launch_heads(const TensorView& x, const HeadMatrixView& u, bool apply_transposed,
                     const TensorView& out);
   void launch_norm(NormParams params, const TensorView& x, const TensorView& out);

@@ -22,6 +22,9 @@ constexpr KindOfFormat kKinds[] = {
     {"Q8_0", kWeightQ8_0},    {"Q2_K", kWeightQ2K},     {"Q3_K", kWeightQ3K},
     {"Q4_K", kWeightQ4K},     {"Q5_K", kWeightQ5K},     {"Q6_K", kWeightQ6K},
     {"IQ4_NL", kWeightIQ4NL}, {"IQ4_XS", kWeightIQ4XS}, {"MXFP4", kWeightMXFP4},
+    {"IQ1_S", kWeightIQ1S},   {"IQ1_M", kWeightIQ1M},   {"IQ2_XXS", kWeightIQ2XXS},
+    {"IQ2_XS", kWeightIQ2XS}, {"IQ2_S", kWeightIQ2S},   {"IQ3_XXS", kWeightIQ3XXS},
+    {"IQ3_S", kWeightIQ3S},
 };
 
 // Rows are decoded and sent this many bytes at a time.
@@ -98,6 +101,7 @@ Result<Weight> import_weight(const Device& device, const HostWeight& weight, boo
   imported->param = {
       .data = static_cast<const uint8_t*>(imported->memory.data),
       .scale = static_cast<const float*>(imported->scale.data),
+      .words = device.words(kind),
       .rows = weight.rows,
       .cols = weight.cols,
       .row_bytes = row_bytes,

@@ -2,15 +2,13 @@
 // kind, with the layout). Included after the words of the platform.
 #pragma once
 
+#include "backends/cuda/kernels/codebook.cuh"
+
 namespace ferry::cuda {
 
 FERRY_CONSTANT int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                         1,    13,   25,  38,  53,  69,  89,  113};
 FERRY_CONSTANT int8_t kE2m1Values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
-
-FERRY_DEVICE float half_at(const uint8_t* p) {
-  return half_to_float(static_cast<uint16_t>(p[0] | p[1] << 8));
-}
 
 FERRY_DEVICE uint32_t byte_of(const uint32_t* words, int i) {
   return words[i / 4] >> (i % 4 * 8) & 255;
@@ -247,6 +245,8 @@ FERRY_DEVICE int decode_group(const WeightParam& w, int64_t n, int64_t group,
   const uint8_t* row = w.data + n * w.row_bytes;
   if (w.kind <= kWeightE4M3) {
     decode_plain(row, w.kind, first, count, out);
+  } else if (w.kind >= kWeightIQ1S) {
+    decode_codebook(row, w.kind, w.words, group, out);
   } else {
     decode_block(row, w.kind, group, out);
   }

@@ -5,3 +5,4 @@
 #include "backends/cuda/kernels/linear.cuh"
 #include "backends/cuda/kernels/moe.cuh"
 #include "backends/cuda/kernels/rows.cuh"
+#include "backends/cuda/kernels/v4.cuh"

@@ -27,6 +27,13 @@ enum WeightKind : int32_t {
   kWeightIQ4NL,
   kWeightIQ4XS,
   kWeightMXFP4,
+  kWeightIQ1S,  // from here on with words of a codebook
+  kWeightIQ1M,
+  kWeightIQ2XXS,
+  kWeightIQ2XS,
+  kWeightIQ2S,
+  kWeightIQ3XXS,
+  kWeightIQ3S,
   kNumWeightKinds,
 };
 
@@ -46,10 +53,12 @@ inline constexpr int kMaxValueSize = 1024;
 inline constexpr int kWarp = 32;
 inline constexpr int kMaxExperts = 2048;
 inline constexpr int kMaxExpertGroups = 256;
+inline constexpr int kMaxStreams = 8;  // of hyper-connections
 
 struct WeightParam {
   const uint8_t* data;
-  const float* scale;  // row-major grid, or nullptr
+  const float* scale;   // row-major grid, or nullptr
+  const int8_t* words;  // of the format's codebook, or nullptr
   int64_t rows, cols, row_bytes;
   int64_t scale_rows, scale_cols, scale_grid_cols;
   int32_t kind;
@@ -92,7 +101,7 @@ struct NormParams {
   float epsilon;
 };
 
-enum ElementOp : int32_t { kOpAdd, kOpSwiglu, kOpCopy };
+enum ElementOp : int32_t { kOpAdd, kOpSwiglu, kOpClampedSwiglu, kOpCopy };
 
 struct ElementParams {
   const void* a;
@@ -101,6 +110,7 @@ struct ElementParams {
   int64_t shape[4], a_stride[4], b_stride[4], out_stride[4];
   int64_t count;
   int32_t op, a_type, out_type;
+  float limit;  // kOpClampedSwiglu
 };
 
 struct RopeParams {
@@ -229,6 +239,84 @@ struct ArgmaxParams {
   int32_t* out;
 };
 
+struct HyperCollapseParams {
+  const float* streams;
+  int64_t stream_stride[2];
+  int64_t num_streams, size;
+  const float* mix;
+  int64_t mix_stride;
+  const float* base;
+  const float* scale;
+  float norm_epsilon, epsilon;
+  int64_t iterations;
+  float* out;
+  int64_t out_stride;
+  float* gates;  // or nullptr
+  int64_t gates_stride;
+};
+
+struct HyperExpandParams {
+  float* streams;
+  int64_t stream_stride[2];
+  int64_t num_streams, size;
+  const float* x;
+  int64_t x_stride;
+  const float* gates;
+  int64_t gates_stride;
+};
+
+struct HashGateParams {
+  const float* logits;
+  int64_t logits_stride, num_experts;
+  const int32_t* token_ids;
+  const int32_t* table;
+  int64_t table_stride, vocabulary, top_k;
+  int32_t* ids;
+  int64_t ids_stride;
+  float* weights;
+  int64_t weights_stride;
+  float scale;
+  int32_t renormalize;
+  int32_t square_roots;  // of softplus; otherwise sigmoids
+};
+
+struct CompressParams {
+  PagesParam rows;
+  int64_t ratio;
+  const float* ape;
+  int64_t ape_stride;
+  const float* weight;
+  float epsilon;
+  const float* cos_sin;
+  int64_t cos_sin_stride, rope, max_positions;
+  BatchParam batch;
+  PagesParam pages;
+  int32_t overlap;
+};
+
+struct EntryScoresParams {
+  IndexScoresParams scores;
+  int64_t ratio;
+};
+
+struct WindowAttentionParams {
+  const float* q;
+  int64_t q_stride[2];
+  int64_t size;
+  PagesParam pages, entry_pages;  // the second without data: there are no entries
+  int64_t window, ratio;
+  const int32_t* entries;  // [n, top_k], or nullptr: all
+  int64_t entries_stride, top_k;
+  const float* sinks;
+  const float* cos_sin;
+  int64_t cos_sin_stride, rope, max_positions;
+  BatchParam batch;
+  int64_t first_token;
+  float* out;
+  int64_t out_stride[2];
+  float scale;
+};
+
 // Every kernel: ferry_NAME in the image.
 #define FERRY_CUDA_KERNELS(KERNEL) \
   KERNEL(matvec)                   \
@@ -247,6 +335,12 @@ struct ArgmaxParams {
   KERNEL(moe_permute)              \
   KERNEL(moe_combine)              \
   KERNEL(gather_rows)              \
-  KERNEL(argmax)
+  KERNEL(argmax)                   \
+  KERNEL(hyper_collapse)           \
+  KERNEL(hyper_expand)             \
+  KERNEL(moe_hash_gate)            \
+  KERNEL(compress)                 \
+  KERNEL(entry_scores)             \
+  KERNEL(window_attention)
 
 }  // namespace ferry::cuda

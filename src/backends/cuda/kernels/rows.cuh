@@ -107,7 +107,14 @@ FERRY_KERNEL(elementwise, ElementParams) {
     return;
   }
   const float y = *span(static_cast<const float*>(p.b), b, 1);
-  *span(static_cast<float*>(p.out), out, 1) = p.op == kOpAdd ? x + y : x / (1.0f + expf(-x)) * y;
+  float result = x + y;
+  if (p.op == kOpSwiglu) result = x / (1.0f + expf(-x)) * y;
+  if (p.op == kOpClampedSwiglu) {
+    const float gate = p.limit < x ? p.limit : x;
+    const float up = y < -p.limit ? -p.limit : p.limit < y ? p.limit : y;
+    result = gate / (1.0f + expf(-gate)) * up;
+  }
+  *span(static_cast<float*>(p.out), out, 1) = result;
 }
 
 // Block = token; a thread turns pairs.
