@@ -59,13 +59,15 @@ struct HostWeight {
   std::span<const float> scale;  // empty, or the whole grid
   int64_t scale_rows = 0;
   int64_t scale_cols = 0;
+  bool by_head = false;                    // will be part of a HeadMatrixView
   std::shared_ptr<const void> keep_alive;  // owns `data` and `scale`
   // Where there is one, `data` is not to be touched: the weight is read when an op needs it. Only
   // for a backend with DeviceSpec::weights_on_demand, and only what ops with experts use.
   std::shared_ptr<const WeightSource> source;
 };
 
-// H matrices, one per attention head, inside one stored matrix: head h is the `rows` rows that
+// H matrices, one per attention head, inside one stored matrix (imported as `by_head`): head h is
+// the `rows` rows that
 // start at first_row + h · head_stride. U_h is the matrix of the paper; `transposed` says that the
 // file stores U_hᵀ (GGUF's attn_k_b) instead of U_h (rows of kv_b_proj).
 struct HeadMatrixView {

@@ -61,8 +61,8 @@ WindowAttention load_window_attention(weights::WeightLoader& loader, const std::
   attention.q_b = loader.matrix(prefix + ".wq_b", heads * size, dims.q_lora_rank);
   attention.kv = loader.matrix(prefix + ".wkv", size, spec.hidden_size);
   attention.kv_norm = loader.vector(prefix + ".kv_norm.weight", size);
-  attention.o_a = loader.matrix(prefix + ".wo_a", dims.o_groups * dims.o_lora_rank,
-                                heads / dims.o_groups * size);
+  attention.o_a = loader.head_matrices(prefix + ".wo_a", dims.o_groups * dims.o_lora_rank,
+                                       heads / dims.o_groups * size);
   attention.o_b =
       loader.matrix(prefix + ".wo_b", spec.hidden_size, dims.o_groups * dims.o_lora_rank);
   attention.plane = layout.add_plane({.width = size, .group = group, .recent_tokens = dims.window});

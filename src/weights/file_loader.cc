@@ -210,7 +210,7 @@ std::vector<float> FileLoader::read_scale(const Part& part) {
 Weight FileLoader::import(const Part& part) {
   if (!status_.ok() || !check_computable(*part.tensor)) return {};
   const quant::StorageFormat& format = *part.tensor->format;
-  HostWeight host{.format = &format, .rows = part.rows, .cols = part.cols};
+  HostWeight host{.format = &format, .rows = part.rows, .cols = part.cols, .by_head = part.by_head};
   const int64_t row_bytes = format.bytes_for(part.cols);
   host.data = part.tensor->data.subspan(static_cast<size_t>(part.first_row * row_bytes),
                                         static_cast<size_t>(part.rows * row_bytes));
@@ -267,10 +267,14 @@ Weight FileLoader::import(const Part& part) {
 }
 
 Weight FileLoader::matrix(std::string_view name, int64_t rows, int64_t cols) {
-  return stored_matrix(name, rows, cols, false);
+  return stored_matrix(name, rows, cols, MatrixUse::kWhole);
 }
 
-Weight FileLoader::stored_matrix(std::string_view name, int64_t rows, int64_t cols, bool expert) {
+Weight FileLoader::head_matrices(std::string_view name, int64_t rows, int64_t cols) {
+  return stored_matrix(name, rows, cols, MatrixUse::kHeads);
+}
+
+Weight FileLoader::stored_matrix(std::string_view name, int64_t rows, int64_t cols, MatrixUse use) {
   if (is_packed_fp4(name)) return packed_fp4(name, rows, cols);
   const int64_t shape[] = {rows, cols};
   const disk::FileTensor* tensor = take(with(name, kWeight), shape);
@@ -284,7 +288,8 @@ Weight FileLoader::stored_matrix(std::string_view name, int64_t rows, int64_t co
                  .cols = cols,
                  .scale = scale,
                  .factor = factor != nullptr ? 0 : -1,
-                 .expert = expert});
+                 .expert = use == MatrixUse::kExpert,
+                 .by_head = use == MatrixUse::kHeads});
 }
 
 Vector FileLoader::vector(std::string_view full_name, int64_t size) {

@@ -52,6 +52,7 @@ class FileLoader : public WeightLoader {
   int64_t largest_expert_bytes() const { return largest_expert_bytes_; }
 
   Weight matrix(std::string_view name, int64_t rows, int64_t cols) override;
+  Weight head_matrices(std::string_view name, int64_t rows, int64_t cols) override;
   Vector vector(std::string_view full_name, int64_t size) override;
   ExpertBank experts(std::string_view prefix, std::string_view projection, int64_t num_experts,
                      int64_t rows, int64_t cols) override;
@@ -71,6 +72,7 @@ class FileLoader : public WeightLoader {
   Status finish() override;
 
  private:
+  enum class MatrixUse : uint8_t { kWhole, kExpert, kHeads };
   // A matrix inside a tensor, and the grid that scales it.
   struct Part {
     const disk::FileTensor* tensor = nullptr;
@@ -78,8 +80,9 @@ class FileLoader : public WeightLoader {
     int64_t rows = 0;
     int64_t cols = 0;
     const disk::FileTensor* scale = nullptr;
-    int64_t factor = -1;  // element of `scale` that is the only one of its grid; −1: all are
-    bool expert = false;  // may be read on demand
+    int64_t factor = -1;   // element of `scale` that is the only one of its grid; −1: all are
+    bool expert = false;   // may be read on demand
+    bool by_head = false;  // will be part of a HeadMatrixView
   };
 
   void fail(Error error);
@@ -91,7 +94,7 @@ class FileLoader : public WeightLoader {
   const disk::FileTensor* take_factors(const disk::FileTensor& tensor, std::string_view name,
                                        int64_t count);
   bool check_stated_shape(std::string_view name, int64_t rows, int64_t cols);
-  Weight stored_matrix(std::string_view name, int64_t rows, int64_t cols, bool expert);
+  Weight stored_matrix(std::string_view name, int64_t rows, int64_t cols, MatrixUse use);
   bool is_packed_fp4(std::string_view name) const;
   Weight packed_fp4(std::string_view name, int64_t rows, int64_t cols);
   std::vector<int32_t> read_indices(const disk::FileTensor& tensor, int64_t limit);

@@ -54,7 +54,8 @@ ExpertBank FileLoader::experts(std::string_view prefix, std::string_view project
   };
   if (!has_stacked && !has_fused) {
     for (int64_t e = 0; e < num_experts && status_.ok(); ++e) {
-      keep(stored_matrix(fmt::format("{}.{}.{}", prefix, e, projection), rows, cols, true));
+      keep(stored_matrix(fmt::format("{}.{}.{}", prefix, e, projection), rows, cols,
+                         MatrixUse::kExpert));
     }
     return bank;
   }
@@ -92,10 +93,10 @@ HeadMatrix FileLoader::mla_up_k(std::string_view prefix, int64_t heads, int64_t 
     const int64_t shape[] = {heads, rank, nope};
     const disk::FileTensor* tensor = take(split, shape);
     if (tensor == nullptr) return {};
-    Weight weight = import({.tensor = tensor, .rows = heads * rank, .cols = nope});
+    Weight weight = import({.tensor = tensor, .rows = heads * rank, .cols = nope, .by_head = true});
     return {.view = k_b_view(weight.view, heads, rank), .storage = std::move(weight.storage)};
   }
-  kv_b_ = matrix(whole, heads * (nope + value), rank);
+  kv_b_ = head_matrices(whole, heads * (nope + value), rank);
   kv_b_name_ = whole;
   return {.view = up_k_view(kv_b_.view, heads, nope, value), .storage = kv_b_.storage};
 }
@@ -109,7 +110,8 @@ HeadMatrix FileLoader::mla_up_v(std::string_view prefix, int64_t heads, int64_t 
     const int64_t shape[] = {heads, value, rank};
     const disk::FileTensor* tensor = take(split, shape);
     if (tensor == nullptr) return {};
-    Weight weight = import({.tensor = tensor, .rows = heads * value, .cols = rank});
+    Weight weight =
+        import({.tensor = tensor, .rows = heads * value, .cols = rank, .by_head = true});
     return {.view = v_b_view(weight.view, heads, value), .storage = std::move(weight.storage)};
   }
   HeadMatrix half{.view = up_v_view(kv_b_.view, heads, nope, value), .storage = kv_b_.storage};

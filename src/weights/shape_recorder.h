@@ -51,6 +51,9 @@ class ShapeRecorder : public WeightLoader {
   int64_t bytes() const { return bytes_; }
 
   Weight matrix(std::string_view name, int64_t rows, int64_t cols) override;
+  Weight head_matrices(std::string_view name, int64_t rows, int64_t cols) override {
+    return matrix(name, rows, cols);
+  }
   Vector vector(std::string_view full_name, int64_t size) override;
   ExpertBank experts(std::string_view prefix, std::string_view projection, int64_t num_experts,
                      int64_t rows, int64_t cols) override;

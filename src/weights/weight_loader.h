@@ -48,6 +48,8 @@ class WeightLoader {
   // NAME.weight as [rows, cols], with its FP8 scale grid where the file has one. `name` comes
   // without ".weight".
   virtual Weight matrix(std::string_view name, int64_t rows, int64_t cols) = 0;
+  // The same for a HeadMatrixView.
+  virtual Weight head_matrices(std::string_view name, int64_t rows, int64_t cols) = 0;
   // The full name (norm weights, biases), any plain dtype, as f32 [size].
   virtual Vector vector(std::string_view full_name, int64_t size) = 0;
   // PREFIX.{e}.PROJECTION.weight for e in [0, num_experts), or the stacked PREFIX.PROJECTION.weight

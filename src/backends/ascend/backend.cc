@@ -24,21 +24,29 @@ class AscendBackend : public Backend, public OpPaths {
       : device_(std::move(device)),
         reference_(std::move(reference)),
         paths_(paths),
-        narrow_(f32_weights ? Dtype::kF32 : device_->soc().narrow),
+        packing_{.narrow = f32_weights ? Dtype::kF32 : device_->soc().narrow,
+                 .int8 = !f32_weights && paths.composed.int8_weights},
         spec_{.backend = "ascend",
               .name = device_->soc().name,
               .detail = fmt::format("CANN runtime {}; only ever run on an emulator",
                                     device_->vendor().version),
               .memory_bytes = device_->total_bytes(),
-              .matmul_rounding = rounding(2)} {}
+              .matmul_rounding = rounding(packing_.int8 ? 3 : 2)} {}
 
   const DeviceSpec& spec() const override { return spec_; }
   double weight_rounding(const quant::StorageFormat& format) const override {
-    if (composed::device_dtype(format, narrow_) == Dtype::kF32) return f32_rounding();
-    // The other operand, the result, and the weight unless it is stored as it lies on the device.
-    return rounding(composed::is_exact(format, narrow_) ? 1 : 2);
+    const Dtype dtype = composed::device_dtype(format, packing_);
+    if (dtype == Dtype::kF32) return f32_rounding();
+    // The other operand, the result, and the weight unless it is stored as it lies on the device;
+    // twice as int8, which is rounded to 1/254 of the largest of its row, and then times its scale.
+    if (dtype == Dtype::kI8) return rounding(3);
+    return rounding(composed::is_exact(format, packing_) ? 1 : 2);
   }
-  double attention_rounding(Dtype) const override { return f32_rounding(); }
+  // Fused attention rounds queries, probabilities and its result.
+  double attention_rounding(Dtype pages) const override {
+    const bool fused = paths_.attention != FusedAttention::kNone && pages == packing_.narrow;
+    return fused ? rounding(2) : f32_rounding();
+  }
 
   Result<MemoryInfo> memory_info() const override { return device_->pool().info(); }
   Result<Buffer> allocate(int64_t bytes) override {
@@ -50,18 +58,18 @@ class AscendBackend : public Backend, public OpPaths {
   Result<std::unique_ptr<Stream>> create_stream() override {
     FERRY_TRY(auto calls, Calls::create(device_));
     FERRY_TRY(auto reference, reference_->create_stream());
-    return std::unique_ptr<Stream>(
-        std::make_unique<AscendStream>(std::move(calls), std::move(reference), paths_));
+    return std::unique_ptr<Stream>(std::make_unique<AscendStream>(
+        std::move(calls), std::move(reference), paths_, packing_.narrow));
   }
 
   Result<Weight> import_weight(const HostWeight& weight) override {
     const auto send = [this](void* dst, const void* src, int64_t bytes) {
       return device_->send(dst, src, bytes);
     };
-    return composed::import_weight(device_->pool(), send, weight, narrow_, shared_from_this());
+    return composed::import_weight(device_->pool(), send, weight, packing_, shared_from_this());
   }
   int64_t import_bytes(const HostWeight& weight) const override {
-    return composed::import_bytes(weight, narrow_);
+    return composed::import_bytes(weight, packing_);
   }
 
   std::vector<OpPath> op_paths() const override {
@@ -88,15 +96,15 @@ class AscendBackend : public Backend, public OpPaths {
   }
   // Of products in the narrow dtype: so many rounded operands, and the result.
   double rounding(int operands) const {
-    if (narrow_ == Dtype::kF32) return f32_rounding();
-    const double half = half_ulp(narrow_);
-    return (operands + 1) * half + 4 * half * half;
+    if (packing_.narrow == Dtype::kF32) return f32_rounding();
+    const double half = half_ulp(packing_.narrow);
+    return (operands + 1) * half + 6 * half * half;
   }
 
   std::shared_ptr<Device> device_;
   std::shared_ptr<Backend> reference_;
   const Paths paths_;
-  const Dtype narrow_;
+  const composed::Packing packing_;
   const DeviceSpec spec_;
 };
 
@@ -111,6 +119,9 @@ Result<std::shared_ptr<Backend>> open(const BackendOptions& options) {
       create, "ascend", fmt::format("CANN runtime {}", device->vendor().version),
       {.narrow = device->soc().narrow, .exact_f32 = device->soc().exact_f32, .wide_result = false},
       paths.composed));
+  if (!options.f32_activations) {
+    FERRY_TRY(paths.attention, check_attention(device));
+  }
   FERRY_TRY(auto reference, open_backend("reference", {}));
   return std::shared_ptr<Backend>(std::make_shared<AscendBackend>(device, std::move(reference),
                                                                   paths, options.f32_activations));

@@ -20,6 +20,10 @@ using composed::Activation;
 using composed::BinaryOp;
 using composed::Primitive;
 
+// The version of aclnnFusedInferAttentionScore that is used.
+enum class FusedAttention { kNone = 0, kV2 = 2, kV3 = 3, kV4 = 4 };
+inline bool takes_latents(FusedAttention version) { return version >= FusedAttention::kV3; }
+
 class Calls : public composed::Primitives {
  public:
   static Result<std::unique_ptr<Calls>> create(std::shared_ptr<Device> device);
@@ -45,6 +49,11 @@ class Calls : public composed::Primitives {
                    const TensorView& out) override;
   void write_rows(const TensorView& rows, const TensorView& index,
                   const TensorView& table) override;
+  void int8_matmul(const TensorView& a, const TensorView& b, const TensorView& scales,
+                   const TensorView& c) override;
+  void rope(const TensorView& x, const TensorView& cosines, const TensorView& sines,
+            bool interleaved, const TensorView& out) override;
+  void swiglu(const TensorView& x, const TensorView& out) override;
   void divide(const TensorView& a, const TensorView& b, const TensorView& out) override;
   void rms_norm(const TensorView& x, const TensorView& weight, float epsilon,
                 const TensorView* residual, const TensorView* sum, const TensorView& out) override;
@@ -60,9 +69,25 @@ class Calls : public composed::Primitives {
   void gate(const TensorView& logits, const TensorView& bias, const Gate& spec,
             const TensorView& ids, const TensorView& weights);
   // aclnnGroupedMatmulV5 or V4: rows [offsets[e], offsets[e + 1]) of x [M, K] by weights[e] [N, K]
-  // turned around, for all e; out [M, N] f32. Of the weights' dtype, x and weights contiguous.
+  // turned around, for all e; out [M, N] f32. Of one dtype, x and weights contiguous; or weights of
+  // i8, with scales[e] [N] of x's dtype.
   void grouped_matmul(const TensorView& x, std::span<const TensorView> weights,
-                      std::span<const int32_t> offsets, const TensorView& out);
+                      std::span<const TensorView> scales, std::span<const int32_t> offsets,
+                      const TensorView& out);
+  // aclnnFusedInferAttentionScore of that version: B queries over pages [·, block, KV · d] of their
+  // dtype, contiguous. Query i sees the first lengths[i] rows of the pages in block_table[i, ·].
+  struct Attention {
+    FusedAttention version = FusedAttention::kNone;
+    TensorView q;       // [B, 1, H, d]
+    TensorView q_rope;  // [B, 1, H, 64] and
+    TensorView keys, values;
+    TensorView key_rope;     // [·, block, 64] with one head of latents (d = 512), or empty
+    TensorView block_table;  // i32 [B, blocks]
+    std::vector<int64_t> lengths;
+    float scale = 1;
+  };
+  // out [B, H, d] f32.
+  void attention(const Attention& a, const TensorView& out);
 
  protected:
   Status bind() override { return device_->bind(); }

@@ -2,6 +2,7 @@
 // the second phase has returned.
 #pragma once
 
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,7 @@ inline int acl_dtype(Dtype dtype) {
     case Dtype::kF32: return kAclFloat;
     case Dtype::kF16: return kAclFloat16;
     case Dtype::kBF16: return kAclBf16;
+    case Dtype::kI8: return kAclInt8;
     case Dtype::kI32: return kAclInt32;
     default: CHECK(false); return 0;
   }
@@ -50,6 +52,20 @@ class TensorArg {
   AclTensor* tensor_;
 };
 
+// nullptr for an empty view.
+class OptionalTensorArg {
+ public:
+  OptionalTensorArg(const Vendor& vendor, const TensorView& x) {
+    if (!x.empty()) tensor_.emplace(vendor, x);
+  }
+  operator AclTensor*() const {  // NOLINT: as above
+    return tensor_.has_value() ? static_cast<AclTensor*>(*tensor_) : nullptr;
+  }
+
+ private:
+  std::optional<TensorArg> tensor_;
+};
+
 class ScalarArg {
  public:
   ScalarArg(const Vendor& vendor, float value)
@@ -68,8 +84,8 @@ class ScalarArg {
 
 class IntArrayArg {
  public:
-  IntArrayArg(const Vendor& vendor, int64_t value)
-      : vendor_(vendor), array_(vendor.aclCreateIntArray(&value, 1)) {}
+  IntArrayArg(const Vendor& vendor, std::span<const int64_t> values)
+      : vendor_(vendor), array_(vendor.aclCreateIntArray(values.data(), values.size())) {}
   ~IntArrayArg() {
     if (array_ != nullptr) vendor_.aclDestroyIntArray(array_);
   }
@@ -84,7 +100,9 @@ class IntArrayArg {
 
 class TensorListArg {
  public:
+  // No views: no list.
   TensorListArg(const Vendor& vendor, std::span<const TensorView> views) : vendor_(vendor) {
+    if (views.empty()) return;
     std::vector<const AclTensor*> tensors;
     for (const TensorView& x : views) tensors.push_back(make_tensor(vendor, x, acl_dtype(x.dtype)));
     list_ = vendor.aclCreateTensorList(tensors.data(), tensors.size());

@@ -33,15 +33,19 @@ void AscendStream::moe_gate(const MoeGateArgs& args) {
 
 void AscendStream::multiply_experts(const TensorView& x, const std::vector<int32_t>& offsets,
                                     std::span<const WeightView> experts, const TensorView& out) {
-  std::vector<TensorView> weights;
+  std::vector<TensorView> weights, scales;
+  bool alike = true;
   for (const WeightView& expert : experts) {
-    weights.push_back(composed::device_weight(expert).matrix);
-    if (weights.back().dtype != weights.front().dtype) {
-      return ComposedStream::multiply_experts(x, offsets, experts, out);
-    }
+    const composed::DeviceWeight& weight = composed::device_weight(expert);
+    weights.push_back(weight.matrix);
+    if (!weight.scales.empty()) scales.push_back(weight.scales);
+    alike = alike && weight.matrix.dtype == weights.front().dtype;
   }
-  if (!paths_.grouped) return ComposedStream::multiply_experts(x, offsets, experts, out);
-  calls().grouped_matmul(calls().as(x, weights.front().dtype), weights, offsets, out);
+  if (!paths_.grouped || !alike) {
+    return ComposedStream::multiply_experts(x, offsets, experts, out);
+  }
+  const Dtype dtype = scales.empty() ? weights.front().dtype : scales.front().dtype;
+  calls().grouped_matmul(calls().as(x, dtype), weights, scales, offsets, out);
 }
 
 }  // namespace ferry::ascend

@@ -47,6 +47,7 @@ inline constexpr int kAclnnRuntimeError = 361001;
 // aclDataType
 inline constexpr int kAclFloat = 0;
 inline constexpr int kAclFloat16 = 1;
+inline constexpr int kAclInt8 = 2;
 inline constexpr int kAclInt32 = 3;
 inline constexpr int kAclInt64 = 9;
 inline constexpr int kAclBf16 = 27;
@@ -74,6 +75,19 @@ inline constexpr int64_t kSplitOneOut = 3;    // splitItem
 inline constexpr int64_t kGroupRows = 0;      // groupType
 inline constexpr int64_t kGroupListEnds = 0;  // groupListType: running sums
 inline constexpr int64_t kMaxGroups = 128;    // tensors of a list
+
+// aclnnRotaryPositionEmbedding
+inline constexpr int64_t kRotateHalves = 0;
+inline constexpr int64_t kRotateNeighbours = 1;
+
+// aclnnFusedInferAttentionScore
+inline constexpr char kBatchSequenceHeads[] = "BSND";  // inputLayout
+inline constexpr int64_t kAnyTokens = 2147483647;      // preTokens, nextTokens: no window
+inline constexpr int64_t kNoSparsity = 0;              // sparseMode: all keys of the length
+inline constexpr int64_t kPreciseAttention = 0;        // innerPrecise
+
+// aclnnWeightQuantBatchMatmul
+inline constexpr int64_t kMaxWeightQuantRows = 65535;
 
 // X(name, result, arguments). In libascendcl.so, all of them needed.
 #define FERRY_ACL_SYMBOLS(X)                                                                  \
@@ -139,22 +153,54 @@ inline constexpr int64_t kMaxGroups = 128;    // tensors of a list
   X(ScatterNdUpdate, AclTensor*, const AclTensor*, const AclTensor*)
 
 // What is missing of these has a fall-back (paths.cc). Of versions the newest is taken.
-#define FERRY_ACLNN_OPTIONAL_SYMBOLS(X)                                                           \
-  X(RmsNorm, const AclTensor*, const AclTensor*, double, const AclTensor*, const AclTensor*)      \
-  X(AddRmsNorm, const AclTensor*, const AclTensor*, const AclTensor*, double, const AclTensor*,   \
-    const AclTensor*, const AclTensor*)                                                           \
-  X(LayerNorm, const AclTensor*, const AclIntArray*, const AclTensor*, const AclTensor*, double,  \
-    AclTensor*, AclTensor*, AclTensor*)                                                           \
-  /* x, bias, k, groups kept, groups, groupSelectMode, renorm, normType, whether scores are       \
-     wanted, scale, epsilon, weights, ids, scores */                                              \
-  X(MoeGatingTopK, const AclTensor*, const AclTensor*, int64_t, int64_t, int64_t, int64_t,        \
-    int64_t, int64_t, bool, double, double, const AclTensor*, const AclTensor*, const AclTensor*) \
-  /* x, weights, seven kinds of bias, scales and offsets of quantised ones, the ends of the       \
-     groups, three of activations, splitItem, groupType, groupListType, actType, (V5: tuning)     \
-     out, and two more outputs of activations */                                                  \
-  X(GroupedMatmulV4, FERRY_GROUPED_MATMUL_INPUTS, AclTensorList*, AclTensorList*, AclTensorList*) \
-  X(GroupedMatmulV5, FERRY_GROUPED_MATMUL_INPUTS, AclIntArray*, AclTensorList*, AclTensorList*,   \
+#define FERRY_ACLNN_OPTIONAL_SYMBOLS(X)                                                            \
+  X(RmsNorm, const AclTensor*, const AclTensor*, double, const AclTensor*, const AclTensor*)       \
+  X(AddRmsNorm, const AclTensor*, const AclTensor*, const AclTensor*, double, const AclTensor*,    \
+    const AclTensor*, const AclTensor*)                                                            \
+  /* x, weight, its scales and offsets, scales and offsets of a quantised result, bias, how many   \
+     rows share a scale (0: all), out */                                                           \
+  X(WeightQuantBatchMatmulV2, const AclTensor*, const AclTensor*, const AclTensor*,                \
+    const AclTensor*, const AclTensor*, const AclTensor*, const AclTensor*, int, const AclTensor*) \
+  /* From V3 on: rotary queries and keys, scales of the latter; V4: scales of queries, sinks, and  \
+     how queries are quantised. Then the result and its sums. */                                   \
+  X(FusedInferAttentionScoreV2, FERRY_ATTENTION_INPUTS, FERRY_ATTENTION_ATTRIBUTES,                \
+    const AclTensor*, const AclTensor*)                                                            \
+  X(FusedInferAttentionScoreV3, FERRY_ATTENTION_INPUTS, const AclTensor*, const AclTensor*,        \
+    const AclTensor*, FERRY_ATTENTION_ATTRIBUTES, const AclTensor*, const AclTensor*)              \
+  X(FusedInferAttentionScoreV4, FERRY_ATTENTION_INPUTS, const AclTensor*, const AclTensor*,        \
+    const AclTensor*, const AclTensor*, const AclTensor*, FERRY_ATTENTION_ATTRIBUTES, int64_t,     \
+    const AclTensor*, const AclTensor*)                                                            \
+  /* x, cosines, sines, how pairs lie, out */                                                      \
+  X(RotaryPositionEmbedding, const AclTensor*, const AclTensor*, const AclTensor*, int64_t,        \
+    AclTensor*)                                                                                    \
+  X(SwiGlu, const AclTensor*, int64_t, const AclTensor*)                                           \
+  X(LayerNorm, const AclTensor*, const AclIntArray*, const AclTensor*, const AclTensor*, double,   \
+    AclTensor*, AclTensor*, AclTensor*)                                                            \
+  /* x, bias, k, groups kept, groups, groupSelectMode, renorm, normType, whether scores are        \
+     wanted, scale, epsilon, weights, ids, scores */                                               \
+  X(MoeGatingTopK, const AclTensor*, const AclTensor*, int64_t, int64_t, int64_t, int64_t,         \
+    int64_t, int64_t, bool, double, double, const AclTensor*, const AclTensor*, const AclTensor*)  \
+  /* x, weights, seven kinds of bias, scales and offsets of quantised ones, the ends of the        \
+     groups, three of activations, splitItem, groupType, groupListType, actType, (V5: tuning)      \
+     out, and two more outputs of activations */                                                   \
+  X(GroupedMatmulV4, FERRY_GROUPED_MATMUL_INPUTS, AclTensorList*, AclTensorList*, AclTensorList*)  \
+  X(GroupedMatmulV5, FERRY_GROUPED_MATMUL_INPUTS, AclIntArray*, AclTensorList*, AclTensorList*,    \
     AclTensorList*)
+/* query, keys, values, two shifts and masks, lengths of queries and of keys on the host, seven of
+   quantised inputs, the block table, two of padding, four of a quantised cache, three of a shared
+   prefix */
+#define FERRY_ATTENTION_INPUTS                                                                  \
+  const AclTensor*, const AclTensorList*, const AclTensorList*, const AclTensor*,               \
+      const AclTensor*, const AclIntArray*, const AclIntArray*, const AclTensor*,               \
+      const AclTensor*, const AclTensor*, const AclTensor*, const AclTensor*, const AclTensor*, \
+      const AclTensor*, const AclTensor*, const AclTensor*, const AclTensor*, const AclTensor*, \
+      const AclTensor*, const AclTensor*, const AclTensor*, const AclTensor*, const AclTensor*, \
+      const AclIntArray*
+/* heads, scale, window before and behind, layout, heads of keys, sparseMode, innerPrecise, block
+   size, antiquantMode, whether sums are wanted, modes of keys and values */
+#define FERRY_ATTENTION_ATTRIBUTES                                                             \
+  int64_t, double, int64_t, int64_t, char*, int64_t, int64_t, int64_t, int64_t, int64_t, bool, \
+      int64_t, int64_t
 #define FERRY_GROUPED_MATMUL_INPUTS                                                                \
   const AclTensorList*, const AclTensorList*, const AclTensorList*, const AclTensorList*,          \
       const AclTensorList*, const AclTensorList*, const AclTensorList*, const AclTensorList*,      \

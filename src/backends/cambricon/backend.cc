@@ -21,7 +21,8 @@ class CambriconBackend : public Backend, public OpPaths {
       : device_(std::move(device)),
         reference_(std::move(reference)),
         paths_(paths),
-        narrow_(f32_weights ? Dtype::kF32 : Dtype::kBF16),
+        packing_{.narrow = f32_weights ? Dtype::kF32 : Dtype::kBF16,
+                 .int8 = !f32_weights && paths.int8_weights},
         spec_{.backend = "cambricon",
               .name = device_->name(),
               .detail = fmt::format("CNRT {}, CNNL {}, driver {}; only ever run on an emulator",
@@ -34,8 +35,10 @@ class CambriconBackend : public Backend, public OpPaths {
 
   const DeviceSpec& spec() const override { return spec_; }
   double weight_rounding(const quant::StorageFormat& format) const override {
-    if (composed::device_dtype(format, narrow_) == Dtype::kF32) return 0;
-    return composed::is_exact(format, narrow_) ? kBf16 : kMostRounding;
+    const Dtype dtype = composed::device_dtype(format, packing_);
+    if (dtype == Dtype::kF32) return 0;
+    if (dtype == Dtype::kI8) return kMostRounding;
+    return (composed::is_exact(format, packing_) ? 1 : 2) * kBf16 + kBf16 * kBf16;
   }
   // Queries, probabilities and cached rows are multiplied in f32.
   double attention_rounding(Dtype) const override { return 0; }
@@ -58,10 +61,10 @@ class CambriconBackend : public Backend, public OpPaths {
     const auto send = [this](void* dst, const void* src, int64_t bytes) {
       return device_->copy(dst, src, bytes, kHostToDevice);
     };
-    return composed::import_weight(device_->pool(), send, weight, narrow_, shared_from_this());
+    return composed::import_weight(device_->pool(), send, weight, packing_, shared_from_this());
   }
   int64_t import_bytes(const HostWeight& weight) const override {
-    return composed::import_bytes(weight, narrow_);
+    return composed::import_bytes(weight, packing_);
   }
 
   std::vector<OpPath> op_paths() const override {
@@ -81,13 +84,14 @@ class CambriconBackend : public Backend, public OpPaths {
   }
 
  private:
-  static constexpr double kBf16 = 0x1p-8;                             // half of the last of 8 bits
-  static constexpr double kMostRounding = 2 * kBf16 + kBf16 * kBf16;  // both operands
+  static constexpr double kBf16 = 0x1p-8;  // half of the last of 8 bits
+  // Both operands, and the weight once more where it was int8 (1/254 of the largest of its row).
+  static constexpr double kMostRounding = 3 * kBf16 + 3 * kBf16 * kBf16;
 
   std::shared_ptr<Device> device_;
   std::shared_ptr<Backend> reference_;
   const composed::ComposedPaths paths_;
-  const Dtype narrow_;
+  const composed::Packing packing_;
   const DeviceSpec spec_;
 };
 

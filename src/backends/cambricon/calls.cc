@@ -14,6 +14,7 @@ int cnnl_dtype(Dtype dtype) {
     case Dtype::kF32: return kFloat;
     case Dtype::kF16: return kHalf;
     case Dtype::kBF16: return kBfloat16;
+    case Dtype::kI8: return kInt8;
     case Dtype::kI32: return kInt32;
     default: CHECK(false); return 0;
   }

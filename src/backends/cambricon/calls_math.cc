@@ -27,6 +27,16 @@ int cnnl_operation(BinaryOp operation) {
   }
 }
 
+int cast_kind(Dtype from, Dtype to) {
+  const bool to_f32 = to == Dtype::kF32;
+  CHECK(to_f32 || from == Dtype::kF32);
+  switch (to_f32 ? from : to) {
+    case Dtype::kF16: return to_f32 ? kCastHalfToFloat : kCastFloatToHalf;
+    case Dtype::kBF16: return to_f32 ? kCastBfloat16ToFloat : kCastFloatToBfloat16;
+    default: CHECK(to_f32 && from == Dtype::kI8); return kCastInt8ToFloat;
+  }
+}
+
 TensorView flat(const TensorView& x) { return reshape(x, {x.num_elements()}); }
 
 }  // namespace
@@ -48,8 +58,8 @@ std::string_view Calls::symbol_of(Primitive primitive) const {
     case Primitive::kDivide: return "cnnlDiv_v2";
     case Primitive::kRmsNorm: return "cnnlFuseNorm";
     case Primitive::kLayerNorm: return "cnnlLayerNormForward";
+    default: return "";  // not called
   }
-  return "";
 }
 
 void Calls::copy(const TensorView& x, const TensorView& out) {
@@ -70,11 +80,7 @@ void Calls::copy(const TensorView& x, const TensorView& out) {
 void Calls::cast(const TensorView& x, const TensorView& out) {
   CHECK(x.is_contiguous() && out.is_contiguous() && x.num_elements() == out.num_elements());
   if (!ok() || x.num_elements() == 0) return;
-  const bool to_f32 = out.dtype == Dtype::kF32;
-  const Dtype half = to_f32 ? x.dtype : out.dtype;
-  CHECK((to_f32 || x.dtype == Dtype::kF32) && (half == Dtype::kF16 || half == Dtype::kBF16));
-  const int kind = half == Dtype::kF16 ? (to_f32 ? kCastHalfToFloat : kCastFloatToHalf)
-                                       : (to_f32 ? kCastBfloat16ToFloat : kCastFloatToBfloat16);
+  const int kind = cast_kind(x.dtype, out.dtype);
   const Desc from(*this, flat(x)), to(*this, flat(out));
   if (!ok()) return;
   check_cnnl("cnnlCastDataType",

@@ -16,6 +16,7 @@ composed::ComposedPaths paths_of(const Vendor& v) {
                      v.cnnlGather_v2 != nullptr && v.cnnlGetScatterWorkspaceSize != nullptr &&
                      v.cnnlScatter_v2 != nullptr && v.cnnlGetDivWorkspaceSize != nullptr &&
                      v.cnnlDiv_v2 != nullptr,
+      .int8_weights = true,
   };
 }
 
@@ -30,6 +31,8 @@ std::string describe(const composed::ComposedPaths& paths, Op op) {
       return paths.layer_norm ? "cnnlLayerNormForward"
                               : "host, as cnnlLayerNormForward is missing or wrong";
     case Op::kMatmul:
+      return paths.int8_weights ? "cnnlBatchMatMulEx; FP8 is int8, made wide for each product"
+                                : "cnnlBatchMatMulEx";
     case Op::kPerHeadMatmul: return "cnnlBatchMatMulEx";
     case Op::kRope: return "composite: cnnlIndexSelect, cnnlCopy_v2, cnnlOpTensor";
     case Op::kKvWrite: return "cnnlScatterNd_v2";

@@ -53,6 +53,7 @@ inline constexpr int kLayoutArray = 4;  // cnnlTensorLayout_t
 // cnnlDataType_t
 inline constexpr int kHalf = 1;
 inline constexpr int kFloat = 2;
+inline constexpr int kInt8 = 3;
 inline constexpr int kInt32 = 6;
 inline constexpr int kBfloat16 = 17;
 
@@ -78,6 +79,7 @@ inline constexpr int kScatterReplace = 0;       // cnnlScatterMode_t
 inline constexpr int kTransformerRmsNorm = 1;   // cnnlTransformerNormType_t
 inline constexpr int kCastFloatToHalf = 0;      // cnnlCastDataType_t
 inline constexpr int kCastHalfToFloat = 6;
+inline constexpr int kCastInt8ToFloat = 19;
 inline constexpr int kCastFloatToBfloat16 = 38;
 inline constexpr int kCastBfloat16ToFloat = 39;
 

@@ -30,15 +30,14 @@ void CudaStream::hyper_collapse(const HyperCollapseArgs& args) {
 void CudaStream::hyper_expand(const HyperExpandArgs& args) {
   if (args.streams.shape[1] > kMaxStreams) return Stream::hyper_expand(args);
   if (!begin("hyper_expand")) return;
-  const HyperExpandParams params{
-      .streams = data_of(args.streams),
-      .stream_stride = {args.streams.stride[0], args.streams.stride[1]},
-      .num_streams = args.streams.shape[1],
-      .size = args.streams.shape[2],
-      .x = data_of(args.x),
-      .x_stride = args.x.stride[0],
-      .gates = data_of(args.gates),
-      .gates_stride = args.gates.stride[0]};
+  const HyperExpandParams params{.streams = data_of(args.streams),
+                                 .stream_stride = {args.streams.stride[0], args.streams.stride[1]},
+                                 .num_streams = args.streams.shape[1],
+                                 .size = args.streams.shape[2],
+                                 .x = data_of(args.x),
+                                 .x_stride = args.x.stride[0],
+                                 .gates = data_of(args.gates),
+                                 .gates_stride = args.gates.stride[0]};
   launch(Kernel::k_hyper_expand, {args.streams.shape[0], ceil_div(params.size, kThreads)}, kThreads,
          params);
 }
@@ -76,6 +75,7 @@ void CudaStream::compress(const CompressArgs& args) {
   if (!begin("compress")) return;
   CHECK(args.rows.dtype == Dtype::kF32);
   const CompressParams params{.rows = pages_param(args.rows, 0),
+                              .recent_tables = data_of<int32_t>(args.batch->recent_tables.device),
                               .ratio = args.ratio,
                               .ape = data_of(args.ape),
                               .ape_stride = args.ape.stride[0],
@@ -121,6 +121,7 @@ void CudaStream::window_attention(const WindowAttentionArgs& args) {
                                .size = size,
                                .pages = pages_param(args.pages, args.group),
                                .entry_pages = {},
+                               .recent_tables = data_of<int32_t>(args.batch->recent_tables.device),
                                .window = args.window,
                                .ratio = args.ratio,
                                .entries = data_of<int32_t>(args.entries),

@@ -75,11 +75,13 @@ void ComposedStream::mask_and_normalize(const TensorView& scores, const Span& sp
   p_->softmax(flat, flat);
 }
 
-void ComposedStream::gqa_attention(const GqaAttentionArgs& args) {
+void ComposedStream::gqa_attention(const GqaAttentionArgs& args) { attend_sequences(args, 0); }
+
+void ComposedStream::attend_sequences(const GqaAttentionArgs& args, int64_t first_sequence) {
   const BatchView& batch = *args.batch;
   const int64_t heads = args.q.shape[1], size = args.q.shape[2], kv_heads = args.num_kv_heads;
   const int64_t group = heads / kv_heads;
-  for (int64_t sequence = 0; sequence < batch.num_sequences; ++sequence) {
+  for (int64_t sequence = first_sequence; sequence < batch.num_sequences; ++sequence) {
     const Span span = span_of(batch, sequence);
     const int64_t step = tokens_at_once(heads, span.context);
     for (int64_t first = span.first; first < span.last; first += step) {
@@ -109,7 +111,7 @@ void ComposedStream::gqa_attention(const GqaAttentionArgs& args) {
 }
 
 TensorView ComposedStream::expand(const HeadMatrixView& u, const TensorView& latents) {
-  const TensorView& stored = device_weight(u.weight).matrix;
+  const TensorView& stored = head_matrix(u);
   const TensorView c = p_->as(latents, stored.dtype);
   const int64_t keys = c.shape[0], rank = c.shape[1], features = u.out_features();
   const TensorView one = strided(c.data, c.dtype, {1, keys, rank}, {keys * rank, rank, 1});

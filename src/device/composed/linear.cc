@@ -1,5 +1,7 @@
 // Products with stored weights: one matrix, one per head, one per expert. The other operand is
 // rounded to the weight's dtype, sums are f32.
+#include <algorithm>
+
 #include "device/composed/stream.h"
 
 namespace ferry::composed {
@@ -15,15 +17,45 @@ TensorView turned(const TensorView& x) {
                  {x.shape[0] * x.stride[0], 1, x.stride[0]});
 }
 
+// Elements of an int8 matrix that are wide at once.
+constexpr int64_t kMaxWidened = int64_t{4} << 20;
+// Columns that fused products of int8 take.
+constexpr int64_t kMaxInt8Columns = 65535;
+
 }  // namespace
 
-void ComposedStream::multiply(const TensorView& x, const TensorView& w, const TensorView& out) {
-  p_->matmul(one_matrix(p_->as(x, w.dtype)), turned(w), one_matrix(out));
+void ComposedStream::multiply(const TensorView& x, const DeviceWeight& w, const TensorView& out) {
+  if (w.scales.empty()) {
+    return p_->matmul(one_matrix(p_->as(x, w.matrix.dtype)), turned(w.matrix), one_matrix(out));
+  }
+  const TensorView from = p_->as(x, w.scales.dtype);
+  if (paths_.int8_matmul && w.matrix.shape[1] <= kMaxInt8Columns) {
+    return p_->int8_matmul(from, w.matrix, w.scales, out);
+  }
+  multiply_widened(from, w, out);
+}
+
+// Some rows of W at a time are made what they stand for, in the narrow dtype.
+void ComposedStream::multiply_widened(const TensorView& x, const DeviceWeight& w,
+                                      const TensorView& out) {
+  const int64_t rows = w.matrix.shape[0], cols = w.matrix.shape[1];
+  const int64_t step = std::clamp<int64_t>(kMaxWidened / cols, 1, rows);
+  const TensorView scales = p_->as(w.scales, Dtype::kF32);
+  const TensorView wide = p_->scratch(Dtype::kF32, {step, cols});
+  const TensorView narrow = p_->scratch(x.dtype, {step, cols});
+  for (int64_t first = 0; first < rows; first += step) {
+    const int64_t count = std::min(step, rows - first);
+    const TensorView values = wide.slice(0, 0, count), part = narrow.slice(0, 0, count);
+    p_->cast(w.matrix.slice(0, first, count), values);
+    p_->binary(BinaryOp::kMul, values, reshape(scales.slice(0, first, count), {count, 1}), values);
+    p_->cast(values, part);
+    p_->matmul(one_matrix(x), turned(part), one_matrix(out.slice(1, first, count)));
+  }
 }
 
 void ComposedStream::matmul(const MatmulArgs& args) {
   if (!p_->begin("matmul")) return;
-  const TensorView& w = device_weight(args.w).matrix;
+  const DeviceWeight& w = device_weight(args.w);
   if (args.bias.empty()) return multiply(args.x, w, args.out);
   const TensorView out = target(args.out);
   multiply(args.x, w, out);
@@ -36,7 +68,7 @@ void ComposedStream::per_head_matmul(const PerHeadMatmulArgs& args) {
   if (!p_->begin("per_head_matmul")) return;
   const HeadMatrixView& u = args.u;
   const bool by_rows = u.transposed == args.apply_transposed;  // out = M x, otherwise out = Mᵀ x
-  const TensorView& stored = device_weight(u.weight).matrix;
+  const TensorView& stored = head_matrix(u);
   TensorView m = strided(at(stored, u.first_row, 0), stored.dtype, {u.num_heads, u.rows, u.cols},
                          {u.head_stride * u.cols, u.cols, 1});
   if (by_rows) {
@@ -57,8 +89,7 @@ void ComposedStream::multiply_experts(const TensorView& x, const std::vector<int
   for (size_t e = 0; e < experts.size(); ++e) {
     const int64_t first = offsets[e], count = offsets[e + 1] - first;
     if (count == 0) continue;
-    multiply(x.slice(0, first, count), device_weight(experts[e]).matrix,
-             out.slice(0, first, count));
+    multiply(x.slice(0, first, count), device_weight(experts[e]), out.slice(0, first, count));
   }
 }
 

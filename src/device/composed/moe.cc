@@ -161,12 +161,20 @@ void ComposedStream::moe_experts(const MoeExpertsArgs& args) {
   const TensorView row_of_choice = workspace.tensor(Dtype::kI32, {tokens, top_k});
   const std::vector<int32_t> offsets = permute(args.ids, num_experts, token_of_row, row_of_choice);
   const TensorView gathered = workspace.tensor(Dtype::kF32, {rows, args.x.shape[1]});
-  const TensorView gate = workspace.tensor(Dtype::kF32, {rows, width});
-  const TensorView up = workspace.tensor(Dtype::kF32, {rows, width});
+  const TensorView both = workspace.tensor(Dtype::kF32, {2 * rows, width});
+  // Side by side where one operation takes them so, otherwise one behind the other.
+  const TensorView sides = reshape(both, {rows, 2 * width});
+  TensorView gate = paths_.swiglu ? sides.slice(1, 0, width) : both.slice(0, 0, rows);
+  const TensorView up = paths_.swiglu ? sides.slice(1, width, width) : both.slice(0, rows, rows);
   p_->select_rows(p_->dense(args.x), token_of_row, gathered);
   multiply_experts(gathered, offsets, args.gate, gate);
   multiply_experts(gathered, offsets, args.up, up);
-  swiglu_rows(gate, up, gate);
+  if (paths_.swiglu) {
+    gate = p_->scratch(Dtype::kF32, {rows, width});
+    p_->swiglu(sides, gate);
+  } else {
+    swiglu_rows(gate, up, gate);
+  }
   multiply_experts(gate, offsets, args.down, gathered);
   combine(gathered, row_of_choice, args.weights, args.out);
 }

@@ -127,6 +127,15 @@ std::vector<int32_t> Primitives::read_back(const TensorView& x) {
   return values;
 }
 
+void Primitives::int8_matmul(const TensorView&, const TensorView&, const TensorView&,
+                             const TensorView&) {
+  CHECK(false);
+}
+void Primitives::rope(const TensorView&, const TensorView&, const TensorView&, bool,
+                      const TensorView&) {
+  CHECK(false);
+}
+void Primitives::swiglu(const TensorView&, const TensorView&) { CHECK(false); }
 void Primitives::top_k(const TensorView&, int64_t, const TensorView&, const TensorView&) {
   CHECK(false);
 }

@@ -48,7 +48,12 @@ enum class Primitive {
   kDivide,
   kRmsNorm,
   kLayerNorm,
+  kInt8Matmul,
+  kRope,
+  kSwiglu,
 };
+
+inline constexpr int64_t kMaxRopeHeads = 1000, kMaxRopeSize = 896;
 
 class Primitives {
  public:
@@ -90,7 +95,7 @@ class Primitives {
 
   // Same dtype and shape, any strides.
   virtual void copy(const TensorView& x, const TensorView& out) = 0;
-  // Contiguous; between f32 and f16 or bf16.
+  // Contiguous; between f32 and f16 or bf16, and from i8 to f32.
   virtual void cast(const TensorView& x, const TensorView& out) = 0;
   // out = a (op) b, f32, contiguous, same rank; sizes of 1 broadcast. out may be a.
   virtual void binary(BinaryOp operation, const TensorView& a, const TensorView& b,
@@ -113,6 +118,18 @@ class Primitives {
                           const TensorView& table) = 0;
 
   // The optional ones (ComposedPaths): a backend without one never says that it is there.
+  // c[i, n] = Σ_k a[i, k] · b[n, k] · scales[n] for [m, k] and [n] of the narrow dtype, i8 [n, k],
+  // and f32 [m, n], of which only c may have a row stride. The product b[n, k] · scales[n] may be
+  // rounded to the narrow dtype, and the sum as well.
+  virtual void int8_matmul(const TensorView& a, const TensorView& b, const TensorView& scales,
+                           const TensorView& c);
+  // Pairs of x [T, H, d] f32, neighbours or d/2 apart, turned by angles whose cosines and sines are
+  // given for every entry, [T, d]. x may have strides, the rest is contiguous. out is not x. H <
+  // kMaxRopeHeads and d < kMaxRopeSize, which libraries ask for.
+  virtual void rope(const TensorView& x, const TensorView& cosines, const TensorView& sines,
+                    bool interleaved, const TensorView& out);
+  // out[t, i] = silu(x[t, i]) · x[t, n + i] for contiguous f32 [T, 2n], [T, n].
+  virtual void swiglu(const TensorView& x, const TensorView& out);
   // Over the last dimension of contiguous f32 [rows, n]: the k largest, in order; among equals the
   // lower index first. values f32, indices i32 [rows, k].
   virtual void top_k(const TensorView& x, int64_t k, const TensorView& values,

@@ -134,6 +134,9 @@ void ComposedStream::rope(const RopeArgs& args) {
   const TensorView first = part(0), second = part(interleaved ? 1 : half);
   const TensorView angles = p_->scratch(Dtype::kF32, {tokens, 2 * half});
   p_->select_rows(args.cos_sin, args.positions, angles);
+  if (paths_.rope && heads < kMaxRopeHeads && 2 * half < kMaxRopeSize) {
+    return turn_pairs(x, angles, interleaved);
+  }
   const auto angle = [&](int64_t from) {
     return p_->dense(
         strided(at(angles, 0, from), Dtype::kF32, {tokens, 1, half}, {2 * half, 2 * half, 1}));
@@ -154,6 +157,19 @@ void ComposedStream::rope(const RopeArgs& args) {
   };
   turned(a, BinaryOp::kSub, b, first);
   turned(b, BinaryOp::kAdd, a, second);
+}
+
+// angles [T, d]: cosines, then sines, of pairs; each is written for both entries of its pair.
+void ComposedStream::turn_pairs(const TensorView& x, const TensorView& angles, bool interleaved) {
+  const int64_t tokens = x.shape[0], heads = x.shape[1], size = x.shape[2], half = size / 2;
+  const TensorView both = p_->scratch(Dtype::kF32, {2, tokens, size});
+  p_->copy(strided(angles.data, Dtype::kF32, {2, tokens, 2, half}, {half, size, 0, 1}),
+           strided(both.data, Dtype::kF32, {2, tokens, 2, half},
+                   {tokens * size, size, interleaved ? 1 : half, interleaved ? 2 : 1}));
+  const auto part = [&](int64_t i) { return reshape(both.slice(0, i, 1), {tokens, size}); };
+  const TensorView out = p_->scratch(Dtype::kF32, {tokens, heads, size});
+  p_->rope(x, part(0), part(1), interleaved, out);
+  p_->copy(out, x);
 }
 
 void ComposedStream::kv_write(const KvWriteArgs& args) {

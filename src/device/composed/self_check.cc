@@ -56,6 +56,24 @@ class Checker {
     same(Primitive::kCast, " (bf16)", back, {1.0f, -2.5f, 70144.0f});
   }
 
+  bool int8_cast() {
+    // 1, −2, 127, −127 as bytes, low first.
+    const TensorView word = i32({static_cast<int32_t>(0x817FFE01u)}, {1}), out = f32({4});
+    c_.cast(TensorView::contiguous(word.data, Dtype::kI8, {4}), out);
+    return same(Primitive::kCast, " (int8)", out, {1, -2, 127, -127});
+  }
+
+  // [2, 4] by three rows of int8 with scales of 1, 2 and 1/4, into rows that are longer.
+  bool int8_matmul() {
+    const TensorView a = c_.as(f32({1, 2, 3, 4, 1, 0, 0, -1}, {2, 4}), precision_.narrow);
+    const TensorView bytes = i32({0x04030201, static_cast<int32_t>(0xFF01FF01u), 0x40000000}, {3});
+    const TensorView b = TensorView::contiguous(bytes.data, Dtype::kI8, {3, 4});
+    const TensorView scales = c_.as(f32({1, 2, 0.25f}, {3}), precision_.narrow);
+    const TensorView out = f32(Floats(8, -1.0f), {2, 4});
+    c_.int8_matmul(a, b, scales, strided(out.data, Dtype::kF32, {2, 3}, {4, 1}));
+    return same(Primitive::kInt8Matmul, "", out, {30, -4, 64, -1, -3, 4, -16, -1});
+  }
+
   void elementwise() {
     const TensorView a = f32({1, 2, 3, 4}, {2, 2}), b = f32({10, 20}, {1, 2}), out = f32({2, 2});
     c_.binary(BinaryOp::kAdd, a, b, out);
@@ -118,6 +136,23 @@ class Checker {
            same(Primitive::kRmsNorm, "", out, {1.2493901f, 1.8740851f, 0, 1.2493901f});
   }
 
+  // One pair of two tokens, turned by a right angle and not at all; as neighbours and as halves.
+  bool rope() {
+    const TensorView x = f32({1, 2, 3, 4, 5, 6, 7, 8}, {2, 1, 4}), out = f32({2, 1, 4});
+    const TensorView cosines = f32({0, 0, 0, 0, 1, 1, 1, 1}, {2, 4});
+    const TensorView sines = f32({1, 1, 1, 1, 0, 0, 0, 0}, {2, 4});
+    c_.rope(x, cosines, sines, true, out);
+    if (!same(Primitive::kRope, "", out, {-2, 1, -4, 3, 5, 6, 7, 8})) return false;
+    c_.rope(x, cosines, sines, false, out);
+    return same(Primitive::kRope, "", out, {-3, -4, 1, 2, 5, 6, 7, 8});
+  }
+
+  bool swiglu() {
+    const TensorView out = f32({2, 2});
+    c_.swiglu(f32({0, 1, 5, 6, 3, -2, 1, 2}, {2, 4}), out);
+    return same(Primitive::kSwiglu, "", out, {0, 4.3863516f, 2.8577224f, -0.4768117f});
+  }
+
   bool layer_norm() {
     const TensorView x = f32({1, 3}, {1, 2}), scale = f32({1, 2}, {2}), shift = f32({5, 6}, {2});
     const TensorView out = f32({1, 2});
@@ -166,8 +201,11 @@ Status check_primitives(const CreatePrimitives& create, std::string_view backend
         checker.wrong(), release);
   }
   // A queue for each of the rest, as one that refuses to run an operation is of no more use.
-  bool* const optional[] = {&paths.rms_norm, &paths.layer_norm, &paths.device_gate};
-  bool (Checker::*const checks[])() = {&Checker::rms_norm, &Checker::layer_norm, &Checker::gate};
+  bool* const optional[] = {&paths.rms_norm, &paths.layer_norm,   &paths.device_gate, &paths.rope,
+                            &paths.swiglu,   &paths.int8_weights, &paths.int8_matmul};
+  bool (Checker::*const checks[])() = {
+      &Checker::rms_norm, &Checker::layer_norm, &Checker::gate,       &Checker::rope,
+      &Checker::swiglu,   &Checker::int8_cast,  &Checker::int8_matmul};
   for (size_t i = 0; i < std::size(checks); ++i) {
     if (!*optional[i]) continue;
     FERRY_TRY(const auto own, create());

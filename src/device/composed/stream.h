@@ -23,8 +23,12 @@ namespace ferry::composed {
 struct ComposedPaths {
   bool rms_norm = false;  // rms_norm, add_rms_norm
   bool layer_norm = false;
-  bool exact_f32 = true;     // products of f32 are made in f32, and serve for sums too
-  bool device_gate = false;  // top_k, gather, scatter, divide: moe_gate by softmax or sigmoid
+  bool rope = false;
+  bool swiglu = false;        // of experts, whose gate and up projections have no other reader
+  bool exact_f32 = true;      // products of f32 are made in f32, and serve for sums too
+  bool device_gate = false;   // top_k, gather, scatter, divide: moe_gate by softmax or sigmoid
+  bool int8_weights = false;  // cast takes i8: weights may be packed so
+  bool int8_matmul = false;   // otherwise they are made wide for each product
 };
 
 class ComposedStream : public Stream {
@@ -70,6 +74,8 @@ class ComposedStream : public Stream {
   // Rows [offsets[e], offsets[e + 1]) of x by expert e; out contiguous f32.
   virtual void multiply_experts(const TensorView& x, const std::vector<int32_t>& offsets,
                                 std::span<const WeightView> experts, const TensorView& out);
+  // gqa_attention of the sequences from `first_sequence` on.
+  void attend_sequences(const GqaAttentionArgs& args, int64_t first_sequence);
   // Weights of the chosen experts: to a sum of 1 and times the scale, as the spec has it.
   void scale_weights(const TensorView& weights, const GateSpec& spec);
 
@@ -91,10 +97,12 @@ class ComposedStream : public Stream {
   TensorView target(const TensorView& out);
   void put(const TensorView& made, const TensorView& out);
 
-  // out = x Wᵀ for rows [first, first + count) of W; x and out [T, ·] with any row stride.
-  void multiply(const TensorView& x, const TensorView& w, const TensorView& out);
+  // out = x Wᵀ; x and out [T, ·] with any row stride.
+  void multiply(const TensorView& x, const DeviceWeight& w, const TensorView& out);
+  void multiply_widened(const TensorView& x, const DeviceWeight& w, const TensorView& out);
   std::vector<int32_t> permute(const TensorView& ids, int64_t num_experts,
                                const TensorView& token_of_row, const TensorView& row_of_choice);
+  void turn_pairs(const TensorView& x, const TensorView& angles, bool interleaved);
   void swiglu_rows(const TensorView& gate, const TensorView& up, const TensorView& out);
   void combine(const TensorView& rows, const TensorView& row_of_choice, const TensorView& weights,
                const TensorView& out);

@@ -198,7 +198,7 @@ class PerHeadExercise : public Exercise {
     const auto rows = rows_of(x_, heads * in(), first, count);
     TensorView x = rig.upload(rows, {count, heads, in()}, {8, 8});
     if (shape_.shared_x) x.shape[1] = shape_.heads, x.stride[1] = 0;
-    const HeadMatrixView u{.weight = rig.import(weight_),
+    const HeadMatrixView u{.weight = rig.import(weight_, true),
                            .num_heads = shape_.heads,
                            .rows = shape_.rows,
                            .cols = shape_.cols,

@@ -90,8 +90,8 @@ class MlaPrefillExercise : public MlaExercise {
     const auto part = batch_.part(rig, first, count);
     const TensorView q = rig.upload(rows_of(q_, shape_.heads * q_size(), first, count),
                                     {count, shape_.heads, q_size()});
-    const WeightView up_k = rig.import(up_k_);
-    const WeightView up_v = up_k_ == up_v_ ? up_k : rig.import(up_v_);
+    const WeightView up_k = rig.import(up_k_, true);
+    const WeightView up_v = up_k_ == up_v_ ? up_k : rig.import(up_v_, true);
     const TensorView cache = pages(rig);
     const TensorView out = rig.output(Dtype::kF32, {count, shape_.heads, shape_.value}, {0, 8});
     if (!rig.ready()) return {};

@@ -139,7 +139,7 @@ TensorView Rig::output(Dtype dtype, std::initializer_list<int64_t> dims, Padding
   return send(make_piece(dtype, dims, padding));
 }
 
-WeightView Rig::import(const std::shared_ptr<const WeightData>& data) {
+WeightView Rig::import(const std::shared_ptr<const WeightData>& data, bool by_head) {
   auto weight = backend_.import_weight({.format = data->format,
                                         .data = data->bytes,
                                         .rows = data->rows,
@@ -147,6 +147,7 @@ WeightView Rig::import(const std::shared_ptr<const WeightData>& data) {
                                         .scale = data->scale,
                                         .scale_rows = data->scale_rows,
                                         .scale_cols = data->scale_cols,
+                                        .by_head = by_head,
                                         .keep_alive = data});
   if (!weight.ok()) {
     fail(weight.error());

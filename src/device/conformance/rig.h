@@ -39,7 +39,7 @@ class Rig {
 
   // Filled with a pattern; read() checks that everything around the elements still has it.
   TensorView output(Dtype dtype, std::initializer_list<int64_t> dims, Padding padding = {});
-  WeightView import(const std::shared_ptr<const WeightData>& data);
+  WeightView import(const std::shared_ptr<const WeightData>& data, bool by_head = false);
   Workspace workspace(int64_t bytes);
 
   std::vector<float> read(const TensorView& view);  // of a view that upload() or output() gave

@@ -35,24 +35,29 @@ TEST(AscendConformance, OfTheCurrentRelease) {
   expect_conformance({}, "");
 }
 
-// Without aclnnRmsNorm, aclnnLayerNorm and aclnnMoeGatingTopK the host computes these, and groups
-// are multiplied by the version before.
+// Without aclnnRmsNorm, aclnnLayerNorm and aclnnMoeGatingTopK the host computes these, groups are
+// multiplied by the version before, int8 is made wide for each product, and attention of latents is
+// composed.
 TEST(AscendConformance, OfAnOldReleaseWithoutSomeOperators) {
   use_release("old");
-  for (const char* filter : {"norm", "moe_gate", "grouped_matmul", "moe_experts"}) {
+  for (const char* filter : {"norm", "moe_gate", "grouped_matmul", "moe_experts", "matmul F8_E4M3",
+                             "rope", "gqa_attention bf16", "mla_decode_attention bf16"}) {
     expect_conformance({}, filter);
   }
 }
 
 TEST(AscendConformance, OfOperatorsInSeveralLibraries) {
   use_release("split");
-  for (const char* filter : {"add", "matmul BF16", "moe_gate"}) expect_conformance({}, filter);
+  for (const char* filter :
+       {"add", "matmul BF16", "moe_gate", "gqa_attention bf16", "mla_decode_attention bf16"})
+    expect_conformance({}, filter);
 }
 
 // No bf16, no fused operators of experts, products of f32 made of f16.
 TEST(AscendConformance, OfASmallerChip) {
   use_release("310p");
-  for (const char* filter : {"matmul Q4_K", "matmul F32", "moe", "gqa", "mla", "index", "rope"}) {
+  for (const char* filter :
+       {"matmul Q4_K", "matmul F32", "matmul F8", "moe", "gqa", "mla", "index", "rope"}) {
     expect_conformance({}, filter, false);
   }
 }

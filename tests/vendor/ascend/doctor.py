@@ -24,9 +24,27 @@ def doctor(release, *arguments, **settings):
                           env={**os.environ, "ASCEND_HOME_PATH": CANN + "-" + release, **settings})
 
 
-chips = json.loads(doctor("old", "--json").stdout)["chips"]
-ascend = next(chip for chip in chips if chip["backend"] == "ascend")
-how = {op["op"]: (op["how"], op["proof"]) for op in ascend["ops"]}
+def paths(release, wrong=""):
+    chips = json.loads(doctor(release, "--json", FERRY_EMULATED_WRONG=wrong).stdout)["chips"]
+    ascend = next(chip for chip in chips if chip["backend"] == "ascend")
+    return {op["op"]: (op["how"], op["proof"]) for op in ascend["ops"]}
+
+
+# Attention is the newest version that is there and right.
+for release, wrong, version in (("current", "", "V4"), ("split", "", "V3"), ("old", "", "V2"),
+                                ("current", "aclnnFusedInferAttentionScoreV4", "V3")):
+    said = paths(release, wrong)["gqa_attention"][0]
+    check("aclnnFusedInferAttentionScore%s " % version in said,
+          "%s without %r: %s" % (release, wrong, said))
+for operator, op, otherwise in (
+        ("aclnnWeightQuantBatchMatmulV2", "matmul", "aclnnWeightQuantBatchMatmulV2 is missing or wrong"),
+        ("aclnnSwiGlu", "moe_experts", "; aclnnSigmoid, aclnnMul")):
+    said = paths("current")[op][0]
+    check(operator in said and otherwise not in said, "right: " + said)
+    said = paths("current", operator)[op][0]
+    check(otherwise in said, "wrong: " + said)
+
+how = paths("old")
 check(how["grouped_matmul"] == ("aclnnGroupedMatmulV4", "emulated"), "old release: %r" % (how,))
 check(how["rms_norm"][0].startswith("host, as aclnnRmsNorm is missing"), "old release: %r" % (how,))
 

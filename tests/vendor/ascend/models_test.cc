@@ -27,6 +27,11 @@ TEST(AscendDemo, AnswersAreThoseOfTheReference) {
   expect_answers_of_reference("ascend", requests);
 }
 
+TEST(AscendFp8, IsInt8) {
+  ascend::use_release("current");
+  expect_fp8_in_int8("ascend");
+}
+
 TEST(AscendGoldens, LogitsOfTheSharedModels) {
   if (disk::testing::shared_folder().empty()) GTEST_SKIP() << "no shared reference files here";
   ascend::use_release("current");

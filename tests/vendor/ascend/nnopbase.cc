@@ -51,6 +51,7 @@ int64_t bytes_of(int dtype) {
     case kAclInt32: return 4;
     case kAclFloat16:
     case kAclBf16: return 2;
+    case kAclInt8: return 1;
     case kAclInt64: return 8;
     default: return 0;
   }
@@ -79,6 +80,7 @@ bool Tensor::is_contiguous() const {
 
 float Tensor::load(int64_t offset) const {
   if (dtype == kAclFloat) return reinterpret_cast<const float*>(data)[offset];
+  if (dtype == kAclInt8) return static_cast<float>(reinterpret_cast<const int8_t*>(data)[offset]);
   const uint16_t bits = reinterpret_cast<const uint16_t*>(data)[offset];
   return dtype == kAclFloat16 ? from_half(bits) : from_bfloat(bits);
 }

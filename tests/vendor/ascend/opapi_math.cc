@@ -85,8 +85,8 @@ int aclnnCastGetWorkspaceSize(const AclTensor* self, int dtype, AclTensor* out, 
                               AclExecutor** executor) {
   Call call("aclnnCast");
   const Tensor x = call.tensor(self), y = call.tensor(out);
-  call.require(emulated::is_float(x) && emulated::is_float(y) && y.dtype == dtype &&
-               emulated::same_sizes(x, y));
+  call.require((emulated::is_float(x) || x.dtype == kAclInt8) && emulated::is_float(y) &&
+               y.dtype == dtype && emulated::same_sizes(x, y));
   return call.make(
       [x, y, wrong = call.wrong()] {
         for (int64_t i = 0; i < x.count(); ++i)
@@ -263,6 +263,53 @@ int aclnnLayerNormGetWorkspaceSize(const AclTensor* input, const AclIntArray* sh
           }
           means.put(row, static_cast<float>(average));
           roots.put(row, static_cast<float>(root));
+        }
+        return 0;
+      },
+      workspace, executor);
+}
+
+int aclnnSwiGluGetWorkspaceSize(const AclTensor* x, int64_t dim, const AclTensor* y,
+                                uint64_t* workspace, AclExecutor** executor) {
+  Call call("aclnnSwiGlu");
+  const Tensor in = call.tensor(x), out = call.tensor(y);
+  call.require(call.ok() && dim == -1 && emulated::is_float(in) && in.dtype == out.dtype &&
+               in.sizes.size() == 2 && out.is_contiguous() &&
+               in.sizes == std::vector<int64_t>{out.sizes[0], 2 * out.sizes[1]});
+  return call.make(
+      [in, out, wrong = call.wrong()] {
+        const int64_t n = out.sizes[1];
+        for (int64_t i = 0; i < out.count(); ++i) {
+          const float gate = in.at(i / n * 2 * n + i % n), up = in.at(i / n * 2 * n + n + i % n);
+          out.put(i, wrong ? gate * up : gate / (1 + std::exp(-gate)) * up);
+        }
+        return 0;
+      },
+      workspace, executor);
+}
+
+int aclnnRotaryPositionEmbeddingGetWorkspaceSize(const AclTensor* x, const AclTensor* cos,
+                                                 const AclTensor* sin, int64_t mode, AclTensor* y,
+                                                 uint64_t* workspace, AclExecutor** executor) {
+  Call call("aclnnRotaryPositionEmbedding");
+  const Tensor in = call.tensor(x), out = call.tensor(y), c = call.tensor(cos);
+  const Tensor s = call.tensor(sin);
+  call.require(call.ok() && emulated::is_float(in) && in.dtype == out.dtype &&
+               in.dtype == c.dtype && in.dtype == s.dtype && in.sizes.size() == 4 &&
+               emulated::same_sizes(in, out) && out.is_contiguous() && in.data != out.data);
+  call.require(call.ok() && in.sizes[3] % 2 == 0 && in.sizes[3] < 896 && in.sizes[2] < 1000 &&
+               (mode == kRotateHalves || mode == kRotateNeighbours));
+  call.require(call.ok() && emulated::same_sizes(c, s) &&
+               c.sizes == std::vector<int64_t>{in.sizes[0], in.sizes[1], 1, in.sizes[3]});
+  return call.make(
+      [=] {
+        const int64_t n = in.sizes[3], heads = in.sizes[2];
+        for (int64_t i = 0; i < in.count(); ++i) {
+          const int64_t k = i % n, angle = i / n / heads * n + k;
+          const bool first = mode == kRotateHalves ? k < n / 2 : k % 2 == 0;
+          const int64_t step = mode == kRotateHalves ? n / 2 : 1;
+          const float other = first ? -in.at(i + step) : in.at(i - step);
+          out.put(i, in.at(i) * c.at(angle) + other * s.at(angle));
         }
         return 0;
       },

@@ -12,6 +12,9 @@
 #include <aclnnop/aclnn_cast.h>
 #include <aclnnop/aclnn_copy.h>
 #include <aclnnop/aclnn_div.h>
+#include <aclnnop/aclnn_fused_infer_attention_score_v2.h>
+#include <aclnnop/aclnn_fused_infer_attention_score_v3.h>
+#include <aclnnop/aclnn_fused_infer_attention_score_v4.h>
 #include <aclnnop/aclnn_grouped_matmul_v4.h>
 #include <aclnnop/aclnn_grouped_matmul_v5.h>
 #include <aclnnop/aclnn_index_select.h>
@@ -21,10 +24,13 @@
 #include <aclnnop/aclnn_mul.h>
 #include <aclnnop/aclnn_relu.h>
 #include <aclnnop/aclnn_rms_norm.h>
+#include <aclnnop/aclnn_rotary_position_embedding.h>
 #include <aclnnop/aclnn_scatter_nd_update.h>
 #include <aclnnop/aclnn_sigmoid.h>
 #include <aclnnop/aclnn_softmax.h>
 #include <aclnnop/aclnn_sub.h>
+#include <aclnnop/aclnn_swi_glu.h>
+#include <aclnnop/aclnn_weight_quant_batch_matmul_v2.h>
 
 #include <type_traits>
 
@@ -67,6 +73,7 @@ FERRY_ACLNN_OPTIONAL_SYMBOLS(FERRY_AGREES)
 static_assert(sizeof(aclError) == sizeof(int) && sizeof(aclnnStatus) == sizeof(int));
 static_assert(kAclSuccess == ACL_SUCCESS && kAclRepeatInitialize == ACL_ERROR_REPEAT_INITIALIZE);
 static_assert(kAclFloat == ACL_FLOAT && kAclFloat16 == ACL_FLOAT16 && kAclBf16 == ACL_BF16);
+static_assert(kAclInt8 == ACL_INT8);
 static_assert(kAclInt32 == ACL_INT32 && kAclInt64 == ACL_INT64 && kFormatNd == ACL_FORMAT_ND);
 static_assert(kHostToDevice == ACL_MEMCPY_HOST_TO_DEVICE);
 static_assert(kDeviceToHost == ACL_MEMCPY_DEVICE_TO_HOST);

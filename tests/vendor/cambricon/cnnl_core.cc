@@ -12,6 +12,7 @@ int64_t bytes_of(int dtype) {
     case kInt32: return 4;
     case kHalf:
     case kBfloat16: return 2;
+    case kInt8: return 1;
     default: return 0;
   }
 }
@@ -33,6 +34,7 @@ bool Tensor::is_contiguous() const {
 
 float Tensor::load(int64_t offset) const {
   if (dtype == kFloat) return floats()[offset];
+  if (dtype == kInt8) return static_cast<float>(reinterpret_cast<const int8_t*>(data)[offset]);
   const uint16_t bits = reinterpret_cast<const uint16_t*>(data)[offset];
   return dtype == kHalf ? from_half(bits) : from_bfloat(bits);
 }
@@ -212,6 +214,7 @@ int cnnlCastDataType(Handle handle, TensorDesc in_desc, const void* in, int kind
   const bool fits = (kind == kCastFloatToHalf && x.dtype == kFloat && y.dtype == kHalf) ||
                     (kind == kCastHalfToFloat && x.dtype == kHalf && y.dtype == kFloat) ||
                     (kind == kCastFloatToBfloat16 && x.dtype == kFloat && y.dtype == kBfloat16) ||
+                    (kind == kCastInt8ToFloat && x.dtype == kInt8 && y.dtype == kFloat) ||
                     (kind == kCastBfloat16ToFloat && x.dtype == kBfloat16 && y.dtype == kFloat);
   call.require(fits && emulated::same_sizes(x, y) && x.is_contiguous() && y.is_contiguous());
   return call.run([x, y, wrong = call.wrong()] {

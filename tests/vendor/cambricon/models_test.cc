@@ -27,6 +27,11 @@ TEST(CambriconDemo, AnswersAreThoseOfTheReference) {
   expect_answers_of_reference("cambricon", requests);
 }
 
+TEST(CambriconFp8, IsInt8) {
+  cambricon::use_release("current");
+  expect_fp8_in_int8("cambricon");
+}
+
 TEST(CambriconGoldens, LogitsOfTheSharedModels) {
   if (disk::testing::shared_folder().empty()) GTEST_SKIP() << "no shared reference files here";
   cambricon::use_release("current");

@@ -62,7 +62,8 @@ static_assert(kCnnlBadParam == CNNL_STATUS_BAD_PARAM);
 static_assert(kCnnlArchMismatch == CNNL_STATUS_ARCH_MISMATCH);
 static_assert(kCnnlNotSupported == CNNL_STATUS_NOT_SUPPORTED);
 static_assert(kLayoutArray == CNNL_LAYOUT_ARRAY && kHalf == CNNL_DTYPE_HALF);
-static_assert(kFloat == CNNL_DTYPE_FLOAT && kInt32 == CNNL_DTYPE_INT32);
+static_assert(kFloat == CNNL_DTYPE_FLOAT && kInt8 == CNNL_DTYPE_INT8);
+static_assert(kInt32 == CNNL_DTYPE_INT32);
 static_assert(kBfloat16 == CNNL_DTYPE_BFLOAT16);
 static_assert(kMatMulAllowTf32 == CNNL_MATMUL_ALLOW_TF32);
 static_assert(kMatMulUseStride == CNNL_MATMUL_USE_STRIDE);
@@ -78,6 +79,7 @@ static_assert(kSoftmaxAccurate == CNNL_SOFTMAX_ACCURATE);
 static_assert(kSoftmaxLowDimension == CNNL_SOFTMAX_MODE_LOW_DIMENSION);
 static_assert(kCastFloatToHalf == CNNL_CAST_FLOAT_TO_HALF);
 static_assert(kCastHalfToFloat == CNNL_CAST_HALF_TO_FLOAT);
+static_assert(kCastInt8ToFloat == CNNL_CAST_INT8_TO_FLOAT);
 static_assert(kCastFloatToBfloat16 == CNNL_CAST_FLOAT_TO_BFLOAT16);
 static_assert(kCastBfloat16ToFloat == CNNL_CAST_BFLOAT16_TO_FLOAT);
 #if FERRY_HAS_CNNL_EXTRA

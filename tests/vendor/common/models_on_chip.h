@@ -34,6 +34,27 @@ inline void expect_logits_of_reference(const TinyModel& tiny, const std::string&
   }
 }
 
+// FP8 as the chip keeps it by default, int8. Where experts are chosen, rounding chooses others
+// among random ones: such models are only asked for numbers. The built-in model says what it costs.
+inline void expect_fp8_in_int8(const std::string& backend) {
+  for (const TinyModel& tiny : tiny_models()) {
+    const Json config = parse(tiny.config);
+    const disk::testing::TempDir dir;
+    TinyWeights weights = random_weights(config, 7);
+    const std::string path = write_hf(dir, config, hf_tensors(weights, "BF16", true));
+    const LoadedModel packed = load(path, backend_named(backend));
+    const LoadedModel reference = load(path, backend_named("reference"));
+    const std::vector<int32_t> tokens = random_tokens(37, reference.spec().vocab_size, 3);
+    const std::vector<float> expected = logits_of(reference, tokens);
+    float largest = 0;
+    for (float logit : expected) largest = std::max(largest, std::abs(logit));
+    const double off = max_difference(logits_of(packed, tokens), expected) / largest;
+    const bool chooses = config.contains("n_routed_experts") || config.contains("num_experts");
+    EXPECT_LE(off, chooses ? 2.0 : 0.1) << tiny.name;
+    EXPECT_GT(off, 1e-4) << tiny.name << " was not rounded";
+  }
+}
+
 // The built-in model with weights as they are used by default and a cache of 16 bits; the requests
 // together, so that steps are mixed.
 inline void expect_answers_of_reference(const std::string& backend,

@@ -282,6 +282,7 @@ struct HashGateParams {
 
 struct CompressParams {
   PagesParam rows;
+  const int32_t* recent_tables;  // of `rows`; `pages` go by those of the batch
   int64_t ratio;
   const float* ape;
   int64_t ape_stride;
@@ -304,6 +305,7 @@ struct WindowAttentionParams {
   int64_t q_stride[2];
   int64_t size;
   PagesParam pages, entry_pages;  // the second without data: there are no entries
+  const int32_t* recent_tables;   // of `pages`; entries go by those of the batch
   int64_t window, ratio;
   const int32_t* entries;  // [n, top_k], or nullptr: all
   int64_t entries_stride, top_k;

@@ -128,6 +128,13 @@ FERRY_DEVICE int64_t slot_of_entry(const PagesParam& pages, const BatchParam& ba
   return page * pages.block_size + last % batch.block_size / ratio;
 }
 
+// The batch as planes of recent tokens see it.
+FERRY_DEVICE BatchParam with_tables(const BatchParam& batch, const int32_t* tables) {
+  BatchParam recent = batch;
+  recent.block_tables = tables;
+  return recent;
+}
+
 // A row in shared memory to a slot, in the dtype of the pages; the whole block.
 FERRY_DEVICE void store_row(const PagesParam& pages, int64_t slot, const float* row) {
   const int64_t at = element_of(pages, slot, 0);
@@ -164,6 +171,7 @@ FERRY_KERNEL(compress, CompressParams) {
   if (place.num_keys % p.ratio != 0) return;
   const int64_t entry = place.num_keys / p.ratio - 1, size = p.pages.width;
   const bool overlap = p.overlap != 0;
+  const BatchParam recent = with_tables(p.batch, p.recent_tables);
   const int64_t width = overlap ? 2 * size : size;
   const int64_t begin = overlap && entry > 0 ? (entry - 1) * p.ratio : entry * p.ratio;
   float squares = 0;
@@ -172,7 +180,7 @@ FERRY_KERNEL(compress, CompressParams) {
     const auto load = [&](int64_t position, float& kappa, float& gamma) {
       const int64_t channel = c + (overlap && position >= entry * p.ratio ? size : 0);
       const int64_t at = element_of(
-          p.rows, slot_of(p.rows, p.batch, place.sequence, position), channel);
+          p.rows, slot_of(p.rows, recent, place.sequence, position), channel);
       const float* rows = reinterpret_cast<const float*>(p.rows.data);
       kappa = *span(rows, at, 1);
       gamma = *span(rows, at + width, 1) +
@@ -264,6 +272,7 @@ FERRY_KERNEL(window_attention, WindowAttentionParams) {
   const int64_t all_entries = p.entry_pages.data == nullptr ? 0 : place.num_keys / p.ratio;
   const bool chosen = p.entries != nullptr && all_entries > p.top_k;
   const int64_t num_entries = chosen ? p.top_k : all_entries;
+  const BatchParam recent = with_tables(p.batch, p.recent_tables);
   const float* q = span(p.q, row * p.q_stride[0] + head * p.q_stride[1], p.size);
   for (int64_t i = tid; i < p.size; i += kAttentionThreads) query[i] = q[i];
   sync_block();
@@ -281,7 +290,7 @@ FERRY_KERNEL(window_attention, WindowAttentionParams) {
           require(key >= 0 && key < all_entries);
         }
         slots[tid] = part == 0
-                         ? slot_of(pages, p.batch, place.sequence, begin + key)
+                         ? slot_of(pages, recent, place.sequence, begin + key)
                          : slot_of_entry(pages, p.batch, place.sequence, key, p.ratio);
         score = p.scale * dot_cached(pages, slots[tid], 0, query, p.size);
       }
