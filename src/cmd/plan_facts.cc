@@ -107,8 +107,9 @@ Result<int> run_rules(const PlanFlags& flags, const std::vector<std::string>& na
 Result<plan::Deployment> deployment_of(const PlanFlags& flags, const plan::Chip& chip,
                                        const plan::PlanModel& model) {
   plan::Deployment d{.chip = &chip, .model = &model};
-  FERRY_TRY(d.precision,
-            plan::find_precision(flags.precision.empty() ? "fp8" : flags.precision, flags.kv));
+  const std::string usual = model.stored ? plan::kFilePrecision : "fp8";
+  FERRY_TRY(d.precision, plan::precision_for(
+                             model, flags.precision.empty() ? usual : flags.precision, flags.kv));
   d.tp = std::max<int64_t>(flags.tp, 1);
   d.pp = std::max<int64_t>(flags.pp, 1);
   const int64_t count = std::max(flags.count, d.tp * d.pp);
@@ -123,7 +124,7 @@ Result<plan::Deployment> deployment_of(const PlanFlags& flags, const plan::Chip&
 
 Result<int> run_memory(const PlanFlags& flags) {
   FERRY_TRY(const plan::Catalogue catalogue, open_catalogue(flags));
-  FERRY_TRY(const plan::PlanModel model, open_plan_model(flags.model));
+  FERRY_TRY(const plan::PlanModel model, open_plan_model(flags.model, flags.context));
   FERRY_TRY(const auto chips, choose_chips(catalogue, flags.chips));
   const auto context = static_cast<double>(flags.context);
   Json out = Json::array();

@@ -6,9 +6,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
-#include <filesystem>
 
-#include "cmd/model_argument.h"
 #include "cmd/read_input.h"
 #include "plan/rules.h"
 #include "plan/workload.h"
@@ -220,17 +218,6 @@ Result<std::vector<const plan::Chip*>> choose_chips(const plan::Catalogue& catal
   return chips;
 }
 
-Result<plan::PlanModel> open_plan_model(const std::string& argument) {
-  auto known = plan::find_model(argument);
-  if (known.ok()) return known;
-  std::error_code ignored;
-  if (!argument.empty() && !std::filesystem::exists(argument, ignored)) return known.error();
-  FERRY_TRY(const disk::ModelSource source, open_model_argument(argument));
-  auto model = plan::model_from_config(source.config, source.name);
-  if (!model.ok()) return model.error().in(source.config_path());
-  return model;
-}
-
 Result<plan::SearchOptions> search_options(const PlanFlags& flags) {
   plan::SearchOptions options;
   const auto preset = plan::find_workload(flags.workload);
@@ -246,6 +233,7 @@ Result<plan::SearchOptions> search_options(const PlanFlags& flags) {
     return kv.error().in("--kv-dtype");
   }
   for (const std::string& precision : options.precisions) {
+    if (precision == plan::kFilePrecision) continue;
     const auto known = plan::find_precision(precision, flags.kv);
     if (!known.ok()) return known.error().in("--precision");
   }

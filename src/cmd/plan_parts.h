@@ -42,8 +42,9 @@ Result<plan::Catalogue> open_catalogue(const PlanFlags& flags);
 // --chips: all, or names with commas between them. Chips of classes that the catalogue has.
 Result<std::vector<const plan::Chip*>> choose_chips(const plan::Catalogue& catalogue,
                                                     const std::string& names);
-// A model of the planner by name, or the config of a model on disk.
-Result<plan::PlanModel> open_plan_model(const std::string& argument);
+// A model of the planner by name, or one on disk with the bytes that an engine holds of it for
+// sequences of `context` tokens (0: what the engine takes).
+Result<plan::PlanModel> open_plan_model(const std::string& argument, int64_t context = 0);
 // Chips are left to the caller. Errors begin with the option: "--slo: …".
 Result<plan::SearchOptions> search_options(const PlanFlags& flags);
 // --as-of; without it the day on which the facts end.

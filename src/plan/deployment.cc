@@ -13,6 +13,7 @@ namespace {
 
 constexpr double kFp8Scale = 4.0 / (128 * 128);  // one f32 for 128 × 128 weights
 constexpr double kGb = 1e9;
+constexpr const char* kGgufHead = "Q6_K";
 constexpr int64_t kPageTokens = 16;  // of the cache, the engine's default
 
 double bytes_of(std::string_view format) {
@@ -20,21 +21,40 @@ double bytes_of(std::string_view format) {
   return static_cast<double>(found->block_bytes) / static_cast<double>(found->block_elements);
 }
 
+Precision with_formats(std::string_view name, std::string_view other, double other_bytes,
+                       std::string_view expert, double expert_bytes, Compute other_compute,
+                       Compute expert_compute) {
+  return {.name = std::string(name),
+          .other_format = std::string(other),
+          .expert_format = std::string(expert),
+          .other_bytes = other_bytes,
+          .expert_bytes = expert_bytes,
+          .other_compute = other_compute,
+          .expert_compute = expert_compute};
+}
+
+Compute compute_of(const quant::StorageFormat* format) {
+  if (format == nullptr) return Compute::kBf16;
+  if (format->name == "F8_E4M3") return Compute::kFp8;
+  return format->name == "MXFP4" || format->name == "NVFP4" ? Compute::kFp4 : Compute::kBf16;
+}
+
 Status fill_precision(std::string_view name, Precision& out) {
   const double fp8 = bytes_of("F8_E4M3") + kFp8Scale;
   const double mxfp8 = bytes_of("F8_E4M3") + bytes_of("F8_E8M0") / 32;
-  const Precision known[] = {
+  Precision known[] = {
       {.name = "bf16"},
-      {"fp8", fp8, fp8, 2, 2, 2, Compute::kFp8, Compute::kFp8},
-      {"mxfp8", mxfp8, mxfp8, 2, 2, 2, Compute::kMxFp8, Compute::kMxFp8},
-      {"int8", 1, 1, 2, 2, 2, Compute::kInt8, Compute::kInt8},
-      {"fp4", fp8, bytes_of("NVFP4"), 2, 2, 2, Compute::kFp8, Compute::kFp4},
-      {"mxfp4", mxfp8, bytes_of("MXFP4"), 2, 2, 2, Compute::kMxFp8, Compute::kFp4},
-      {.name = "int4", .expert_bytes = bytes_of("INT4")},
+      with_formats("fp8", "F8_E4M3", fp8, "F8_E4M3", fp8, Compute::kFp8, Compute::kFp8),
+      with_formats("mxfp8", "F8_E4M3", mxfp8, "F8_E4M3", mxfp8, Compute::kMxFp8, Compute::kMxFp8),
+      with_formats("int8", "I8", 1, "I8", 1, Compute::kInt8, Compute::kInt8),
+      with_formats("fp4", "F8_E4M3", fp8, "NVFP4", bytes_of("NVFP4"), Compute::kFp8, Compute::kFp4),
+      with_formats("mxfp4", "F8_E4M3", mxfp8, "MXFP4", bytes_of("MXFP4"), Compute::kMxFp8,
+                   Compute::kFp4),
+      with_formats("int4", "BF16", 2, "INT4", bytes_of("INT4"), Compute::kBf16, Compute::kBf16),
   };
-  for (const Precision& precision : known) {
+  for (Precision& precision : known) {
     if (!same_name(name, precision.name)) continue;
-    out = precision;
+    out = std::move(precision);
     return {};
   }
   if (const size_t plus = name.find('+'); plus != std::string_view::npos) {
@@ -43,6 +63,7 @@ Status fill_precision(std::string_view name, Precision& out) {
     FERRY_TRY_VOID(fill_precision(name.substr(plus + 1), experts));
     out.name += "+" + experts.name;
     out.expert_bytes = experts.expert_bytes;
+    out.expert_format = experts.expert_format;
     out.expert_compute = experts.expert_compute;
     return {};
   }
@@ -52,12 +73,12 @@ Status fill_precision(std::string_view name, Precision& out) {
                      nearest_names(name, {"bf16", "fp8", "mxfp8", "int8", "fp4", "mxfp4", "int4",
                                           "Q8_0", "Q4_0", "Q4_K", "Q6_K"}));
   }
-  const double bytes = bytes_of(name);
-  out = {.name = std::string(format->name),
-         .other_bytes = bytes,
-         .expert_bytes = bytes,
-         .head_bytes = std::max(bytes, bytes_of("Q6_K")),
-         .embedding_bytes = bytes};
+  const double bytes = bytes_of(name), head = bytes_of(kGgufHead);
+  const std::string own(format->name);
+  out = with_formats(own, own, bytes, own, bytes, Compute::kBf16, Compute::kBf16);
+  out.head_bytes = std::max(bytes, head);
+  out.head_format = bytes < head ? kGgufHead : own;
+  out.embedding_bytes = bytes;
   return {};
 }
 
@@ -122,6 +143,33 @@ Result<Precision> find_precision(std::string_view name, std::string_view kv) {
   return invalid_input("KV dtype \"{}\": expected bf16, f16, fp8, int8 or f32", kv.substr(0, 40));
 }
 
+Result<Precision> precision_for(const PlanModel& model, std::string_view name,
+                                std::string_view kv) {
+  if (!same_name(name, kFilePrecision)) return find_precision(name, kv);
+  if (!model.stored) return invalid_input("precision \"file\": {} is not on disk", model.name);
+  FERRY_TRY(Precision out, find_precision("bf16", kv));
+  const StoredWeights& stored = *model.stored;
+  const auto share = [](double bytes, double parameters) {
+    return parameters > 0 ? bytes / parameters : 0;
+  };
+  const auto format = [](const quant::StorageFormat* known) {
+    return std::string(known != nullptr ? known->name : "BF16");
+  };
+  out.name = kFilePrecision;
+  out.other_format = format(stored.other_format);
+  out.expert_format = format(stored.expert_format);
+  out.head_format = format(stored.head_format);
+  out.other_compute = compute_of(stored.other_format);
+  out.expert_compute = compute_of(stored.expert_format);
+  out.other_bytes = share(stored.other - stored.unread, model.other_parameters);
+  out.unread_bytes = stored.unread;
+  const double experts = static_cast<double>(model.moe_layers * model.num_experts);
+  out.expert_bytes = share(stored.experts, experts * model.expert_parameters);
+  out.head_bytes = share(stored.head, model.head_parameters);
+  out.embedding_bytes = share(stored.embedding, model.embedding_parameters);
+  return out;
+}
+
 double Deployment::kv_share() const {
   if (ranks() == 1) return 1;
   const int64_t cut = std::min(ranks(), std::max<int64_t>(model->kv_heads, 1));
@@ -181,7 +229,9 @@ Result<MemoryUse> memory_of(const Deployment& d, const MemoryOptions& options) {
                        model.expert_parameters * d.precision.expert_bytes * share /
                        static_cast<double>(d.tp * d.dp);
   const double copies = d.weight_copies() / tp;
-  use.other_weights = model.other_parameters * d.precision.other_bytes * share * copies;
+  use.other_weights =
+      (model.other_parameters * d.precision.other_bytes + d.precision.unread_bytes) * share *
+      copies;
   // The input table and the head lie on the first and the last stage.
   const double input = model.embedding_parameters * d.precision.embedding_bytes;
   const double head = model.head_parameters * d.precision.head_bytes;

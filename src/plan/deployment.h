@@ -20,7 +20,9 @@ enum class Compute : uint8_t { kBf16, kFp8, kMxFp8, kInt8, kFp4 };
 
 struct Precision {
   std::string name;
-  double other_bytes = 2;  // per parameter, scales included
+  std::string other_format = "BF16", expert_format = "BF16", head_format = "BF16";
+  double other_bytes = 2;   // per parameter, scales included
+  double unread_bytes = 0;  // of other weights, in all: they lie there and no step reads them
   double expert_bytes = 2;
   double head_bytes = 2;       // kept wider than the rest
   double embedding_bytes = 2;  // of the input table
@@ -34,6 +36,12 @@ struct Precision {
 // format of quant/ for all weights ("Q4_K"; the head in Q6_K or better, as GGUF files have it), or
 // two of these: "Q8_0+Q4_K" has its experts in the second. `kv` is "bf16", "fp8", "int8" or "f32".
 Result<Precision> find_precision(std::string_view name, std::string_view kv = "bf16");
+
+// The same, and "file" for models on disk: as the file stores each weight, to the byte.
+Result<Precision> precision_for(const PlanModel& model, std::string_view name,
+                                std::string_view kv = "bf16");
+
+inline constexpr const char* kFilePrecision = "file";
 
 struct Deployment {
   const Chip* chip = nullptr;

@@ -5,12 +5,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/json.h"
 #include "nn/model.h"
+#include "quant/storage_format.h"
 
 namespace ferry::plan {
 
@@ -27,6 +29,19 @@ struct AttentionGroup {
   double decode_flops_per_pair = 0;
   double index_flops_per_pair = 0;
   double index_bits = 8;  // of a published indexer's keys and arithmetic: 8, or 4
+};
+
+// Bytes of a model's weights as a file stores them and an engine holds them.
+struct StoredWeights {
+  double experts = 0;
+  double other = 0;  // tables that the engine makes (rope) and prediction modules included
+  double head = 0;
+  double embedding = 0;
+  double unread = 0;  // part of `other` that no step reads: tables, prediction modules
+  // Of most of each, by bytes.
+  const quant::StorageFormat* expert_format = nullptr;
+  const quant::StorageFormat* other_format = nullptr;
+  const quant::StorageFormat* head_format = nullptr;
 };
 
 struct PlanModel {
@@ -51,6 +66,8 @@ struct PlanModel {
 
   // Of models with an architecture: measured without weights, for memory plans by nn/memory_plan.h.
   std::shared_ptr<const nn::Model> measured;
+  // Of models on disk: precision "file".
+  std::optional<StoredWeights> stored;
 
   double total_parameters() const {
     return static_cast<double>(moe_layers * num_experts) * expert_parameters + other_parameters +

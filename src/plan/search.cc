@@ -10,6 +10,7 @@ namespace {
 constexpr int64_t kMaxBatch = 1 << 16;
 
 std::vector<std::string> precisions_for(const Chip& chip, const PlanModel& model) {
+  if (model.stored) return {kFilePrecision};
   std::vector<std::string> names;
   if (chip.fp4_tflops && model.num_experts > 0) {
     names.push_back(chip.vendor == "NVIDIA" ? "fp4" : "mxfp4");
@@ -138,7 +139,7 @@ Result<std::optional<Option>> best_of_chip(const PlanModel& model, const SearchO
                                            const EfficiencyTable& table, const Chip& chip,
                                            const std::string& precision) {
   Deployment base{.chip = &chip, .model = &model};
-  FERRY_TRY(base.precision, find_precision(precision, options.kv));
+  FERRY_TRY(base.precision, precision_for(model, precision, options.kv));
   base.mtp = options.mtp;
   base.accepted = options.accepted;
   base.stack = options.stack;

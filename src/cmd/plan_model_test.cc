@@ -1,0 +1,95 @@
+// A model on disk counts the same in `ferry plan memory` as in `ferry show`: to the byte, whatever
+// the file stores its tensors in.
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "base/json.h"
+
+namespace ferry::cmd {
+namespace {
+
+// Experts, a latent cache, a prediction module and a table of rope.
+constexpr const char* kTinyConfig = R"json({
+  "architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3", "vocab_size": 512,
+  "hidden_size": 256, "num_hidden_layers": 2, "intermediate_size": 512,
+  "moe_intermediate_size": 256, "n_routed_experts": 4, "n_shared_experts": 1,
+  "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1, "topk_method": "noaux_tc",
+  "scoring_func": "sigmoid", "norm_topk_prob": true, "routed_scaling_factor": 2.5,
+  "first_k_dense_replace": 1, "moe_layer_freq": 1, "num_attention_heads": 4,
+  "num_key_value_heads": 4, "q_lora_rank": 256, "kv_lora_rank": 256, "qk_nope_head_dim": 64,
+  "qk_rope_head_dim": 32, "v_head_dim": 64, "max_position_embeddings": 4096, "rope_theta": 10000,
+  "rms_norm_eps": 1e-06, "hidden_act": "silu", "attention_bias": false,
+  "tie_word_embeddings": false, "num_nextn_predict_layers": 1})json";
+
+class PlanOfAFile : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = std::filesystem::temp_directory_path() / "ferry-plan-XXXXXX";
+    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+    folder_ = pattern;
+    std::ofstream(folder_ / "config.json") << kTinyConfig;
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::string said(const std::string& arguments) {
+    const std::string command = std::string(FERRY_BINARY) + " " + arguments + " 2>&1";
+    FILE* pipe = popen(command.c_str(), "r");
+    std::string text;
+    char buffer[4096];
+    for (size_t n; (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;) text.append(buffer, n);
+    EXPECT_EQ(pclose(pipe), 0) << command << text;
+    return text;
+  }
+  Json json_said(const std::string& arguments) {
+    const auto json = parse_json(said(arguments));
+    EXPECT_TRUE(json.ok()) << arguments;
+    return json.ok() ? *json : Json();
+  }
+
+  void agree(const std::string& model) {
+    const Json shown = json_said("show " + model + " --context 512 --json");
+    const Json planned =
+        json_said("plan memory " + model + " --chips 'EPYC 9654' -c 512 --json")["memory"][0];
+    const double held = planned["expert_weights"].get<double>() +
+                        planned["other_weights"].get<double>() +
+                        planned["embeddings"].get<double>();
+    EXPECT_EQ(std::llround(held), shown["file_bytes"].get<int64_t>() +
+                                      shown["memory"]["weights_bytes"].get<int64_t>())
+        << model;
+    EXPECT_EQ(planned["kv_bytes_per_token"].get<double>(),
+              shown["memory"]["kv_bytes_per_token"].get<double>());
+  }
+
+  std::filesystem::path folder_;
+};
+
+TEST_F(PlanOfAFile, CountsWhatAnEngineHolds) {
+  agree("demo");
+  for (const auto& [quant, name] : {std::pair{"Q4_0", "a.gguf"}, {"Q4_K_M", "b.gguf"},
+                                    {"MXFP4", "c.gguf"}, {"FP8", "folder"}, {"BF16", "plain"}}) {
+    const std::string model = folder_ / name;
+    said("synth " + (folder_ / "config.json").string() + " --quant " + quant + " --out " + model);
+    agree(model);
+  }
+}
+
+TEST_F(PlanOfAFile, IsPlannedAsItLies) {
+  const std::string model = folder_ / "a.gguf";
+  said("synth " + (folder_ / "config.json").string() + " --quant Q8_0 --out " + model);
+  const Json plan = json_said("plan " + model + " --chips H20 --input 16 --output 16 --json");
+  ASSERT_EQ(plan["options"].size(), 1u);
+  EXPECT_EQ(plan["options"][0]["precision"], "file");
+  // A model without a file has none.
+  const std::string command = std::string(FERRY_BINARY) + " plan memory qwen3-0.6b --chips H20" +
+                              " --precision file > /dev/null 2>&1";
+  EXPECT_NE(system(command.c_str()), 0);
+}
+
+}  // namespace
+}  // namespace ferry::cmd
