@@ -1,12 +1,19 @@
 // See measure_kernels.h.
 #include "cmd/measure_kernels.h"
 
+#include <stdlib.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 
 #include "base/checked_math.h"
 #include "device/plan_stream.h"
 #include "device/workspace.h"
+#include "disk/mapped_file.h"
 #include "nn/batch_memory.h"
 #include "quant/random_blocks.h"
 
@@ -18,9 +25,8 @@ constexpr int64_t kExpertsPerToken = 4;
 constexpr int64_t kAttentionHeads = 16;
 constexpr int64_t kDecodeBatch = 8;
 constexpr int64_t kElementRows = 64;
-// Ops of a layer and of a pass whose time does not grow with the tokens: norms, rope, cache writes,
-// sums; laying out the batch, gathering, logits.
-constexpr double kSmallOpsPerLayer = 12, kSmallOpsPerPass = 20;
+constexpr int kSmallLayers = 50;
+constexpr int64_t kAlignment = 64;
 
 class KernelBench {
  public:
@@ -35,7 +41,7 @@ class KernelBench {
   Result<plan::KernelTimes> experts(const quant::StorageFormat& format);
   Status gqa(plan::MeasuredKernels& out);
   Status mla(plan::MeasuredKernels& out);
-  Status between(plan::MeasuredKernels& out);
+  Status small_ops(plan::MeasuredKernels& out);
 
  private:
   KernelBench(std::shared_ptr<Backend> backend, const KernelMeasurement& options)
@@ -72,23 +78,17 @@ class KernelBench {
     return view;
   }
 
-  Result<WeightView> weight(const quant::StorageFormat& format, int64_t rows, int64_t cols) {
-    auto bytes =
-        std::make_shared<std::vector<uint8_t>>(static_cast<size_t>(format.bytes_for(rows * cols)));
-    blocks_->fill(bytes->data(), rows * cols / format.block_elements);
-    FERRY_TRY(Weight taken, backend_->import_weight({.format = &format,
-                                                     .data = *bytes,
-                                                     .rows = rows,
-                                                     .cols = cols,
-                                                     .keep_alive = bytes}));
-    weights_.push_back(taken);
-    return taken.view;
-  }
+  struct Shape {
+    int64_t rows = 0, cols = 0;
+  };
+  // Random matrices, from a mapped file as an engine has them: pages of a file are smaller than
+  // those that memory of the program's own may get, and slower to walk.
+  Result<std::vector<WeightView>> import(const quant::StorageFormat& format,
+                                         const std::vector<Shape>& shapes);
 
-  void clear(const quant::StorageFormat& format) {
+  void clear() {
     weights_.clear();
     buffers_.clear();
-    blocks_ = std::make_unique<quant::RandomBlocks>(format, 0.02f, 1);
   }
 
   // Two batches over pages of one sequence each: a prompt, and answers behind a context.
@@ -107,20 +107,62 @@ class KernelBench {
   std::unique_ptr<Stream> stream_;
   std::vector<Buffer> buffers_;
   std::vector<Weight> weights_;
-  std::unique_ptr<quant::RandomBlocks> blocks_;
 };
 
+Result<std::shared_ptr<const disk::MappedFile>> random_file(const quant::StorageFormat& format,
+                                                            const std::vector<int64_t>& sizes) {
+  std::error_code ignored;
+  std::string path = std::filesystem::temp_directory_path(ignored) / "ferry-calibrate-XXXXXX";
+  const int descriptor = mkstemp(path.data());
+  if (descriptor < 0) return io_error("{}: can't be made: {}", path, disk::errno_text(errno));
+  close(descriptor);
+  quant::RandomBlocks blocks(format, 0.02f, 1);
+  std::vector<uint8_t> bytes;
+  std::ofstream file(path, std::ios::binary);
+  for (const int64_t size : sizes) {
+    bytes.assign(static_cast<size_t>(round_up(size, kAlignment)), 0);
+    blocks.fill(bytes.data(), size / format.block_bytes);
+    file.write(reinterpret_cast<const char*>(bytes.data()), std::ssize(bytes));
+  }
+  file.close();
+  auto mapped =
+      file ? disk::MappedFile::open(path)
+           : io_error("{}: can't be written; weights of {} are put there", path, format.name);
+  std::filesystem::remove(path, ignored);  // the map keeps it
+  return mapped;
+}
+
+Result<std::vector<WeightView>> KernelBench::import(const quant::StorageFormat& format,
+                                                    const std::vector<Shape>& shapes) {
+  std::vector<int64_t> sizes;
+  for (const Shape& shape : shapes) sizes.push_back(format.bytes_for(shape.rows * shape.cols));
+  FERRY_TRY(const auto file, random_file(format, sizes));
+  std::vector<WeightView> views;
+  int64_t at = 0;
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    const auto data = file->bytes().subspan(static_cast<size_t>(at), static_cast<size_t>(sizes[i]));
+    FERRY_TRY(Weight taken, backend_->import_weight({.format = &format,
+                                                     .data = data,
+                                                     .rows = shapes[i].rows,
+                                                     .cols = shapes[i].cols,
+                                                     .keep_alive = file}));
+    views.push_back(taken.view);
+    weights_.push_back(std::move(taken));
+    at += round_up(sizes[i], kAlignment);
+  }
+  return views;
+}
+
 Result<plan::KernelTimes> KernelBench::matmul(const quant::StorageFormat& format) {
-  clear(format);
+  clear();
   const int64_t hidden = options_.hidden, wide = 4 * hidden;
-  std::vector<WeightView> matrices;  // square ones and wide ones, as layers have them
+  std::vector<Shape> shapes;  // square ones and wide ones, as layers have them
   int64_t elements = 0;
   for (int64_t i = 0; elements < options_.weights || i % 5 != 0; ++i) {
-    const int64_t rows = i % 5 == 0 ? wide : hidden;
-    FERRY_TRY(const WeightView view, weight(format, rows, hidden));
-    matrices.push_back(view);
-    elements += rows * hidden;
+    shapes.push_back({.rows = i % 5 == 0 ? wide : hidden, .cols = hidden});
+    elements += shapes.back().rows * hidden;
   }
+  FERRY_TRY(const std::vector<WeightView> matrices, import(format, shapes));
   plan::KernelTimes times{.format = std::string(format.name)};
   FERRY_TRY(const TensorView x, tensor(Dtype::kF32, {options_.tokens_max, hidden}));
   FERRY_TRY(const TensorView out, tensor(Dtype::kF32, {options_.tokens_max * wide}));
@@ -142,19 +184,16 @@ Result<plan::KernelTimes> KernelBench::matmul(const quant::StorageFormat& format
 }
 
 Result<plan::KernelTimes> KernelBench::experts(const quant::StorageFormat& format) {
-  clear(format);
+  clear();
   const int64_t hidden = options_.hidden, inner = hidden / 256 * 3 / 4 * 256 + 256;
   const int64_t count = std::max<int64_t>(
       round_up(options_.weights / (3 * inner * hidden), kExpertsPerToken), kExpertsPerToken);
-  std::vector<WeightView> gate, up, down;
-  for (int64_t i = 0; i < count; ++i) {
-    for (auto* views : {&gate, &up}) {
-      FERRY_TRY(const WeightView view, weight(format, inner, hidden));
-      views->push_back(view);
-    }
-    FERRY_TRY(const WeightView view, weight(format, hidden, inner));
-    down.push_back(view);
-  }
+  std::vector<Shape> shapes(static_cast<size_t>(2 * count), {.rows = inner, .cols = hidden});
+  shapes.resize(static_cast<size_t>(3 * count), {.rows = hidden, .cols = inner});
+  FERRY_TRY(const std::vector<WeightView> all, import(format, shapes));
+  const auto part = [&all, count](int64_t which) {
+    return std::span(all).subspan(static_cast<size_t>(which * count), static_cast<size_t>(count));
+  };
   plan::KernelTimes times{.format = std::string(format.name)};
   for (const int64_t each : {1, 2, 3, 4, 8, 16, 32, 64}) {
     const int64_t tokens = each * count / kExpertsPerToken;
@@ -163,7 +202,7 @@ Result<plan::KernelTimes> KernelBench::experts(const quant::StorageFormat& forma
     for (size_t i = 0; i < ids.size(); ++i) {
       ids[i] = static_cast<int32_t>(i % static_cast<size_t>(count));
     }
-    MoeExpertsArgs args{.gate = gate, .up = up, .down = down};
+    MoeExpertsArgs args{.gate = part(0), .up = part(1), .down = part(2)};
     FERRY_TRY(args.x, tensor(Dtype::kF32, {tokens, hidden}));
     FERRY_TRY(args.ids, indices(ids, {tokens, kExpertsPerToken}));
     FERRY_TRY(args.weights, tensor(Dtype::kF32, {tokens, kExpertsPerToken}));
@@ -172,7 +211,8 @@ Result<plan::KernelTimes> KernelBench::experts(const quant::StorageFormat& forma
     args.workspace = &measuring;
     PlanStream dry;
     dry.moe_experts(args);
-    FERRY_TRY(const Buffer scratch, backend_->allocate(std::max<int64_t>(measuring.bytes_max(), 1)));
+    FERRY_TRY(const Buffer scratch,
+              backend_->allocate(std::max<int64_t>(measuring.bytes_max(), 1)));
     Workspace workspace(scratch.data, scratch.bytes);
     args.workspace = &workspace;
     FERRY_TRY(const double seconds, median_of([&] { stream_->moe_experts(args); }));
@@ -241,19 +281,19 @@ Status KernelBench::gqa(plan::MeasuredKernels& out) {
 Status KernelBench::mla(plan::MeasuredKernels& out) {
   constexpr int64_t kHeads = kAttentionHeads, kRank = 512, kRope = 64, kNope = 128, kValue = 128;
   const quant::StorageFormat& format = *quant::find_format("BF16");
-  clear(format);
+  clear();
   FERRY_TRY(const auto b, batches());
   const int64_t pages = static_cast<int64_t>(b->pages.size());
   FERRY_TRY(const TensorView cache, tensor(Dtype::kBF16, {pages, kPageTokens, kRank + kRope}));
-  FERRY_TRY(const WeightView up_k, weight(format, kHeads * kNope, kRank));
-  FERRY_TRY(const WeightView up_v, weight(format, kHeads * kValue, kRank));
+  FERRY_TRY(const std::vector<WeightView> up,
+            import(format, {{kHeads * kNope, kRank}, {kHeads * kValue, kRank}}));
   const auto heads = [](const WeightView& view, int64_t rows) {
     return HeadMatrixView{
         .weight = view, .num_heads = kHeads, .rows = rows, .cols = kRank, .head_stride = rows};
   };
   MlaPrefillAttentionArgs prompt{.pages = cache,
-                                 .up_k = heads(up_k, kNope),
-                                 .up_v = heads(up_v, kValue),
+                                 .up_k = heads(up[0], kNope),
+                                 .up_v = heads(up[1], kValue),
                                  .scale = 0.1f,
                                  .batch = b->prefill_view,
                                  .num_sequences = 1};
@@ -265,10 +305,8 @@ Status KernelBench::mla(plan::MeasuredKernels& out) {
   const double expand = 2.0 * static_cast<double>(b->prompt) * kHeads * (kNope + kValue) * kRank;
   out.mla_prefill_gops =
       (b->prompt_pairs * 2 * kHeads * (kNope + kRope + kValue) + expand) / seconds / 1e9;
-  MlaDecodeAttentionArgs answer{.pages = cache,
-                                .scale = 0.1f,
-                                .batch = b->decode_view,
-                                .num_sequences = kDecodeBatch};
+  MlaDecodeAttentionArgs answer{
+      .pages = cache, .scale = 0.1f, .batch = b->decode_view, .num_sequences = kDecodeBatch};
   FERRY_TRY(answer.q_latent, tensor(Dtype::kF32, {kDecodeBatch, kHeads, kRank}));
   FERRY_TRY(answer.q_rope, tensor(Dtype::kF32, {kDecodeBatch, kHeads, kRope}));
   FERRY_TRY(answer.out, tensor(Dtype::kF32, {kDecodeBatch, kHeads, kRank}));
@@ -277,22 +315,44 @@ Status KernelBench::mla(plan::MeasuredKernels& out) {
   return {};
 }
 
-Status KernelBench::between(plan::MeasuredKernels& out) {
+Status KernelBench::small_ops(plan::MeasuredKernels& out) {
   const int64_t width = 4 * options_.hidden;
   FERRY_TRY(const TensorView a, tensor(Dtype::kF32, {kElementRows, width}));
   FERRY_TRY(const TensorView b, tensor(Dtype::kF32, {kElementRows, width}));
   FERRY_TRY(double seconds, median_of([&] { stream_->swiglu({.gate = a, .up = b, .out = a}); }));
   out.element_ns = seconds * 1e9 / static_cast<double>(3 * kElementRows * width);
   FERRY_TRY(const TensorView scale, tensor(Dtype::kF32, {options_.hidden}));
-  const TensorView one = TensorView::contiguous(a.data, Dtype::kF32, {1, options_.hidden});
+  FERRY_TRY(const auto batch, batches());
+  FERRY_TRY(const TensorView pages, tensor(Dtype::kBF16, {1, kPageTokens, options_.hidden / 4}));
+  const std::vector<int32_t> first_page = {0};
+  const nn::BatchInput token{
+      .tokens = std::span(batch->ids).first(1), .pages = first_page, .decode = true};
+  const BatchView& alone = batch->decode.lay_out(*stream_, {&token, 1});
+  const TensorView row = TensorView::contiguous(a.data, Dtype::kF32, {1, options_.hidden});
+  const TensorView wide = a.slice(0, 0, 1);
+  const TensorView heads = row.split_last(kAttentionHeads, options_.hidden / kAttentionHeads);
+  const auto layer = [&] {
+    for (const int half : {0, 1}) {
+      stream_->add_rms_norm(
+          {.residual = row, .delta = row, .weight = scale, .epsilon = 1e-6f, .out = row});
+      if (half == 1) stream_->swiglu({.gate = wide, .up = wide, .out = wide});
+    }
+    stream_->gqa_attention(
+        {.q = heads,
+         .k_pages = pages,
+         .v_pages = pages,
+         .num_kv_heads = kAttentionHeads / 4,
+         .scale = 0.1f,
+         .batch = &alone,
+         .out = TensorView::contiguous(b.data, Dtype::kF32,
+                                       {1, kAttentionHeads, options_.hidden / kAttentionHeads})});
+  };
   FERRY_TRY(seconds, median_of([&] {
-              for (int i = 0; i < 100; ++i) {
-                stream_->rms_norm({.x = one, .weight = scale, .epsilon = 1e-6f, .out = one});
-              }
+              for (int i = 0; i < kSmallLayers; ++i) layer();
             }));
-  const double op_us = std::max(seconds * 1e6 / 100, 1e-3);
-  out.layer_us = kSmallOpsPerLayer * op_us;
-  out.pass_us = kSmallOpsPerPass * op_us;
+  out.layer_us = std::max(seconds * 1e6 / kSmallLayers, 1e-3);
+  FERRY_TRY(seconds, median_of([&] { batch->decode.lay_out(*stream_, {&token, 1}); }));
+  out.pass_us = std::max(seconds * 1e6, 1e-3);
   return {};
 }
 
@@ -326,7 +386,7 @@ Result<plan::MeasuredKernels> measure_kernels(const std::shared_ptr<Backend>& ba
   step();
   FERRY_TRY_VOID(bench.mla(measured));
   step();
-  FERRY_TRY_VOID(bench.between(measured));
+  FERRY_TRY_VOID(bench.small_ops(measured));
   step();
   return measured;
 }

@@ -1,6 +1,6 @@
-// Measures the kernels that a forward is made of on one backend, through the same op table: products
-// in each storage format for one token to many, experts, attention, what lies between. What
-// `ferry plan --calibrate-here` writes and predicts from.
+// Measures the kernels that a forward is made of on one backend, through the same op table:
+// products in each storage format for one token to many, experts, attention, what lies between.
+// What `ferry plan --calibrate-here` writes and predicts from.
 #pragma once
 
 #include <functional>
@@ -18,7 +18,7 @@ struct KernelMeasurement {
   int64_t weights = 200'000'000;     // in all matrices of a format: beyond the caches
   int64_t hidden = 2048;             // of the matrices; a multiple of 256
   int64_t tokens_max = 512;
-  int64_t repeat = 5;  // the median counts
+  int64_t repeat = 15;  // the median counts
   std::function<void(int64_t done, int64_t total)> progress;
 };
 

@@ -112,9 +112,12 @@ void add_command(CLI::App& command, Action& action, bool compare) {
   add_search_flags(command, *flags);
   add_output_flags(command, *flags);
   command.add_option("--html", flags->html, "Write a page with plots")->type_name("FILE");
-  command.callback([&command, &action, flags] {
+  auto here = std::make_shared<HereFlags>();
+  if (!compare) add_calibrate_here(command, *here);
+  command.callback([&command, &action, flags, here] {
     if (!command.get_subcommands().empty()) return;
-    action = [flags] {
+    action = [flags, here] {
+      if (here->wanted) return calibrate_here(*here);
       if (flags->model.empty()) {
         return fail(invalid_input("plan: which model? For example: ferry plan deepseek-v3"));
       }
@@ -135,7 +138,9 @@ void add_plan(CLI::App& app, Action& action) {
       "  ferry plan compare deepseek-v3 --chips H20,H800,910C --html out.html\n"
       "  ferry plan simulate deepseek-v3 --chips H800 --count 32 --rate 20\n"
       "  ferry plan memory deepseek-v3 --chips H800 --count 32 --ep 32\n"
-      "  ferry plan rules H20 910C --as-of 2026-01-31");
+      "  ferry plan rules H20 910C --as-of 2026-01-31\n"
+      "  ferry plan --calibrate-here --out here.json\n"
+      "  ferry plan bench model.gguf --chips here.json");
   command->require_subcommand(0, 1);
   add_command(*command, action, false);
   CLI::App* compare = command->add_subcommand("compare", "One row per chip on one workload");
@@ -145,6 +150,7 @@ void add_plan(CLI::App& app, Action& action) {
   add_plan_chips(*command, action);
   add_plan_rules(*command, action);
   add_plan_calibrate(*command, action);
+  add_plan_bench(*command, action);
 }
 
 }  // namespace ferry::cmd

@@ -13,6 +13,8 @@
 namespace ferry::cmd {
 namespace {
 
+constexpr int64_t kLargeMatrices = 50;  // million weights, below which small ones are measured
+
 struct PredictFlags {
   PlanFlags plan;
   std::vector<int64_t> batches = {1, 8, 16};
@@ -35,13 +37,15 @@ Result<Json> chip_json(const HereFlags& flags, Backend& backend,
   double bytes_s = 0;
   for (const plan::KernelTimes& times : measured.matmul) {
     const quant::StorageFormat& format = *quant::find_format(times.format);
-    const double bytes = 1e6 * static_cast<double>(format.block_bytes) /
-                         static_cast<double>(format.block_elements);
+    const double bytes =
+        1e6 * static_cast<double>(format.block_bytes) / static_cast<double>(format.block_elements);
     bytes_s = std::max(bytes_s, bytes / times.ns.front());
   }
   Json chip = {{"name", flags.name},
-               {"vendor", host ? read_cpu_info().vendor : spec.backend},
-               {"kind", host ? "cpu" : spec.backend == "cuda" ? "gpu" : "npu"},
+               {"vendor", host ? read_cpu_info().model_name : spec.backend},
+               {"kind", host                     ? "cpu"
+                        : spec.backend == "cuda" ? "gpu"
+                                                 : "npu"},
                {"node_chips", 1},
                {"source", "measured: " + spec.backend + ", " + spec.detail},
                {"confidence", "high (measured)"},
@@ -62,9 +66,8 @@ Result<int> run_here(const HereFlags& flags) {
             open_backend(flags.backend, {.device = flags.device,
                                          .threads = flags.threads,
                                          .f32_activations = flags.activations == "f32"}));
-  KernelMeasurement options{.formats = flags.formats,
-                            .weights = flags.megaweights * 1'000'000,
-                            .repeat = flags.repeat};
+  KernelMeasurement options{
+      .formats = flags.formats, .weights = flags.megaweights * 1'000'000, .repeat = flags.repeat};
   Progress progress("measuring kernels", " measurements");
   options.progress = [&](int64_t done, int64_t total) { progress.update(done, total); };
   FERRY_TRY(const plan::MeasuredKernels measured, measure_kernels(backend, options));
@@ -86,12 +89,14 @@ Result<int> run_here(const HereFlags& flags) {
 }
 
 // Chips of the files, and of these the measured ones.
-Result<const plan::Chip*> measured_chip(const plan::Catalogue& catalogue, const std::string& names) {
+Result<const plan::Chip*> measured_chip(const plan::Catalogue& catalogue,
+                                        const std::string& names) {
   FERRY_TRY(const auto chips, choose_chips(catalogue, names));
   const plan::Chip* found = nullptr;
   for (const plan::Chip* chip : chips) {
     if (chip->measured == nullptr) continue;
-    if (found != nullptr) return invalid_input("--chips: {} and {}: one at a time", found->name, chip->name);
+    if (found != nullptr)
+      return invalid_input("--chips: {} and {}: one at a time", found->name, chip->name);
     found = chip;
   }
   if (found == nullptr) {
@@ -108,8 +113,7 @@ Result<int> run_predict(const PredictFlags& flags) {
   plan::Deployment d{.chip = chip, .model = &model, .stack = "general"};
   const std::string usual = model.stored ? plan::kFilePrecision : "bf16";
   const std::string& asked = flags.plan.precision;
-  FERRY_TRY(d.precision,
-            plan::precision_for(model, asked.empty() ? usual : asked, flags.plan.kv));
+  FERRY_TRY(d.precision, plan::precision_for(model, asked.empty() ? usual : asked, flags.plan.kv));
   FERRY_TRY(const plan::EfficiencyTable table, plan::builtin_efficiency());
   const plan::Efficiency& efficiency = table.of(*chip, d.stack);
   const auto prompt = static_cast<double>(flags.prompt);
@@ -117,7 +121,8 @@ Result<int> run_predict(const PredictFlags& flags) {
   const double behind = context / (context + prompt);
   Json out = Json::array();
   std::vector<std::vector<std::string>> rows;
-  const auto say = [&](const char* phase, int64_t batch, double tokens, const plan::StepTime& time) {
+  const auto say = [&](const char* phase, int64_t batch, double tokens,
+                       const plan::StepTime& time) {
     out.push_back({{"phase", phase},
                    {"batch", batch},
                    {"context", flags.plan.context},
@@ -191,8 +196,8 @@ void add_plan_bench(CLI::App& plan, Action& action) {
   command->add_option("--chips", flags->plan.chips, "The file of --calibrate-here, or a chip in it")
       ->type_name("FILE")
       ->required();
-  command->add_option("--chips-file", flags->plan.chips_file, "More chips")->type_name("FILE");
-  command->add_option("--precision", flags->plan.precision, "Of a model by name")->type_name("NAME");
+  command->add_option("--precision", flags->plan.precision, "Of a model by name")
+      ->type_name("NAME");
   command->add_option("--kv-dtype", flags->plan.kv, "Of the cache")->type_name("TYPE");
   command->add_option("--batch", flags->batches, "Sequences that decode together")
       ->type_name("N,N,…")

@@ -14,10 +14,11 @@ namespace ferry::cmd {
 namespace {
 
 constexpr int64_t kEngineContext = 8192;  // as the engine has it
-constexpr std::string_view kLayers = "model.layers.";
+constexpr std::string_view kModel = "model.", kLayers = "layers.";
 
 // Which of its layers a tensor belongs to; -1: none.
 int64_t layer_of(std::string_view name) {
+  if (name.starts_with(kModel)) name.remove_prefix(kModel.size());
   if (!name.starts_with(kLayers)) return -1;
   name.remove_prefix(kLayers.size());
   int64_t layer = -1;
@@ -34,26 +35,25 @@ const quant::StorageFormat* most_of(const FormatBytes& bytes) {
   return largest == bytes.end() ? nullptr : largest->first;
 }
 
-plan::StoredWeights count_stored(const disk::Checkpoint& checkpoint,
-                                 const plan::PlanModel& model) {
+plan::StoredWeights count_stored(const disk::Checkpoint& checkpoint, const plan::PlanModel& model) {
   plan::StoredWeights stored;
   FormatBytes experts, other, head;
   const bool tied = model.embedding_parameters == 0;
   for (const disk::FileTensor& tensor : checkpoint.tensors()) {
     const auto bytes = static_cast<double>(tensor.data.size());
-    const auto has = [&tensor](std::string_view part) {
-      return tensor.name.find(part) != std::string::npos;
-    };
-    if (layer_of(tensor.name) >= model.num_layers) {
+    const std::string& name = tensor.name;
+    const bool in_layer = layer_of(name) >= 0;
+    const bool embedding = !in_layer && name.find("embed") != std::string::npos;
+    if (layer_of(name) >= model.num_layers || name.starts_with("mtp.")) {
       stored.other += bytes;
       stored.unread += bytes;
-    } else if (has(".experts.")) {
+    } else if (name.find(".experts.") != std::string::npos) {
       stored.experts += bytes;
       experts[tensor.format] += bytes;
-    } else if (has("lm_head") || (tied && has("embed_tokens"))) {
+    } else if (name.starts_with("lm_head") || name.starts_with("head.") || (tied && embedding)) {
       stored.head += bytes;
       head[tensor.format] += bytes;
-    } else if (has("embed_tokens")) {
+    } else if (embedding) {
       stored.embedding += bytes;
     } else {
       stored.other += bytes;

@@ -1,5 +1,6 @@
 // A model on disk counts the same in `ferry plan memory` as in `ferry show`: to the byte, whatever
 // the file stores its tensors in.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
@@ -13,6 +14,8 @@
 
 namespace ferry::cmd {
 namespace {
+
+using ::testing::HasSubstr;
 
 // Experts, a latent cache, a prediction module and a table of rope.
 constexpr const char* kTinyConfig = R"json({
@@ -37,15 +40,17 @@ class PlanOfAFile : public ::testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
-  std::string said(const std::string& arguments) {
+  std::string run(const std::string& arguments, bool fails) {
     const std::string command = std::string(FERRY_BINARY) + " " + arguments + " 2>&1";
     FILE* pipe = popen(command.c_str(), "r");
     std::string text;
     char buffer[4096];
     for (size_t n; (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;) text.append(buffer, n);
-    EXPECT_EQ(pclose(pipe), 0) << command << text;
+    EXPECT_EQ(pclose(pipe) != 0, fails) << command << text;
     return text;
   }
+  std::string said(const std::string& arguments) { return run(arguments, false); }
+  std::string refused(const std::string& arguments) { return run(arguments, true); }
   Json json_said(const std::string& arguments) {
     const auto json = parse_json(said(arguments));
     EXPECT_TRUE(json.ok()) << arguments;
@@ -59,8 +64,8 @@ class PlanOfAFile : public ::testing::Test {
     const double held = planned["expert_weights"].get<double>() +
                         planned["other_weights"].get<double>() +
                         planned["embeddings"].get<double>();
-    EXPECT_EQ(std::llround(held), shown["file_bytes"].get<int64_t>() +
-                                      shown["memory"]["weights_bytes"].get<int64_t>())
+    EXPECT_EQ(std::llround(held),
+              shown["file_bytes"].get<int64_t>() + shown["memory"]["weights_bytes"].get<int64_t>())
         << model;
     EXPECT_EQ(planned["kv_bytes_per_token"].get<double>(),
               shown["memory"]["kv_bytes_per_token"].get<double>());
@@ -71,8 +76,11 @@ class PlanOfAFile : public ::testing::Test {
 
 TEST_F(PlanOfAFile, CountsWhatAnEngineHolds) {
   agree("demo");
-  for (const auto& [quant, name] : {std::pair{"Q4_0", "a.gguf"}, {"Q4_K_M", "b.gguf"},
-                                    {"MXFP4", "c.gguf"}, {"FP8", "folder"}, {"BF16", "plain"}}) {
+  for (const auto& [quant, name] : {std::pair{"Q4_0", "a.gguf"},
+                                    {"Q4_K_M", "b.gguf"},
+                                    {"MXFP4", "c.gguf"},
+                                    {"FP8", "folder"},
+                                    {"BF16", "plain"}}) {
     const std::string model = folder_ / name;
     said("synth " + (folder_ / "config.json").string() + " --quant " + quant + " --out " + model);
     agree(model);
@@ -86,9 +94,31 @@ TEST_F(PlanOfAFile, IsPlannedAsItLies) {
   ASSERT_EQ(plan["options"].size(), 1u);
   EXPECT_EQ(plan["options"][0]["precision"], "file");
   // A model without a file has none.
-  const std::string command = std::string(FERRY_BINARY) + " plan memory qwen3-0.6b --chips H20" +
-                              " --precision file > /dev/null 2>&1";
-  EXPECT_NE(system(command.c_str()), 0);
+  EXPECT_THAT(refused("plan memory qwen3-0.6b --chips H20 --precision file"),
+              HasSubstr("qwen3-0.6b is not on disk"));
+}
+
+TEST_F(PlanOfAFile, IsPredictedFromMeasuredKernels) {
+  const std::string model = folder_ / "a.gguf", here = folder_ / "here.json";
+  said("synth " + (folder_ / "config.json").string() + " --quant Q8_0 --pure --out " + model);
+  said("plan --calibrate-here --megaweights 1 --repeat 1 --formats Q8_0 --out " + here);
+  const std::string on_it = model + " --chips " + here + " --batch 1,4 --generate 2";
+  const Json predicted = json_said("plan bench " + on_it + " --prompt 64 --json")["predicted"];
+  const Json longer = json_said("plan bench " + on_it + " --prompt 512 --json")["predicted"];
+  ASSERT_EQ(predicted.size(), 3u);
+  for (const Json& point : predicted) EXPECT_GT(point["tokens_s"].get<double>(), 0) << point;
+  EXPECT_GT(longer[0]["seconds"].get<double>(), predicted[0]["seconds"].get<double>());
+  // As a chip among others.
+  const Json plan =
+      json_said("plan " + model + " --chips here --chips-file " + here + " --max-chips 1 --json");
+  EXPECT_EQ(plan["options"][0]["chip"], "here");
+  // What was not measured is named, and so is a file without a measured chip.
+  const std::string other = folder_ / "b.gguf";
+  said("synth " + (folder_ / "config.json").string() + " --quant Q5_0 --out " + other);
+  EXPECT_THAT(refused("plan bench " + other + " --chips " + here),
+              HasSubstr("Q5_0 was not measured there; measured: Q8_0"));
+  EXPECT_THAT(refused("plan bench " + model + " --chips H20"), HasSubstr("none was measured"));
+  EXPECT_THAT(refused("plan --calibrate-here --formats Q9"), HasSubstr("format \"Q9\": not known"));
 }
 
 }  // namespace

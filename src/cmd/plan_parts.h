@@ -31,6 +31,20 @@ struct PlanFlags {
   bool compare = false;  // one row per chip
 };
 
+// What `ferry plan --calibrate-here` takes.
+struct HereFlags {
+  bool wanted = false;
+  std::string out;
+  std::string name = "here";
+  std::string backend = "cpu";
+  std::string activations = "int8";
+  std::vector<std::string> formats = {"Q4_0", "Q4_K", "Q6_K", "Q8_0", "BF16"};
+  int device = 0, threads = 0;
+  int64_t megaweights = 200, repeat = 15;
+};
+void add_calibrate_here(CLI::App& command, HereFlags& flags);
+int calibrate_here(const HereFlags& flags);
+
 // What every part of `ferry plan` that looks at deployments takes.
 void add_plan_flags(CLI::App& command, PlanFlags& flags);
 void add_output_flags(CLI::App& command, PlanFlags& flags);
@@ -76,5 +90,6 @@ void add_plan_chips(CLI::App& plan, Action& action);
 void add_plan_rules(CLI::App& plan, Action& action);
 void add_plan_calibrate(CLI::App& plan, Action& action);
 void add_plan_memory(CLI::App& plan, Action& action);
+void add_plan_bench(CLI::App& plan, Action& action);
 
 }  // namespace ferry::cmd

@@ -99,6 +99,11 @@ Result<Chip> read_chip(const Json& json) {
   FERRY_TRY(chip.datacentre, json_bool_or(json, "datacentre", true));
   FERRY_TRY(chip.prc_designed, json_bool_or(json, "prc_designed", false));
   FERRY_TRY(chip.named_in_gp10, json_bool_or(json, "named_in_gp10", false));
+  if (const Json* value = json_find(json, "measured")) {
+    auto measured = read_measured(*value);
+    if (!measured.ok()) return measured.error().in("measured");
+    chip.measured = std::make_shared<const MeasuredKernels>(std::move(*measured));
+  }
   for (const ChipField& field : chip_fields()) {
     const Json* value = json_find(json, field.key);
     if (value == nullptr) continue;

@@ -9,6 +9,7 @@
 // never zero, never guessed.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,6 +17,7 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "plan/measured.h"
 
 namespace ferry::plan {
 
@@ -59,6 +61,9 @@ struct Chip {
   MaybeKnown tdp_w, system_w;          // of the chip; of the system per chip
   MaybeKnown price_usd, rental_usd_h;  // per chip
   MaybeKnown die_mm2;                  // applicable area
+
+  // Of a machine that was calibrated: what its kernels take; nullptr of all others.
+  std::shared_ptr<const MeasuredKernels> measured;
 };
 
 // Every value of a chip by its key in the file, in the file's order.

@@ -1,8 +1,8 @@
-// What a machine's own kernels take, as `ferry plan --calibrate-here` measures them. Where a chip has
-// this, the speed model goes by it instead of by peaks and fitted parameters.
+// What a machine's own kernels take, as `ferry plan --calibrate-here` measures them. Where a chip
+// has this, the speed model goes by it instead of by peaks and fitted parameters.
 //
-// Layout ("measured" of a chip in a catalogue file): times are nanoseconds for a million weights, at
-// each number of tokens that share them; "experts" counts the tokens of one expert.
+// Layout ("measured" of a chip in a catalogue file): times are nanoseconds for a million weights,
+// at each number of tokens that share them; "experts" counts the tokens of one expert.
 //   {"matmul": [{"format": "Q4_0", "tokens": [1, 8, 512], "ns": [16000, 21000, 980000]}],
 //    "experts": [… the same …], "gqa_prefill_gops": 500, "gqa_decode_gops": 50,
 //    "mla_prefill_gops": 550, "mla_decode_gops": 160, "element_ns": 0.2, "layer_us": 20,

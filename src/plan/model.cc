@@ -88,6 +88,9 @@ void count_tensors(const std::vector<weights::TensorRecord>& records, PlanModel&
       model.expert_parameters += elements;
     } else if (record.role != weights::TensorRole::kEmbedding) {
       model.other_parameters += elements;
+      if (record.role == weights::TensorRole::kLinear) {
+        for (int64_t size : record.shape) model.activations += static_cast<double>(size);
+      }
     } else if (record.name.find("embed") != std::string::npos) {
       model.embedding_parameters += elements;
     } else {

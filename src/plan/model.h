@@ -61,6 +61,7 @@ struct PlanModel {
   double other_parameters = 0;      // attention, dense and shared MLPs, routers, norms
   double embedding_parameters = 0;  // input table; 0 if it is the head's
   double head_parameters = 0;
+  double activations = 0;     // elements of a token into and out of dense products, all layers
   double fixed_kv_bytes = 0;  // per sequence, whatever its length
   std::vector<AttentionGroup> attention;
 

@@ -156,6 +156,62 @@ TEST_F(PlanTest, FormatsThatAChipDoesNotMultiply) {
   EXPECT_DOUBLE_EQ(decode_step(b, e, 64, 128)->memory, decode_step(a, e, 64, 128)->memory);
 }
 
+constexpr const char* kHereText = R"json({"chips": [{"name": "here", "kind": "cpu",
+  "memory_gb": 64, "memory_gbs": 50, "bf16_tflops": 1, "measured": {
+    "matmul": [{"format": "Q4_0", "tokens": [1, 4, 512], "ns": [15000, 18000, 900000]},
+               {"format": "Q6_K", "tokens": [1, 512], "ns": [20000, 1000000]}],
+    "experts": [{"format": "Q4_0", "tokens": [1, 4], "ns": [16000, 20000]}],
+    "gqa_prefill_gops": 500, "gqa_decode_gops": 50, "mla_prefill_gops": 500,
+    "mla_decode_gops": 100, "element_ns": 0.2, "layer_us": 30, "pass_us": 100}}]})json";
+
+TEST_F(PlanTest, MeasuredKernelsSayWhatAStepTakes) {
+  const Catalogue here = read_catalogue(kHereText).value();
+  const PlanModel qwen = find_model("qwen-1.5b").value();
+  const PlanModel lite = find_model("deepseek-v2-lite").value();
+  Deployment d{.chip = &here.chips[0],
+               .model = &qwen,
+               .precision = find_precision("Q4_0").value(),
+               .stack = "general"};
+  const Efficiency& e = efficiency_.of(here.chips[0], "general");
+  const double weights = qwen.other_parameters * 15e-12 + qwen.head_parameters * 20e-12;
+  const double rest = 28 * 30e-6 + 100e-6 + 151936 * 8 / 50e9 + qwen.activations * 0.2e-9 +
+                      qwen.attention_flops(100, true) / 50e9;
+  EXPECT_NEAR(decode_step(d, e, 1, 100)->total(), weights + rest, 1e-9);
+  EXPECT_NEAR(decode_step(d, e, 4, 1)->total() - decode_step(d, e, 1, 1)->total(),
+              qwen.other_parameters * 3e-12 +
+                  qwen.head_parameters * (1000000 - 20000) * 3 / 511 * 1e-15 +
+                  3 * (151936 * 8 / 50e9 + qwen.activations * 0.2e-9 +
+                       qwen.attention_flops(1, true) / 50e9),
+              1e-9);
+  for (const PlanModel* model : {&qwen, &lite}) {
+    d.model = model;
+    double before = 0;
+    for (double batch = 1; batch < 3000; batch *= 2) {
+      const double rate = batch / decode_step(d, e, batch, 64)->total();
+      EXPECT_GE(rate, before * (1 - 1e-9)) << model->name << " " << batch;
+      before = rate;
+    }
+  }
+  d.precision = find_precision("Q4_K").value();
+  EXPECT_THAT(decode_step(d, e, 1, 1).error().message, HasSubstr("Q4_K was not measured"));
+  const std::string text = kHereText;
+  for (const auto& [good, bad] : {std::pair{"[1, 4, 512]", "[1, 4]"},
+                                  {"[1, 4, 512]", "[1, 4, 4]"},
+                                  {"[1, 4, 512]", "[2, 4, 512]"},
+                                  {"[1, 4, 512]", "7"},
+                                  {"15000", "-1"},
+                                  {"15000", "\"x\""},
+                                  {"\"pass_us\": 100", "\"pass_us\": 0"},
+                                  {"\"element_ns\": 0.2,", ""}}) {
+    std::string broken = text;
+    broken.replace(broken.find(good), std::string(good).size(), bad);
+    EXPECT_FALSE(read_catalogue(broken).ok()) << bad;
+  }
+  const MeasuredKernels& measured = *here.chips[0].measured;
+  EXPECT_EQ(measured_to_json(read_measured(measured_to_json(measured)).value()),
+            measured_to_json(measured));
+}
+
 TEST_F(PlanTest, TheBusiestCopyIsBetweenTheMeanAndAll) {
   EXPECT_EQ(busiest_copy(3, 1), 1);
   EXPECT_EQ(busiest_copy(1, 8), 8);

@@ -11,7 +11,9 @@ namespace {
 
 constexpr double kTera = 1e12;
 constexpr double kGiga = 1e9;
+constexpr double kMega = 1e6;
 constexpr double kMicro = 1e-6;
+constexpr double kNano = 1e-9;
 constexpr double kPrefillChunk = 16384;  // tokens per copy: steps that long hide their overheads
 // The hottest chip's share of tokens over the mean, with experts placed by load: what balanced
 // routing gained in CM-P1 over CM-P0 and in SGH-P3, whose experts take about 60 % of a step.
@@ -20,6 +22,7 @@ constexpr double kDefaultScaleoutGbs = 12.5;  // a 100 Gb/s port, where nothing 
 constexpr double kDefaultLinkGbs = 32;        // PCIe 4.0 x16
 // Until the first byte of a collective arrives: over a link, and over a network between nodes.
 constexpr double kLinkLatencyUs = 8, kScaleoutLatencyUs = 30;
+constexpr double kLogitBytes = 8;  // read and written on their way to the sampler
 constexpr double kCoresOfOverhead = 64;
 constexpr double kUnpackedBytes = 4;  // of a weight: written in BF16, and read again
 
@@ -192,7 +195,54 @@ void scale(StepTime& time, double factor) {
   time.overhead *= factor;
 }
 
+// The same from the times of the chip's own kernels: what loading alone would take counts as
+// memory, the rest as arithmetic.
+Result<StepTime> measured_time(const Deployment& d, const MeasuredKernels& kernels,
+                               const Work& work) {
+  const PlanModel& model = *d.model;
+  const Precision& p = d.precision;
+  const auto tp = static_cast<double>(d.tp);
+  const double copy = work.uneven / static_cast<double>(d.dp);
+  const double bandwidth = (d.chip->memory_gbs ? d.chip->memory_gbs->value : 1e6) * kGiga;
+  StepTime time;
+  const auto add = [&time, bandwidth](double weights, double bytes, double ns) {
+    const double seconds = weights / kMega * ns * kNano;
+    const double loading = std::min(weights * bytes / bandwidth, seconds);
+    time.memory += loading;
+    time.compute += seconds - loading;
+  };
+  FERRY_TRY(const KernelTimes* dense, MeasuredKernels::find(kernels.matmul, p.other_format));
+  add(model.other_parameters / tp, p.other_bytes, dense->at(work.tokens * copy));
+  if (model.moe_layers > 0) {
+    FERRY_TRY(const KernelTimes* experts, MeasuredKernels::find(kernels.experts, p.expert_format));
+    const ExpertLoad load = expert_load(d, work.tokens);
+    add(static_cast<double>(model.moe_layers) * model.expert_parameters * load.read, p.expert_bytes,
+        experts->at(load.pairs / load.read));
+  }
+  const bool latent = model.kv_heads == 1;
+  const double prefill = latent ? kernels.mla_prefill_gops : kernels.gqa_prefill_gops;
+  const double decode = latent ? kernels.mla_decode_gops : kernels.gqa_decode_gops;
+  time.compute += (work.pairs_flops + work.index_flops) * copy / tp /
+                  ((work.decode ? decode : prefill) * kGiga);
+  time.compute += work.tokens * copy / tp * model.activations * kernels.element_ns * kNano;
+  time.network = reduce_seconds(d, work.tokens) + exchange_seconds(d, work.tokens);
+  time.overhead =
+      static_cast<double>(model.num_layers) * (kernels.layer_us + collectives_us(d)) * kMicro;
+  scale(time, work.layers);
+  FERRY_TRY(const KernelTimes* head, MeasuredKernels::find(kernels.matmul, p.head_format));
+  add(model.head_parameters / tp, p.head_bytes, head->at(work.sequences * copy));
+  time.memory +=
+      work.sequences * copy * static_cast<double>(model.vocab_size) * kLogitBytes / bandwidth;
+  time.overhead += kernels.pass_us * kMicro;
+  return time;
+}
+
 Result<StepTime> pass_time(const Deployment& d, const Efficiency& e, const Work& work) {
+  if (d.chip->measured != nullptr) {
+    auto time = measured_time(d, *d.chip->measured, work);
+    if (!time.ok()) return time.error().in("chip " + d.chip->name);
+    return time;
+  }
   FERRY_TRY(const Rates rates, rates_of(d, e, work.decode));
   StepTime time = layers_time(d, e, rates, work);
   scale(time, work.layers);
