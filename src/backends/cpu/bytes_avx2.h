@@ -47,13 +47,17 @@ inline Bytes b_where(Bytes a, Bytes bits, int value) {
   const Bytes none = _mm256_cmpeq_epi8(_mm256_and_si256(a, bits), _mm256_setzero_si256());
   return _mm256_andnot_si256(none, b_set1(value));
 }
+inline Bytes b_negate_where(Bytes a, Bytes bits) {
+  const Bytes none = _mm256_cmpeq_epi8(bits, _mm256_setzero_si256());
+  return _mm256_sign_epi8(a, b_xor(none, b_set1(0xfe)));
+}
 
 // Those of row 4 b + i in half b of vector i.
-[[gnu::always_inline]] inline void b_load_quads(Rows rows, int64_t offset, Bytes* out) {
-  ask_for_next<16>(rows, offset);
+template <typename Piece>
+[[gnu::always_inline]] inline void b_quads_of(Rows rows, int64_t offset, Piece piece, Bytes* out) {
   const uint8_t* p = rows.data + offset;
   auto load = [&](int row) {
-    const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + row * rows.stride));
+    const __m128i v = piece(p + row * rows.stride);
     if (row == 1) p = next_two(p, rows.stride);
     return v;
   };
@@ -62,15 +66,25 @@ inline Bytes b_where(Bytes a, Bytes bits, int value) {
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) out[i] = _mm256_inserti128_si256(out[i], load(i % 2), 1);
 }
-[[gnu::always_inline]] inline void b_load_rows(Rows rows, int64_t offset, Bytes* out) {
-  Bytes v[4];
-  b_load_quads(rows, offset, v);
+[[gnu::always_inline]] inline void b_load_quads(Rows rows, int64_t offset, Bytes* out) {
+  ask_for_next<16>(rows, offset);
+  const auto load = [](const uint8_t* p) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  };
+  b_quads_of(rows, offset, load, out);
+}
+[[gnu::always_inline]] inline void b_turn_quads(const Bytes* v, Bytes* out) {
   const Bytes a = _mm256_unpacklo_epi32(v[0], v[1]), b = _mm256_unpackhi_epi32(v[0], v[1]);
   const Bytes c = _mm256_unpacklo_epi32(v[2], v[3]), d = _mm256_unpackhi_epi32(v[2], v[3]);
   out[0] = _mm256_unpacklo_epi64(a, c);
   out[1] = _mm256_unpackhi_epi64(a, c);
   out[2] = _mm256_unpacklo_epi64(b, d);
   out[3] = _mm256_unpackhi_epi64(b, d);
+}
+[[gnu::always_inline]] inline void b_load_rows(Rows rows, int64_t offset, Bytes* out) {
+  Bytes v[4];
+  b_load_quads(rows, offset, v);
+  b_turn_quads(v, out);
 }
 inline Ints i_add_quads(Ints v0, Ints v1, Ints v2, Ints v3) {
   const Ints a = _mm256_add_epi32(_mm256_unpacklo_epi32(v0, v1), _mm256_unpackhi_epi32(v0, v1));

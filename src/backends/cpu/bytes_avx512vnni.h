@@ -46,13 +46,18 @@ inline Bytes b_look_up(Bytes table, Bytes codes) { return _mm512_shuffle_epi8(ta
 inline Bytes b_where(Bytes a, Bytes bits, int value) {
   return _mm512_maskz_mov_epi8(_mm512_test_epi8_mask(a, bits), b_set1(value));
 }
+// Minus `a` in each byte of `bits` that is not zero.
+inline Bytes b_negate_where(Bytes a, Bytes bits) {
+  return _mm512_mask_sub_epi8(a, _mm512_test_epi8_mask(bits, bits), _mm512_setzero_si512(), a);
+}
 
-// Bytes [offset, offset + 16) of kLanes rows: those of row 4 b + i in quarter b of vector i.
-[[gnu::always_inline]] inline void b_load_quads(Rows rows, int64_t offset, Bytes* out) {
-  ask_for_next<16>(rows, offset);
+// 16 bytes of each of kLanes rows, piece(p) with p at `offset` bytes from the start of the row:
+// those of row 4 b + i in quarter b of vector i.
+template <typename Piece>
+[[gnu::always_inline]] inline void b_quads_of(Rows rows, int64_t offset, Piece piece, Bytes* out) {
   const uint8_t* p = rows.data + offset;
   auto load = [&](int row) {
-    const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + row * rows.stride));
+    const __m128i v = piece(p + row * rows.stride);
     if (row == 1) p = next_two(p, rows.stride);
     return v;
   };
@@ -65,16 +70,27 @@ inline Bytes b_where(Bytes a, Bytes bits, int value) {
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) out[i] = _mm512_inserti32x4(out[i], load(i % 2), 3);
 }
-// The same bytes; vector j holds dword j of each row.
-[[gnu::always_inline]] inline void b_load_rows(Rows rows, int64_t offset, Bytes* out) {
-  Bytes v[4];
-  b_load_quads(rows, offset, v);
+// The bytes that lie there themselves.
+[[gnu::always_inline]] inline void b_load_quads(Rows rows, int64_t offset, Bytes* out) {
+  ask_for_next<16>(rows, offset);
+  const auto load = [](const uint8_t* p) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  };
+  b_quads_of(rows, offset, load, out);
+}
+// The same bytes turned: vector j holds dword j of each row.
+[[gnu::always_inline]] inline void b_turn_quads(const Bytes* v, Bytes* out) {
   const Bytes a = _mm512_unpacklo_epi32(v[0], v[1]), b = _mm512_unpackhi_epi32(v[0], v[1]);
   const Bytes c = _mm512_unpacklo_epi32(v[2], v[3]), d = _mm512_unpackhi_epi32(v[2], v[3]);
   out[0] = _mm512_unpacklo_epi64(a, c);
   out[1] = _mm512_unpackhi_epi64(a, c);
   out[2] = _mm512_unpacklo_epi64(b, d);
   out[3] = _mm512_unpackhi_epi64(b, d);
+}
+[[gnu::always_inline]] inline void b_load_rows(Rows rows, int64_t offset, Bytes* out) {
+  Bytes v[4];
+  b_load_quads(rows, offset, v);
+  b_turn_quads(v, out);
 }
 // Four quads, each row's dwords added up: lane r belongs to row r.
 inline Ints i_add_quads(Ints v0, Ints v1, Ints v2, Ints v3) {

@@ -3,7 +3,7 @@
 // tile_matmul.h with tiles.
 #pragma once
 
-#include "backends/cpu/int_unpack.h"
+#include "backends/cpu/int_unpack_codebook.h"
 #include "backends/cpu/kernels.h"
 
 namespace ferry::cpu::FERRY_ISA {

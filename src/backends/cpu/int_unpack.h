@@ -42,6 +42,13 @@ struct Panel {
   [[gnu::always_inline]] void load(Rows rows, int64_t offset, Bytes* out) const {
     b_load_rows(rows, offset, out);
   }
+  // The same of 16 bytes that are made from what lies there, see b_quads_of().
+  template <typename Piece>
+  [[gnu::always_inline]] void make(Rows rows, int64_t offset, Piece piece, Bytes* out) const {
+    Bytes v[4];
+    b_quads_of(rows, offset, piece, v);
+    b_turn_quads(v, out);
+  }
   // Group g as the vectors of its 16 numbers, or of its first 16 and its other 16.
   template <typename Format>
   [[gnu::always_inline]] void store(int g, const Bytes* w) const {
@@ -438,11 +445,6 @@ struct Q3_K {
     store_byte_scales(codes, halves(rows, offset + 108), panel);
   }
 };
-
-template <typename... Formats>
-struct FormatList {};
-using IntFormats =
-    FormatList<Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Iq4Nl, Iq4Xs, Mxfp4>;
 
 }  // namespace
 }  // namespace ferry::cpu::FERRY_ISA

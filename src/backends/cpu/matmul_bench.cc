@@ -95,6 +95,8 @@ BENCHMARK_CAPTURE(matmul, Q8_0, "Q8_0")->Apply(tokens);
 BENCHMARK_CAPTURE(matmul, Q4_K, "Q4_K")->Apply(tokens);
 BENCHMARK_CAPTURE(matmul, Q5_K, "Q5_K")->Apply(tokens);
 BENCHMARK_CAPTURE(matmul, Q6_K, "Q6_K")->Apply(tokens);
+BENCHMARK_CAPTURE(matmul, IQ2_XXS, "IQ2_XXS")->Apply(tokens);
+BENCHMARK_CAPTURE(matmul, IQ3_XXS, "IQ3_XXS")->Apply(tokens);
 BENCHMARK_CAPTURE(matmul, IQ4_XS, "IQ4_XS")->Apply(tokens);
 BENCHMARK_CAPTURE(matmul, MXFP4, "MXFP4")->Apply(tokens);
 

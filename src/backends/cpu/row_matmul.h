@@ -46,6 +46,10 @@ struct RowPanel {
   [[gnu::always_inline]] void load(Rows rows, int64_t offset, Bytes* out) const {
     b_load_quads(rows, offset, out);
   }
+  template <typename Piece>
+  [[gnu::always_inline]] void make(Rows rows, int64_t offset, Piece piece, Bytes* out) const {
+    b_quads_of(rows, offset, piece, out);
+  }
   template <typename>
   [[gnu::always_inline]] void store(int g, const Bytes* w) const {
     const int64_t group = first + g;

@@ -39,6 +39,10 @@ struct SignedPanel {
     return {part.q, part.scale, part.low, offset};
   }
   void load(Rows rows, int64_t at, Bytes* out) const { b_load_rows(rows, at, out); }
+  template <typename Piece>
+  void make(Rows rows, int64_t at, Piece piece, Bytes* out) const {
+    Panel{q, scale, low}.make(rows, at, piece, out);
+  }
   template <typename Format>
   void store(int g, const Bytes* w) const {
     constexpr int kVectors = Format::kGroup / 4;
