@@ -38,7 +38,8 @@ for release, wrong, version in (("current", "", "V4"), ("split", "", "V3"), ("ol
           "%s without %r: %s" % (release, wrong, said))
 for operator, op, otherwise in (
         ("aclnnWeightQuantBatchMatmulV2", "matmul", "aclnnWeightQuantBatchMatmulV2 is missing or wrong"),
-        ("aclnnSwiGlu", "moe_experts", "; aclnnSigmoid, aclnnMul")):
+        ("aclnnSwiGlu", "moe_experts", "; aclnnSigmoid, aclnnMul"),
+        ("aclnnRotaryPositionEmbedding", "rope", "composite: aclnnIndexSelect")):
     said = paths("current")[op][0]
     check(operator in said and otherwise not in said, "right: " + said)
     said = paths("current", operator)[op][0]

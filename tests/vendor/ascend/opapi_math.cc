@@ -302,13 +302,14 @@ int aclnnRotaryPositionEmbeddingGetWorkspaceSize(const AclTensor* x, const AclTe
   call.require(call.ok() && emulated::same_sizes(c, s) &&
                c.sizes == std::vector<int64_t>{in.sizes[0], in.sizes[1], 1, in.sizes[3]});
   return call.make(
-      [=] {
+      [=, wrong = call.wrong()] {
         const int64_t n = in.sizes[3], heads = in.sizes[2];
         for (int64_t i = 0; i < in.count(); ++i) {
           const int64_t k = i % n, angle = i / n / heads * n + k;
           const bool first = mode == kRotateHalves ? k < n / 2 : k % 2 == 0;
           const int64_t step = mode == kRotateHalves ? n / 2 : 1;
-          const float other = first ? -in.at(i + step) : in.at(i - step);
+          const float other = first != wrong ? -in.at(first ? i + step : i - step)
+                                             : in.at(first ? i + step : i - step);
           out.put(i, in.at(i) * c.at(angle) + other * s.at(angle));
         }
         return 0;
