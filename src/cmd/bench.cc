@@ -305,7 +305,7 @@ Result<BenchResult> measure(const BenchFlags& flags) {
   FERRY_TRY(engine::LoadedModel measured, engine::load_model(source, backend, load));
 
   BenchResult result;
-  FERRY_TRY(result.points, choose_points(flags, measured.max_context));
+  FERRY_TRY(result.points, choose_points(flags, measured.spec().max_position_embeddings));
   result.file_bytes = source.checkpoint.data_bytes();
   FERRY_TRY(result.expert_memory, fit_into_memory(flags, source, load, measured, result.points));
   const DeviceSpec& spec = backend->spec();
