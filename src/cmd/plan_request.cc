@@ -216,6 +216,10 @@ api::ApiResult<api::Body> answer_plan_request(std::string_view body,
   if (!model.ok()) return api::invalid_value("model", model.error().message);
   auto options = search_options(flags);
   if (!options.ok()) return about_field(options.error());
+  for (const std::string& precision : options->precisions) {
+    const auto known = plan::precision_for(*model, precision, flags.kv);
+    if (!known.ok()) return api::invalid_value("precision", known.error().message);
+  }
   const auto as_of = rules_day(flags);
   if (!as_of.ok()) return about_field(as_of.error());
   const auto catalogue = plan::builtin_catalogue();

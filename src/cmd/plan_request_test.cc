@@ -118,6 +118,7 @@ TEST(PlanRequest, ErrorsNameTheField) {
            Case{R"({"model": "qwen3-8b", "slo": "50ms"})", "slo", "tpot="},
            Case{R"({"model": "qwen3-8b", "workload": "chatt"})", "workload", "chat"},
            Case{R"({"model": "qwen3-8b", "precision": "fp7"})", "precision", "fp7"},
+           Case{R"({"model": "qwen3-8b", "precision": "file"})", "precision", "not on disk"},
            Case{R"({"model": "qwen3-8b", "kv_dtype": "fp7"})", "kv_dtype", "fp7"},
            Case{R"({"model": "qwen3-8b", "as_of": "yesterday"})", "as_of", "YYYY-MM-DD"},
            Case{R"({"model": "qwen3-8b", "stack": "other"})", "stack", "general"},
