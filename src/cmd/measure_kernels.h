@@ -15,10 +15,11 @@ namespace ferry::cmd {
 
 struct KernelMeasurement {
   std::vector<std::string> formats;  // those that the backend lacks or that can't be written: none
-  int64_t weights = 200'000'000;     // in all matrices of a format: beyond the caches
-  int64_t hidden = 2048;             // of the matrices; a multiple of 256
+  // Of all matrices of a format: several times the caches, which else hold part of them.
+  int64_t bytes = int64_t{512} << 20;
+  int64_t hidden = 2048;  // of the matrices; a multiple of 256
   int64_t tokens_max = 512;
-  int64_t repeat = 15;  // the median counts
+  int64_t repeat = 9;  // the median counts
   std::function<void(int64_t done, int64_t total)> progress;
 };
 

@@ -13,7 +13,7 @@
 namespace ferry::cmd {
 namespace {
 
-constexpr int64_t kLargeMatrices = 50;  // million weights, below which small ones are measured
+constexpr int64_t kLargeMatrices = 64;  // megabytes, below which small ones are measured
 
 struct PredictFlags {
   PlanFlags plan;
@@ -67,7 +67,7 @@ Result<int> run_here(const HereFlags& flags) {
                                          .threads = flags.threads,
                                          .f32_activations = flags.activations == "f32"}));
   KernelMeasurement options{
-      .formats = flags.formats, .weights = flags.megaweights * 1'000'000, .repeat = flags.repeat};
+      .formats = flags.formats, .bytes = flags.megabytes << 20, .repeat = flags.repeat};
   Progress progress("measuring kernels", " measurements");
   options.progress = [&](int64_t done, int64_t total) { progress.update(done, total); };
   FERRY_TRY(const plan::MeasuredKernels measured, measure_kernels(backend, options));
@@ -171,8 +171,8 @@ void add_calibrate_here(CLI::App& command, HereFlags& flags) {
       ->type_name("N")
       ->check(CLI::Range(0, 1024));
   command
-      .add_option("--megaweights", flags.megaweights,
-                  "Of --calibrate-here: millions of weights per format, more than caches hold")
+      .add_option("--megabytes", flags.megabytes,
+                  "Of --calibrate-here: of weights per format, several times what caches hold")
       ->type_name("N")
       ->check(CLI::Range(int64_t{1}, int64_t{10000}));
   command.add_option("--repeat", flags.repeat, "Of --calibrate-here: the median of N counts")

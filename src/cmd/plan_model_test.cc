@@ -101,7 +101,7 @@ TEST_F(PlanOfAFile, IsPlannedAsItLies) {
 TEST_F(PlanOfAFile, IsPredictedFromMeasuredKernels) {
   const std::string model = folder_ / "a.gguf", here = folder_ / "here.json";
   said("synth " + (folder_ / "config.json").string() + " --quant Q8_0 --pure --out " + model);
-  said("plan --calibrate-here --megaweights 1 --repeat 1 --formats Q8_0 --out " + here);
+  said("plan --calibrate-here --megabytes 1 --repeat 1 --formats Q8_0 --out " + here);
   const std::string on_it = model + " --chips " + here + " --batch 1,4 --generate 2";
   const Json predicted = json_said("plan bench " + on_it + " --prompt 64 --json")["predicted"];
   const Json longer = json_said("plan bench " + on_it + " --prompt 512 --json")["predicted"];

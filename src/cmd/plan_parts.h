@@ -40,7 +40,7 @@ struct HereFlags {
   std::string activations = "int8";
   std::vector<std::string> formats = {"Q4_0", "Q4_K", "Q6_K", "Q8_0", "BF16"};
   int device = 0, threads = 0;
-  int64_t megaweights = 200, repeat = 15;
+  int64_t megabytes = 512, repeat = 9;
 };
 void add_calibrate_here(CLI::App& command, HereFlags& flags);
 int calibrate_here(const HereFlags& flags);
