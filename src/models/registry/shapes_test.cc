@@ -15,11 +15,16 @@ struct Count {
   int64_t mtp = 0;
 };
 
+// Of DeepSeek-V4's three tables of experts by token id.
+constexpr int64_t kTableEntries = 2'327'040;
+
 constexpr Count kCounts[] = {
     {"deepseek-v2-lite", 15'706'484'224},
     {"deepseek-v2", 235'741'434'880},
     {"deepseek-v3", 671'026'419'200, 11'610'068'224},
     {"deepseek-v3.2", 671'877'944'064, 11'624'027'648},
+    {"deepseek-v4-flash", 284'332'240'471 + kTableEntries, 6'610'048'891},
+    {"deepseek-v4-pro", 1'572'997'201'763 + kTableEntries, 25'840'145'979},
     {"kimi-k2", 1'026'408'232'448},
     {"r1-distill-qwen-1.5b", 1'777'088'000},
     {"r1-distill-qwen-7b", 7'615'616'512},
