@@ -7,6 +7,7 @@
 #include "cmd/command.h"
 #include "cmd/engine_flags.h"
 #include "cmd/model_argument.h"
+#include "engine/expert_memory.h"
 #include "engine/model_loader.h"
 #include "models/registry/select.h"
 #include "nn/memory_plan.h"
@@ -131,7 +132,8 @@ struct Report {
   disk::ModelSource source;
   engine::LoadedModel loaded;
   int64_t context = 0;
-  nn::MemoryPlan plan;  // for one sequence of `context` tokens
+  nn::MemoryPlan plan;        // for one sequence of `context` tokens
+  int64_t expert_memory = 0;  // what experts would get now that are read on demand; 0: none are
 };
 
 Result<Report> examine_model(const ShowFlags& flags) {
@@ -161,7 +163,29 @@ Result<Report> examine_model(const ShowFlags& flags) {
   limits.cache.num_recent_pages =
       nn::num_recent_pages(report.loaded.model->kv_layout(), limits.batch, limits.cache.num_pages);
   report.plan = nn::plan_memory(*report.loaded.model, report.loaded.weights_bytes, limits);
+  FERRY_TRY(const MemoryInfo memory, backend->memory_info());
+  FERRY_TRY(const engine::ExpertMemory share,
+            engine::share_memory(report.loaded, report.source.checkpoint.data_bytes(), 0, memory));
+  if (share.on_demand) report.expert_memory = share.bytes(report.plan.total_bytes());
   return report;
+}
+
+// Whether experts stay in the file, and how much of them memory has room for.
+std::string on_demand_text(const Report& report) {
+  const std::string all = format_bytes(report.loaded.expert_bytes);
+  if (report.expert_memory == 0) {
+    return fmt::format("{:>9}  of these could be read on demand (--expert-memory)", all);
+  }
+  return fmt::format("{:>9}  of these are read on demand, {} of them kept in memory", all,
+                     format_bytes(std::min(report.expert_memory, report.loaded.expert_bytes)));
+}
+
+// Of the file.
+int64_t bytes_in_memory(const Report& report) {
+  const int64_t all = report.source.checkpoint.data_bytes();
+  if (report.expert_memory == 0) return all;
+  const int64_t experts = report.loaded.expert_bytes;
+  return all - experts + std::min(report.expert_memory, experts);
 }
 
 void print_report(const Report& report, const ShowFlags& flags) {
@@ -203,6 +227,8 @@ void print_report(const Report& report, const ShowFlags& flags) {
   if (in_place)
     row("weights",
         fmt::format("{:>9}  used where the file is mapped", format_bytes(checkpoint.data_bytes())));
+  const bool on_demand = report.loaded.backend->spec().weights_on_demand;
+  if (on_demand && report.loaded.expert_bytes > 0) row("experts", on_demand_text(report));
   row(in_place ? "tables" : "weights",
       fmt::format("{:>9}", format_bytes(report.plan.weights_bytes)));
   const int64_t windows = report.plan.kv_recent_bytes;
@@ -212,7 +238,7 @@ void print_report(const Report& report, const ShowFlags& flags) {
                   windows > 0 ? ", and " + format_bytes(windows) + " for windows" : ""));
   row("workspace", fmt::format("{:>9}", format_bytes(report.plan.workspace_bytes)));
   row("total", fmt::format("{:>9}", format_bytes(report.plan.total_bytes() +
-                                                 (in_place ? checkpoint.data_bytes() : 0))));
+                                                 (in_place ? bytes_in_memory(report) : 0))));
   if (!flags.tensors) return;
   std::printf("\nTensors\n");
   for (const disk::FileTensor& tensor : checkpoint.tensors()) {
@@ -235,6 +261,8 @@ Json report_json(const Report& report, const ShowFlags& flags) {
                    {"kv_dtype", flags.kv_dtype},
                    {"weights_in_place", report.loaded.backend->spec().weights_in_place},
                    {"weights_bytes", report.plan.weights_bytes},
+                   {"expert_bytes", report.loaded.expert_bytes},
+                   {"expert_memory_bytes", report.expert_memory},
                    {"kv_bytes", report.plan.kv_bytes},
                    {"kv_bytes_per_token", report.plan.kv_bytes_per_token},
                    {"kv_recent_bytes", report.plan.kv_recent_bytes},

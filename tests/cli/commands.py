@@ -46,6 +46,8 @@ def completions():
 def looking():
     shown = ok_json("show", "--json")
     check(shown["architecture"] == "deepseek_v3" and shown["memory"]["kv_bytes"] > 0, "show --json")
+    check(shown["memory"]["expert_bytes"] == 5 * 8 * 3 * 256 * 128 * 2, "show: what may stay in the file")
+    check(shown["memory"]["expert_memory_bytes"] == 0, "show: the built-in model fits into memory")
     check(shown == ok_json("show", "demo", "--json"), "demo is the built-in model")
     check("MLA" in ok("show", DEMO).out, "show of a folder")
     listed = ok_json("ls", "--json", env={"HF_HUB_CACHE": "/nonexistent"})
