@@ -335,14 +335,14 @@ TEST(Scheduler, AMillionRandomStepsKeepEveryPromise) {
        .max_batch_tokens = 12,
        .max_sequences = 4,
        .max_draft_step_tokens = 12,
-       .recent_tokens = 7,
+       .recent_tokens = 8,
        .num_recent_pages = 4 * (4 + 3) + 6},
       {.block_size = 4,
        .num_pages = 40,
        .max_batch_tokens = 16,
        .max_sequences = 3,
        .max_draft_step_tokens = 8,
-       .recent_tokens = 9,
+       .recent_tokens = 10,
        .num_recent_pages = 2 * (3 * (3 + 3) + 4)},
   };
   uint32_t seed = 0;
