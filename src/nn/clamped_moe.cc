@@ -35,6 +35,12 @@ void run_routed(const Step& step, const ClampedMoe& moe, const TensorView& x,
   TensorView ids = step.workspace.tensor(Dtype::kI32, {tokens, top_k});
   TensorView weights = step.workspace.tensor(Dtype::kF32, {tokens, top_k});
   choose_experts(step, moe, x, ids, weights);
+  // The three products are ops of their own: what the second and third want is read while the first
+  // computes.
+  if (moe.gate.on_demand) {
+    step.stream.expect_experts(
+        {.ids = ids, .gate = moe.gate.views, .up = moe.up.views, .down = moe.down.views});
+  }
 
   TensorView token_of_row = step.workspace.tensor(Dtype::kI32, {rows});
   TensorView row_of_choice = step.workspace.tensor(Dtype::kI32, {tokens, top_k});
