@@ -9,6 +9,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <random>
 
 #include "base/checked_math.h"
 #include "device/plan_stream.h"
@@ -69,6 +70,18 @@ class KernelBench {
     stream_->fill_zero(buffer.data, buffer.bytes);
     buffers_.push_back(buffer);
     return TensorView::contiguous(buffer.data, dtype, dims);
+  }
+
+  // Numbers of the size that activations have: products of zeros take less power, and less time.
+  Result<TensorView> noise(std::initializer_list<int64_t> dims) {
+    FERRY_TRY(const TensorView view, tensor(Dtype::kF32, dims));
+    std::mt19937 random(1);
+    std::normal_distribution<float> normal;
+    std::vector<float> values(static_cast<size_t>(view.num_elements()));
+    for (float& value : values) value = normal(random);
+    stream_->copy_in(view.data, values.data(), std::ssize(values) * dtype_bytes(Dtype::kF32));
+    FERRY_TRY_VOID(stream_->synchronize());
+    return view;
   }
 
   Result<TensorView> indices(const std::vector<int32_t>& values,
@@ -168,7 +181,7 @@ Result<plan::KernelTimes> KernelBench::matmul(const quant::StorageFormat& format
   }
   FERRY_TRY(const std::vector<WeightView> matrices, import(format, shapes));
   plan::KernelTimes times{.format = std::string(format.name)};
-  FERRY_TRY(const TensorView x, tensor(Dtype::kF32, {options_.tokens_max * wide}));
+  FERRY_TRY(const TensorView x, noise({options_.tokens_max * wide}));
   FERRY_TRY(const TensorView out, tensor(Dtype::kF32, {options_.tokens_max * wide}));
   for (const int64_t tokens : {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 512}) {
     if (tokens > options_.tokens_max) break;
@@ -211,9 +224,9 @@ Result<plan::KernelTimes> KernelBench::experts(const quant::StorageFormat& forma
       ids[i] = static_cast<int32_t>(i % static_cast<size_t>(count));
     }
     MoeExpertsArgs args{.gate = part(0), .up = part(1), .down = part(2)};
-    FERRY_TRY(args.x, tensor(Dtype::kF32, {tokens, hidden}));
+    FERRY_TRY(args.x, noise({tokens, hidden}));
     FERRY_TRY(args.ids, indices(ids, {tokens, kExpertsPerToken}));
-    FERRY_TRY(args.weights, tensor(Dtype::kF32, {tokens, kExpertsPerToken}));
+    FERRY_TRY(args.weights, noise({tokens, kExpertsPerToken}));
     FERRY_TRY(args.out, tensor(Dtype::kF32, {tokens, hidden}));
     Workspace measuring;
     args.workspace = &measuring;
