@@ -10,14 +10,15 @@ namespace ferry::cpu::FERRY_ISA {
 
 namespace {
 
-constexpr Kernels make_kernels(const char* name, const Decoder* decoders, int num_decoders) {
+constexpr Kernels make_kernels(const char* name, const Decoder* decoders, int num_decoders,
+                               void (*matmul)(const MatmulBlock&) = matmul_block) {
   return {
       .name = name,
       .lanes = kLanes,
       .decoders = decoders,
       .num_decoders = num_decoders,
       .matmul_scratch_floats = matmul_scratch_floats,
-      .matmul_block = matmul_block,
+      .matmul_block = matmul,
       .decode_rows = decode_rows,
       .gemm = gemm,
       .transpose = transpose,

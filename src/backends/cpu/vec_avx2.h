@@ -113,6 +113,15 @@ inline void store_nibbles(float* low, float* high, __m128i q, Table of_low, Tabl
   store_codes16(low, _mm_and_si128(q, mask), of_low);
   store_codes16(high, _mm_and_si128(_mm_srli_epi16(q, 4), mask), of_high);
 }
+inline Vec vload_f8_e4m3(const uint8_t* p) {
+  const __m128i wide = _mm_cvtepu8_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  const __m128i both = _mm_srai_epi16(_mm_slli_epi16(wide, 8), 1);
+  const __m128i half = _mm_and_si128(both, _mm_set1_epi16(static_cast<int16_t>(0xbf80)));
+  const __m128i most = _mm_set1_epi16(0x3f80);
+  const __m128i nan = _mm_cmpeq_epi16(_mm_and_si128(half, most), most);
+  const __m128i number = _mm_or_si128(half, _mm_and_si128(nan, _mm_set1_epi16(0x7e00)));
+  return vmul(_mm256_cvtph_ps(number), vset(256.0f));
+}
 inline void store_halves16(float* dst, __m256i halves, float scale) {
   vstore(dst, vmul(_mm256_cvtph_ps(_mm256_castsi256_si128(halves)), vset(scale)));
   vstore(dst + 8, vmul(_mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1)), vset(scale)));

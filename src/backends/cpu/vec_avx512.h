@@ -128,6 +128,18 @@ inline void store_nibbles(float* low, float* high, __m128i q, Table of_low, Tabl
   vstore(high, _mm512_permutexvar_ps(_mm512_srli_epi32(codes, 4), of_high.values));
 }
 // 16 halves (as bits) times a scale to dst.
+// The code's bits moved into a half, whose exponent bias is 8 more; no half is subnormal in f32.
+inline Vec vload_f8_e4m3(const uint8_t* p) {
+  const __m256i wide = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  // Sign and magnitude where a half has them, with the sign once more in the bit between.
+  const __m256i both = _mm256_srai_epi16(_mm256_slli_epi16(wide, 8), 1);
+  const __m256i half = _mm256_and_si256(both, _mm256_set1_epi16(static_cast<int16_t>(0xbf80)));
+  const __m256i most = _mm256_set1_epi16(0x3f80);
+  const __mmask16 nan = _mm256_cmpeq_epi16_mask(_mm256_and_si256(half, most), most);
+  const __m256i number =
+      _mm256_mask_blend_epi16(nan, half, _mm256_or_si256(half, _mm256_set1_epi16(0x7e00)));
+  return vmul(_mm512_cvtph_ps(number), vset(256.0f));
+}
 inline void store_halves16(float* dst, __m256i halves, float scale) {
   vstore(dst, vmul(_mm512_cvtph_ps(halves), vset(scale)));
 }
