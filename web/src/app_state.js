@@ -123,8 +123,9 @@ export class AppState {
     if (this.streamingIn === conversation.id) this.stop();
     this.conversations = this.conversations.filter((other) => other !== conversation);
     if (this.current === conversation) this.current = store.newConversation();
-    this.changed();
+    // What is drawn as gone is gone: it must not come back with a reload right after.
     await store.removeConversation(conversation.id).catch(() => {});
+    this.changed();
   }
 
   async removeAll() {
