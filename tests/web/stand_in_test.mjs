@@ -347,7 +347,8 @@ async function names(how) {
     check(wrong.length === 0, `without a name, or twice: ${wrong.join(' ')}`);
   }
   await page.keyboard.press('Alt+m');
-  await page.locator('#message').focus();
+  // The page itself puts the focus there, after it has drawn the chat.
+  await until('the box has the focus', () => page.evaluate(() => document.activeElement.id === 'message'));
   await page.keyboard.press('Tab');
   check((await page.evaluate(() => document.activeElement.className)).includes('chip'), 'Tab goes from the box to the next control');
   await page.context().close();
