@@ -119,21 +119,24 @@ export class AppState {
     this.keep(conversation);
   }
 
+  // Drawn as gone when the browser has let go of it, so that it can't come back with a reload; what
+  // is still streaming into it is not kept any more.
   async remove(conversation) {
     if (this.streamingIn === conversation.id) this.stop();
+    conversation.gone = true;
+    await store.removeConversation(conversation.id).catch(() => this.say('The browser could not delete this conversation.'));
     this.conversations = this.conversations.filter((other) => other !== conversation);
     if (this.current === conversation) this.current = store.newConversation();
-    // What is drawn as gone is gone: it must not come back with a reload right after.
-    await store.removeConversation(conversation.id).catch(() => {});
     this.changed();
   }
 
   async removeAll() {
     this.stop();
-    this.conversations = [];
-    this.current = store.newConversation();
+    for (const conversation of [this.current, ...this.conversations]) conversation.gone = true;
+    await store.removeAll().catch(() => this.say('The browser could not delete the conversations.'));
+    this.conversations = this.conversations.filter((conversation) => !conversation.gone);
+    if (this.current.gone) this.current = store.newConversation();
     this.changed();
-    await store.removeAll().catch(() => {});
   }
 
   exportAll() {
@@ -174,6 +177,7 @@ export class AppState {
 
   // Into the list and into the browser's store.
   keep(conversation) {
+    if (conversation.gone) return;
     this.conversations = [conversation, ...this.conversations.filter((other) => other !== conversation)].sort(
       (a, b) => b.updated - a.updated,
     );
@@ -280,8 +284,7 @@ export class AppState {
     this.streamingIn = null;
     this.announcement = answer.error ?? (answer.finish === 'stopped' ? 'Stopped.' : answer.content);
     conversation.updated = Date.now();
-    // Deleted while it was streaming: it stays deleted.
-    if (this.conversations.includes(conversation)) this.keep(conversation);
+    this.keep(conversation);
     this.changed();
   }
 
