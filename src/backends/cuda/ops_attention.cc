@@ -154,18 +154,7 @@ void CudaStream::index_scores(const IndexScoresArgs& args) {
   if (size > kMaxKeySize) {
     return fail(unsupported("cuda: an indexer with keys of {}; at most {}", size, kMaxKeySize));
   }
-  const IndexScoresParams params{.q = data_of(args.q),
-                                 .q_stride = {args.q.stride[0], args.q.stride[1]},
-                                 .weights = data_of(args.weights),
-                                 .weights_stride = args.weights.stride[0],
-                                 .heads = args.q.shape[1],
-                                 .size = size,
-                                 .keys = pages_param(args.pages, size),
-                                 .batch = batch_param(*args.batch),
-                                 .first_token = args.first_token,
-                                 .out = data_of(args.out),
-                                 .out_stride = args.out.stride[0],
-                                 .columns = args.out.shape[1]};
+  const IndexScoresParams params = scores_param(args);
   launch(Kernel::k_index_scores, {args.q.shape[0], ceil_div(args.out.shape[1], kThreads)}, kThreads,
          params);
 }

@@ -95,19 +95,7 @@ void CudaStream::entry_scores(const EntryScoresArgs& args) {
   const int64_t size = args.q.shape[2];
   if (size > kMaxKeySize) return Stream::entry_scores(args);
   if (!begin("entry_scores")) return;
-  const EntryScoresParams params{.scores = {.q = data_of(args.q),
-                                            .q_stride = {args.q.stride[0], args.q.stride[1]},
-                                            .weights = data_of(args.weights),
-                                            .weights_stride = args.weights.stride[0],
-                                            .heads = args.q.shape[1],
-                                            .size = size,
-                                            .keys = pages_param(args.pages, size),
-                                            .batch = batch_param(*args.batch),
-                                            .first_token = args.first_token,
-                                            .out = data_of(args.out),
-                                            .out_stride = args.out.stride[0],
-                                            .columns = args.out.shape[1]},
-                                 .ratio = args.ratio};
+  const EntryScoresParams params{.scores = scores_param(args), .ratio = args.ratio};
   launch(Kernel::k_entry_scores, {args.q.shape[0], ceil_div(args.out.shape[1], kThreads)}, kThreads,
          params);
 }

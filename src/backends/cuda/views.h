@@ -55,4 +55,22 @@ inline BatchParam batch_param(const BatchView& batch) {
           .block_size = batch.block_size};
 }
 
+// Of IndexScoresArgs or EntryScoresArgs.
+template <typename Args>
+inline IndexScoresParams scores_param(const Args& args) {
+  const int64_t size = args.q.shape[2];
+  return {.q = data_of(args.q),
+          .q_stride = {args.q.stride[0], args.q.stride[1]},
+          .weights = data_of(args.weights),
+          .weights_stride = args.weights.stride[0],
+          .heads = args.q.shape[1],
+          .size = size,
+          .keys = pages_param(args.pages, size),
+          .batch = batch_param(*args.batch),
+          .first_token = args.first_token,
+          .out = data_of(args.out),
+          .out_stride = args.out.stride[0],
+          .columns = args.out.shape[1]};
+}
+
 }  // namespace ferry::cuda

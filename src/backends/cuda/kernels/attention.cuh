@@ -140,12 +140,8 @@ FERRY_DEVICE void quantize_group(const float* x, int64_t n, int8_t* q, float* sc
   *scale = !finite ? float_of(0x7fc00000u) : zero ? 0.0f : largest / 127.0f;
 }
 
-// Block = token.
-FERRY_KERNEL(kv_write, KvWriteParams) {
-  const int64_t slot = *span(p.slots, blockIdx.x, 1);
-  const PagesParam& pages = p.pages;
-  require(slot >= 0 && slot < pages.num_pages * pages.block_size);
-  const float* row = span(p.rows, blockIdx.x * p.row_stride, pages.width);
+// A row to a slot, in the dtype of the pages; the whole block.
+FERRY_DEVICE void store_row(const PagesParam& pages, int64_t slot, const float* row) {
   const int64_t at = element_of(pages, slot, 0);
   if (pages.type != kElementI8) {
     for (int64_t i = threadIdx.x; i < pages.width; i += blockDim.x) {
@@ -160,6 +156,13 @@ FERRY_KERNEL(kv_write, KvWriteParams) {
     const int64_t left = pages.width - first;
     quantize_group(row + first, left < pages.group ? left : pages.group, q + first, scales + g);
   }
+}
+
+// Block = token.
+FERRY_KERNEL(kv_write, KvWriteParams) {
+  const int64_t slot = *span(p.slots, blockIdx.x, 1);
+  require(slot >= 0 && slot < p.pages.num_pages * p.pages.block_size);
+  store_row(p.pages, slot, span(p.rows, blockIdx.x * p.row_stride, p.pages.width));
 }
 
 // Scores of up to 128 keys become probabilities relative to the largest so far; what they and the

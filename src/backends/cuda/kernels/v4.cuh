@@ -135,24 +135,6 @@ FERRY_DEVICE BatchParam with_tables(const BatchParam& batch, const int32_t* tabl
   return recent;
 }
 
-// A row in shared memory to a slot, in the dtype of the pages; the whole block.
-FERRY_DEVICE void store_row(const PagesParam& pages, int64_t slot, const float* row) {
-  const int64_t at = element_of(pages, slot, 0);
-  if (pages.type != kElementI8) {
-    for (int64_t i = threadIdx.x; i < pages.width; i += blockDim.x) {
-      store_element(pages.data, pages.type, at + i, row[i]);
-    }
-    return;
-  }
-  float* scales = const_cast<float*>(scales_of(pages, slot));
-  int8_t* q = span(reinterpret_cast<int8_t*>(pages.data), at, pages.width);
-  for (int64_t g = threadIdx.x; g < pages.groups; g += blockDim.x) {
-    const int64_t first = g * pages.group;
-    const int64_t left = pages.width - first;
-    quantize_group(row + first, left < pages.group ? left : pages.group, q + first, scales + g);
-  }
-}
-
 // Pairs of neighbours turned by an angle, or back. The whole block; `x` was written by it.
 FERRY_DEVICE void rotate_pairs(float* x, const float* angles, int64_t size, float sign) {
   for (int64_t i = threadIdx.x; i < size / 2; i += blockDim.x) {
