@@ -55,26 +55,13 @@ inline void decode_bf16(const uint8_t* src, float* dst, int64_t n) {
   }
 }
 
-// The code's bits moved into a half, whose exponent bias is 8 more; no half is subnormal in f32.
-inline void decode_f8_16(__m128i codes, float* dst) {
-  const __m256i wide = _mm256_cvtepu8_epi16(codes);
-  const __m256i magnitude = _mm256_and_si256(wide, _mm256_set1_epi16(0x7f));
-  const __m256i sign = _mm256_slli_epi16(_mm256_and_si256(wide, _mm256_set1_epi16(0x80)), 8);
-  const __m256i nan = _mm256_and_si256(_mm256_cmpeq_epi16(magnitude, _mm256_set1_epi16(0x7f)),
-                                       _mm256_set1_epi16(0x7e00));
-  const __m256i number = _mm256_or_si256(_mm256_slli_epi16(magnitude, 7), nan);
-  store_halves16(dst, _mm256_or_si256(number, sign), 256.0f);
-}
-
 inline void decode_f8_e4m3(const uint8_t* src, float* dst, int64_t n) {
   int64_t i = 0;
-  for (; i + 16 <= n; i += 16) decode_f8_16(load16(src + i), dst + i);
+  for (; i + kLanes <= n; i += kLanes) vstore(dst + i, vload_f8_e4m3(src + i));
   if (i == n) return;
-  uint8_t codes[16] = {};
-  float values[16];
+  uint8_t codes[kLanes] = {};
   __builtin_memcpy(codes, src + i, static_cast<size_t>(n - i));
-  decode_f8_16(load16(codes), values);
-  __builtin_memcpy(dst + i, values, static_cast<size_t>(n - i) * sizeof(float));
+  vstore_first(dst + i, vload_f8_e4m3(codes), static_cast<int>(n - i));
 }
 
 // The 16 codes of a nibble as signed bytes.

@@ -122,10 +122,6 @@ inline Vec vload_f8_e4m3(const uint8_t* p) {
   const __m128i number = _mm_or_si128(half, _mm_and_si128(nan, _mm_set1_epi16(0x7e00)));
   return vmul(_mm256_cvtph_ps(number), vset(256.0f));
 }
-inline void store_halves16(float* dst, __m256i halves, float scale) {
-  vstore(dst, vmul(_mm256_cvtph_ps(_mm256_castsi256_si128(halves)), vset(scale)));
-  vstore(dst + 8, vmul(_mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1)), vset(scale)));
-}
 
 }  // namespace
 }  // namespace ferry::cpu::avx2

@@ -140,9 +140,6 @@ inline Vec vload_f8_e4m3(const uint8_t* p) {
       _mm256_mask_blend_epi16(nan, half, _mm256_or_si256(half, _mm256_set1_epi16(0x7e00)));
   return vmul(_mm512_cvtph_ps(number), vset(256.0f));
 }
-inline void store_halves16(float* dst, __m256i halves, float scale) {
-  vstore(dst, vmul(_mm512_cvtph_ps(halves), vset(scale)));
-}
 
 }  // namespace
 }  // namespace ferry::cpu::avx512
