@@ -29,8 +29,8 @@ double last_rate(const std::vector<plan::KernelTimes>& all, const std::string& f
 }
 
 // Peaks stand for what the kernels reach: for people, and for what was not measured.
-Result<Json> chip_json(const HereFlags& flags, Backend& backend,
-                       const plan::MeasuredKernels& measured) {
+Result<Json> measured_chip_json(const HereFlags& flags, Backend& backend,
+                                const plan::MeasuredKernels& measured) {
   FERRY_TRY(const MemoryInfo memory, backend.memory_info());
   const DeviceSpec& spec = backend.spec();
   const bool host = spec.backend == "cpu" || spec.backend == "reference";
@@ -71,7 +71,7 @@ Result<int> run_here(const HereFlags& flags) {
   Progress progress("measuring kernels", " measurements");
   options.progress = [&](int64_t done, int64_t total) { progress.update(done, total); };
   FERRY_TRY(const plan::MeasuredKernels measured, measure_kernels(backend, options));
-  FERRY_TRY(const Json chip, chip_json(flags, *backend, measured));
+  FERRY_TRY(const Json chip, measured_chip_json(flags, *backend, measured));
   const Json out = {{"chips", Json::array({chip})}};
   const auto readable = plan::read_catalogue(out.dump());
   if (!readable.ok()) return readable.error().in("what was measured");
