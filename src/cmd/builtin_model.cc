@@ -13,7 +13,7 @@ FERRY_DEMO_FILE(model);
 namespace ferry::cmd {
 namespace {
 
-std::string_view between(const char* begin, const char* end) {
+std::string_view bytes_between(const char* begin, const char* end) {
   return {begin, static_cast<size_t>(end - begin)};
 }
 
@@ -21,13 +21,13 @@ std::string_view between(const char* begin, const char* end) {
 
 std::vector<ModelFile> builtin_model_files() {
   return {
-      {"config.json", between(ferry_demo_config, ferry_demo_config_end)},
+      {"config.json", bytes_between(ferry_demo_config, ferry_demo_config_end)},
       {"generation_config.json",
-       between(ferry_demo_generation_config, ferry_demo_generation_config_end)},
-      {"tokenizer.json", between(ferry_demo_tokenizer, ferry_demo_tokenizer_end)},
+       bytes_between(ferry_demo_generation_config, ferry_demo_generation_config_end)},
+      {"tokenizer.json", bytes_between(ferry_demo_tokenizer, ferry_demo_tokenizer_end)},
       {"tokenizer_config.json",
-       between(ferry_demo_tokenizer_config, ferry_demo_tokenizer_config_end)},
-      {"model.safetensors", between(ferry_demo_model, ferry_demo_model_end)},
+       bytes_between(ferry_demo_tokenizer_config, ferry_demo_tokenizer_config_end)},
+      {"model.safetensors", bytes_between(ferry_demo_model, ferry_demo_model_end)},
   };
 }
 

@@ -107,7 +107,7 @@ Json ceilings_json(const cpu::Ceilings& ceilings) {
   return out;
 }
 
-Json chip_json(const Chip& chip) {
+Json found_chip_json(const Chip& chip) {
   Json out = {{"backend", chip.backend},
               {"devices", chip.devices},
               {"name", chip.spec.name},
@@ -183,7 +183,7 @@ int examine(const DoctorFlags& flags) {
   const std::vector<Chip> chips = find_chips();
   Json out = {
       {"cpu", cpu_json(cpu)}, {"memory", memory_json(cpu, memory)}, {"chips", Json::array()}};
-  for (const Chip& chip : chips) out["chips"].push_back(chip_json(chip));
+  for (const Chip& chip : chips) out["chips"].push_back(found_chip_json(chip));
   if (!flags.json) {
     print_machine(cpu, memory);
     print_chips(chips);

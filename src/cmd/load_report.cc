@@ -96,7 +96,7 @@ void print_distribution(const char* name, const std::vector<double>& sorted) {
               percentile(sorted, 99) * 1e3, sorted.back() * 1e3);
 }
 
-Result<double> parse_duration(std::string_view text) {
+Result<double> parse_time_goal(std::string_view text) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   const std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
@@ -134,7 +134,7 @@ Result<Objectives> parse_objectives(const std::string& text) {
       return invalid_input("--slo: \"{}\"; expected ttft=…, tpot=… or e2e=…, with commas between",
                            entry);
     }
-    Result<double> value = parse_duration(entry.substr(equals + 1));
+    Result<double> value = parse_time_goal(entry.substr(equals + 1));
     if (!value.ok()) return value.error().in(fmt::format("--slo: {}", name));
     *limit = *value;
   }

@@ -17,7 +17,7 @@ std::string place_of(const OpDifference& op) {
   return fmt::format("forward {}, {}, op {}", op.forward, layer, op.position);
 }
 
-std::string error_text(const OpDifference& op) {
+std::string error_of(const OpDifference& op) {
   return op.finite ? fmt::format("{:.2e}", op.error) : "not finite";
 }
 
@@ -69,7 +69,7 @@ void print_comparison(const Comparison& comparison, const std::string& subject,
     if (kind.calls == 0) continue;
     std::printf("  %-22s %7lld %7lld  %-10s %s\n", std::string(op_name(static_cast<Op>(i))).c_str(),
                 static_cast<long long>(kind.calls), static_cast<long long>(kind.wrong),
-                error_text(kind.worst).c_str(), place_of(kind.worst).c_str());
+                error_of(kind.worst).c_str(), place_of(kind.worst).c_str());
   }
   const auto wrong = first_wrong(comparison);
   if (!wrong.has_value()) {
@@ -78,8 +78,7 @@ void print_comparison(const Comparison& comparison, const std::string& subject,
   }
   std::printf("First wrong: %s, %s, output of %s: error %s\n",
               std::string(op_name(wrong->op)).c_str(), place_of(*wrong).c_str(),
-              fmt::format("[{}]", fmt::join(wrong->shape, ", ")).c_str(),
-              error_text(*wrong).c_str());
+              fmt::format("[{}]", fmt::join(wrong->shape, ", ")).c_str(), error_of(*wrong).c_str());
 }
 
 }  // namespace ferry::cmd

@@ -1,12 +1,12 @@
 // The model of `ferry plan`: a public one by name, or a file, whose weights count as the engine
 // holds them: every tensor as it is stored, and the tables that loading adds.
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
 #include <map>
 
 #include "cmd/model_argument.h"
 #include "cmd/plan_parts.h"
+#include "cmd/quant_mix.h"
 #include "models/registry/select.h"
 #include "weights/file_loader.h"
 
@@ -14,17 +14,6 @@ namespace ferry::cmd {
 namespace {
 
 constexpr int64_t kEngineContext = 8192;  // as the engine has it
-constexpr std::string_view kModel = "model.", kLayers = "layers.";
-
-// Which of its layers a tensor belongs to; -1: none.
-int64_t layer_of(std::string_view name) {
-  if (name.starts_with(kModel)) name.remove_prefix(kModel.size());
-  if (!name.starts_with(kLayers)) return -1;
-  name.remove_prefix(kLayers.size());
-  int64_t layer = -1;
-  std::from_chars(name.data(), name.data() + name.size(), layer);
-  return layer;
-}
 
 using FormatBytes = std::map<const quant::StorageFormat*, double>;
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <cstdlib>
+#include <charconv>
 
 #include "base/check.h"
 
@@ -215,13 +215,6 @@ Part part_of(const weights::TensorRecord& tensor, const nn::ModelSpec& spec) {
   return Part::kOther;
 }
 
-// "model.layers.12.mlp…" → 12; 0 for tensors of no layer.
-int64_t layer_of(std::string_view name) {
-  constexpr std::string_view kPrefix = "model.layers.";
-  if (!name.starts_with(kPrefix)) return 0;
-  return std::atoll(std::string(name.substr(kPrefix.size(), 8)).c_str());
-}
-
 int64_t query_heads_per_key_head(const nn::ModelSpec& spec) {
   return spec.attention == nn::AttentionKind::kGqa
              ? spec.num_attention_heads / spec.num_key_value_heads
@@ -269,7 +262,8 @@ std::string_view QuantMix::wanted(const weights::TensorRecord& tensor,
   for (const Better& better : entry_->better) {
     const bool meant = better.part == part || (better.part == Part::kExperts && expert);
     if (better.format.empty()) break;
-    if (meant && applies(better.layers, layer_of(tensor.name), spec)) return better.format;
+    if (meant && applies(better.layers, std::max<int64_t>(layer_of(tensor.name), 0), spec))
+      return better.format;
   }
   return base;
 }
@@ -305,6 +299,16 @@ Result<QuantMix> QuantMix::find(std::string_view name, bool pure) {
 
 std::string_view QuantMix::name() const { return entry_->name; }
 uint32_t QuantMix::gguf_file_type() const { return entry_->file_type; }
+
+int64_t layer_of(std::string_view tensor_name) {
+  constexpr std::string_view kModel = "model.", kLayers = "layers.";
+  if (tensor_name.starts_with(kModel)) tensor_name.remove_prefix(kModel.size());
+  if (!tensor_name.starts_with(kLayers)) return -1;
+  tensor_name.remove_prefix(kLayers.size());
+  int64_t layer = -1;
+  std::from_chars(tensor_name.data(), tensor_name.data() + tensor_name.size(), layer);
+  return layer;
+}
 
 std::string quant_mix_names() {
   std::string names;

@@ -39,6 +39,9 @@ class QuantMix {
   bool pure_;
 };
 
+// "model.layers.12.mlp…" or "layers.12.ffn…" → 12; -1: of no layer.
+int64_t layer_of(std::string_view tensor_name);
+
 // "Q2_K, Q3_K_S, …": for messages and help.
 std::string quant_mix_names();
 

@@ -12,7 +12,7 @@
 namespace ferry::engine {
 namespace {
 
-Result<disk::ModelSource> open_source(const EngineOptions& options) {
+Result<disk::ModelSource> source_of(const EngineOptions& options) {
   if (options.model_files.empty()) return disk::open_model(options.model);
   std::vector<disk::MemoryFile> files;
   for (const ModelFile& file : options.model_files) {
@@ -116,7 +116,7 @@ uint64_t random_seed() {
 
 Result<std::unique_ptr<EngineCore>> EngineCore::load(const EngineOptions& options) {
   FERRY_TRY_VOID(check_options(options));
-  FERRY_TRY(const disk::ModelSource source, open_source(options));
+  FERRY_TRY(const disk::ModelSource source, source_of(options));
   FERRY_TRY(auto tokenizer, read_tokenizer(source));
   FERRY_TRY(auto eos_token_ids, read_eos_token_ids(source, tokenizer));
   FERRY_TRY(auto default_sampling, read_default_sampling(source));

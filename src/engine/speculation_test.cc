@@ -175,8 +175,7 @@ TEST(Speculation, OptionsHaveRanges) {
   EXPECT_THAT(Engine::load(options).error().message, ::testing::HasSubstr("min_match: 0"));
 }
 
-// That choose from kFirstChoice to kLastChoice only.
-constexpr int32_t kFirstChoice = 20, kLastChoice = 22;
+// That choose as testing::keep_choices() has it.
 std::vector<Request> requests_of_few_tokens() {
   std::vector<Request> requests;
   for (int i = 0; i < 3; ++i) {
@@ -184,7 +183,7 @@ std::vector<Request> requests_of_few_tokens() {
     request.prompt = testing::random_tokens(8 + 5 * i, 1000, 3 + i);
     request.sampling.temperature = 0;
     request.sampling.logprobs = 2;
-    for (int32_t id = kFirstChoice; id <= kLastChoice; ++id) {
+    for (int32_t id = testing::kFirstChoice; id <= testing::kLastChoice; ++id) {
       request.sampling.logit_bias.push_back({id, 100.0f});
     }
     request.stop = {.strings = {}, .token_ids = {}, .ignore_eos = true, .max_tokens = 90};
@@ -229,7 +228,7 @@ TEST(Speculation, NoAnswerChangesWithAnyModule) {
     Json config = testing::parse(model.config);
     config["vocab_size"] = 1024;
     testing::TinyWeights weights = testing::random_weights(config, 11);
-    testing::keep_choices(weights, kFirstChoice, kLastChoice);
+    testing::keep_choices(weights);
     EngineOptions options = demo_options();
     options.model = testing::write_with_tokenizer(dir, config, weights);
     if (config.contains("num_nextn_predict_layers")) {

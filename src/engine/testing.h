@@ -164,13 +164,16 @@ inline std::vector<uint8_t> encode(const quant::StorageFormat& format,
   return bytes;
 }
 
-// Ids outside of [first, last] get the same logit. REQUIRES: vocab_size 1024
-inline void keep_choices(TinyWeights& weights, int32_t first, int32_t last) {
+// Few tokens, so that guesses are right now and then.
+inline constexpr int32_t kFirstChoice = 20, kLastChoice = 22;
+
+// Ids outside of [kFirstChoice, kLastChoice] get the same logit. REQUIRES: vocab_size 1024
+inline void keep_choices(TinyWeights& weights) {
   const bool own_name = weights.values.contains("head.weight");  // DeepSeek-V4
   std::vector<float>& head = weights.values.at(own_name ? "head.weight" : "lm_head.weight");
   const auto row = static_cast<int64_t>(head.size() / 1024);
-  std::fill(head.begin(), head.begin() + first * row, 0.0f);
-  std::fill(head.begin() + (last + 1) * row, head.end(), 0.0f);
+  std::fill(head.begin(), head.begin() + kFirstChoice * row, 0.0f);
+  std::fill(head.begin() + (kLastChoice + 1) * row, head.end(), 0.0f);
 }
 
 struct StoredTensor {

@@ -13,9 +13,6 @@
 namespace ferry::engine {
 namespace {
 
-// Few, so that guesses are right now and then.
-constexpr int32_t kFirstChoice = 20, kLastChoice = 22;
-
 // Some begin alike, one lets the others wait.
 std::vector<Request> requests_that_share() {
   std::vector<Request> requests;
@@ -27,7 +24,7 @@ std::vector<Request> requests_that_share() {
     request.prompt = std::move(prompt);
     request.sampling.temperature = 0;
     request.sampling.logprobs = 2;
-    for (int32_t id = kFirstChoice; id <= kLastChoice; ++id) {
+    for (int32_t id = testing::kFirstChoice; id <= testing::kLastChoice; ++id) {
       request.sampling.logit_bias.push_back({id, 100.0f});
     }
     request.stop = {.strings = {}, .token_ids = {}, .ignore_eos = true, .max_tokens = 40 + 11 * i};
@@ -44,7 +41,7 @@ class WindowPages : public ::testing::Test {
       Json config = testing::parse(tiny.config);
       config["vocab_size"] = 1024;
       testing::TinyWeights weights = testing::random_weights(config, 7);
-      testing::keep_choices(weights, kFirstChoice, kLastChoice);
+      testing::keep_choices(weights);
       options_ = demo_options();
       options_.model = testing::write_with_tokenizer(dir_, config, weights);
     }

@@ -9,7 +9,7 @@
 namespace ferry::grammar {
 namespace {
 
-constexpr int32_t kUnknown = -2, kDead = -1;
+constexpr int32_t kUnknown = -2, kDeadState = -1;
 constexpr size_t kMaxTables = 4096;  // of 1 KiB each
 
 void set_mask_bit(std::span<uint32_t> mask, int32_t token) {
@@ -22,7 +22,7 @@ class LocalStates {
   explicit LocalStates(const Program& program) : stepper_(program, table_) {}
 
   int32_t id_of(State state) {
-    if (state.dead()) return kDead;
+    if (state.dead()) return kDeadState;
     auto [entry, is_new] =
         index_.try_emplace({state.threads, state.complete}, static_cast<int32_t>(states_.size()));
     if (is_new) {
@@ -68,11 +68,11 @@ NodeMask::NodeMask(const Program& program, uint32_t node, const TokenTrie& trie,
   std::string text;
   std::vector<std::pair<std::string, int32_t>> rests;
   size_t num_accepted = 0;
-  if (path[0] == kDead) bits_.clear();
-  for (size_t at = 0; at < trie.size() && path[0] != kDead;) {
+  if (path[0] == kDeadState) bits_.clear();
+  for (size_t at = 0; at < trie.size() && path[0] != kDeadState;) {
     const TokenTrie::Node& here = trie[at];
     const int32_t state = states.next(path[here.depth - 1], here.byte);
-    if (state == kDead) {
+    if (state == kDeadState) {
       at = here.end;
       continue;
     }

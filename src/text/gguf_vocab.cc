@@ -95,7 +95,7 @@ Result<Recipe> recipe_for(std::string_view name) {
 }
 
 // Types of tokenizer.ggml.token_type.
-enum TokenType : int32_t {
+enum GgufTokenType : int32_t {
   kTypeNormal = 1,
   kTypeUnknown = 2,
   kTypeControl = 3,

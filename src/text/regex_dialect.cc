@@ -15,9 +15,9 @@ constexpr size_t kMaxPatternBytes = 64 << 10;
 constexpr size_t kMaxGroupDepth = 100;
 constexpr int kMaxClassDepth = 8;
 
-bool is_digit(char32_t c) { return c >= '0' && c <= '9'; }
+bool is_class_digit(char32_t c) { return c >= '0' && c <= '9'; }
 bool is_ascii_alnum(char32_t c) {
-  return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+  return is_class_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 std::optional<int> hex_value(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -110,7 +110,7 @@ class Translator {
     for (; end < in_.size() && in_[end] != '}'; ++end) {
       if (in_[end] == ',' && part == 0) {
         part = 1;
-      } else if (is_digit(in_[end]) && bounds[part].size() < 6) {
+      } else if (is_class_digit(in_[end]) && bounds[part].size() < 6) {
         bounds[part] += in_[end];
       } else {
         break;

@@ -46,7 +46,7 @@ Doubles attend(const Doubles& scores, const std::vector<Doubles>& values) {
   return out;
 }
 
-double dot(const float* a, const float* b, int64_t n) {
+double exact_dot(const float* a, const float* b, int64_t n) {
   return std::inner_product(a, a + n, b, 0.0, std::plus<>(),
                             [](float x, float y) { return static_cast<double>(x) * y; });
 }
@@ -65,7 +65,7 @@ TEST_F(ReferenceOps, MatmulOfEveryFormat) {
       Doubles want;
       for (int64_t t = 0; t < 3; ++t) {
         for (int64_t n = 0; n < 131; ++n) {
-          want.push_back(bias[n] + dot(x.data() + t * 256, weight->row(n), 256));
+          want.push_back(bias[n] + exact_dot(x.data() + t * 256, weight->row(n), 256));
         }
       }
       expect_near(rig.read(out), want, 1e-5);
@@ -97,7 +97,7 @@ TEST_F(ReferenceOps, RmsNorm) {
                          .out = out});
   Doubles want;
   for (int64_t t = 0; t < 2; ++t) {
-    const double mean = dot(x.data() + t * 37, x.data() + t * 37, 37) / 37;
+    const double mean = exact_dot(x.data() + t * 37, x.data() + t * 37, 37) / 37;
     for (int64_t i = 0; i < 37; ++i) {
       want.push_back(weight[i] * x[t * 37 + i] / std::sqrt(mean + 0.25));
     }
@@ -144,7 +144,7 @@ TEST_F(ReferenceOps, GroupedQueryAttention) {
       std::vector<Doubles> values;
       for (int64_t s = 0; s <= position; ++s) {
         const int64_t at = batch.slot(sequence, s) * width + row % heads / 3 * size;
-        scores.push_back(0.3f * dot(q.data() + row * size, k.data() + at, size));
+        scores.push_back(0.3f * exact_dot(q.data() + row * size, k.data() + at, size));
         values.emplace_back(v.begin() + at, v.begin() + at + size);
       }
       const Doubles mixed = attend(scores, values);
@@ -215,7 +215,7 @@ TEST_F(ReferenceOps, ExpandedAndAbsorbedMlaAreTheSame) {
       for (int64_t s = 0; s <= position; ++s) {
         const float* c = cache.data() + batch.slot(sequence, s) * width;
         const float* query = q.data() + row * (nope + rope);
-        double score = dot(query + nope, c + rank, rope);
+        double score = exact_dot(query + nope, c + rank, rope);
         for (int64_t j = 0; j < nope; ++j) {
           for (int64_t r = 0; r < rank; ++r) {
             score += query[j] * c[r] *
@@ -224,7 +224,8 @@ TEST_F(ReferenceOps, ExpandedAndAbsorbedMlaAreTheSame) {
         }
         scores.push_back(0.2f * score);
         Doubles v;
-        for (int64_t i = 0; i < value; ++i) v.push_back(dot(v_data->row(h * value + i), c, rank));
+        for (int64_t i = 0; i < value; ++i)
+          v.push_back(exact_dot(v_data->row(h * value + i), c, rank));
         values.push_back(std::move(v));
       }
       const Doubles out = attend(scores, values);
@@ -354,12 +355,13 @@ TEST_F(ReferenceOps, ExpertsAreTheSumTheyAreSaidToBe) {
     const float* token = x.data() + c / top_k * size;
     std::vector<float> hidden;
     for (int64_t i = 0; i < inner; ++i) {
-      const double g = dot(gates[ids[c]]->row(i), token, size);
-      const double u = dot(ups[ids[c]]->row(i), token, size);
+      const double g = exact_dot(gates[ids[c]]->row(i), token, size);
+      const double u = exact_dot(ups[ids[c]]->row(i), token, size);
       hidden.push_back(static_cast<float>(g / (1 + std::exp(-g)) * u));
     }
     for (int64_t i = 0; i < size; ++i) {
-      want[c / top_k * size + i] += weights[c] * dot(downs[ids[c]]->row(i), hidden.data(), inner);
+      want[c / top_k * size + i] +=
+          weights[c] * exact_dot(downs[ids[c]]->row(i), hidden.data(), inner);
     }
   }
   expect_near(rig.read(out), want, 1e-5);
