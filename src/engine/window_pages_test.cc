@@ -97,11 +97,11 @@ TEST(SchedulerWindows, LetOldPagesGo) {
                        .max_sequences = 1,
                        .recent_tokens = kRecent,
                        .num_recent_pages = kPages});
-  constexpr int64_t kTokens = 1'000'000;
+  constexpr int64_t kMostTokens = 1'000'000;
   std::vector<BlockKey> keys;
-  for (uint64_t i = 0; i < kTokens / kBlock; ++i) keys.push_back({i, 1});
-  scheduler.add(1, kTokens, kTokens + 10, 0, keys);
-  for (int64_t done = 0; done < kTokens;) {
+  for (uint64_t i = 0; i < kMostTokens / kBlock; ++i) keys.push_back({i, 1});
+  scheduler.add(1, kMostTokens, kMostTokens + 10, 0, keys);
+  for (int64_t done = 0; done < kMostTokens;) {
     const Schedule schedule = scheduler.next();
     ASSERT_EQ(schedule.chunks.size(), 1u);
     EXPECT_LE(kPages - scheduler.stats().num_free_recent_pages, (kRecent + kStep) / kBlock + 2);
@@ -109,14 +109,14 @@ TEST(SchedulerWindows, LetOldPagesGo) {
     scheduler.computed(schedule);
   }
   scheduler.remove(1);
-  scheduler.add(2, kTokens, kTokens + 10, 0, keys);
+  scheduler.add(2, kMostTokens, kMostTokens + 10, 0, keys);
   Schedule schedule = scheduler.next();
-  EXPECT_EQ(schedule.chunks[0].begin, kTokens - kBlock);
+  EXPECT_EQ(schedule.chunks[0].begin, kMostTokens - kBlock);
   scheduler.computed(schedule);
   scheduler.remove(2);
   // Half of it is known as well, but what its window held is long forgotten.
-  keys.resize(kTokens / kBlock / 2);
-  scheduler.add(3, kTokens / 2, kTokens, 0, keys);
+  keys.resize(kMostTokens / kBlock / 2);
+  scheduler.add(3, kMostTokens / 2, kMostTokens, 0, keys);
   schedule = scheduler.next();
   EXPECT_EQ(schedule.chunks[0].begin, 0);
 }
