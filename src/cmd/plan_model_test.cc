@@ -2,15 +2,13 @@
 // the file stores its tensors in.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <cmath>
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <string>
 
 #include "base/json.h"
+#include "cmd/testing.h"
+#include "disk/testing.h"
 
 namespace ferry::cmd {
 namespace {
@@ -32,22 +30,12 @@ constexpr const char* kTinyConfig = R"json({
 
 class PlanOfAFile : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = std::filesystem::temp_directory_path() / "ferry-plan-XXXXXX";
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-    std::ofstream(folder_ / "config.json") << kTinyConfig;
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
+  void SetUp() override { disk::testing::write_bytes(dir_.file("config.json"), kTinyConfig); }
 
   std::string run(const std::string& arguments, bool fails) {
-    const std::string command = std::string(FERRY_BINARY) + " " + arguments + " 2>&1";
-    FILE* pipe = popen(command.c_str(), "r");
-    std::string text;
-    char buffer[4096];
-    for (size_t n; (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;) text.append(buffer, n);
-    EXPECT_EQ(pclose(pipe) != 0, fails) << command << text;
-    return text;
+    const testing::Printed printed = testing::run_ferry(arguments);
+    EXPECT_EQ(printed.failed, fails) << arguments << printed.text;
+    return printed.text;
   }
   std::string said(const std::string& arguments) { return run(arguments, false); }
   std::string refused(const std::string& arguments) { return run(arguments, true); }
@@ -71,7 +59,7 @@ class PlanOfAFile : public ::testing::Test {
               shown["memory"]["kv_bytes_per_token"].get<double>());
   }
 
-  std::filesystem::path folder_;
+  disk::testing::TempDir dir_;
 };
 
 TEST_F(PlanOfAFile, CountsWhatAnEngineHolds) {
@@ -81,15 +69,15 @@ TEST_F(PlanOfAFile, CountsWhatAnEngineHolds) {
                                     {"MXFP4", "c.gguf"},
                                     {"FP8", "folder"},
                                     {"BF16", "plain"}}) {
-    const std::string model = folder_ / name;
-    said("synth " + (folder_ / "config.json").string() + " --quant " + quant + " --out " + model);
+    const std::string model = dir_.file(name);
+    said("synth " + dir_.file("config.json") + " --quant " + quant + " --out " + model);
     agree(model);
   }
 }
 
 TEST_F(PlanOfAFile, IsPlannedAsItLies) {
-  const std::string model = folder_ / "a.gguf";
-  said("synth " + (folder_ / "config.json").string() + " --quant Q8_0 --out " + model);
+  const std::string model = dir_.file("a.gguf");
+  said("synth " + dir_.file("config.json") + " --quant Q8_0 --out " + model);
   const Json plan = json_said("plan " + model + " --chips H20 --input 16 --output 16 --json");
   ASSERT_EQ(plan["options"].size(), 1u);
   EXPECT_EQ(plan["options"][0]["precision"], "file");
@@ -99,8 +87,8 @@ TEST_F(PlanOfAFile, IsPlannedAsItLies) {
 }
 
 TEST_F(PlanOfAFile, IsPredictedFromMeasuredKernels) {
-  const std::string model = folder_ / "a.gguf", here = folder_ / "here.json";
-  said("synth " + (folder_ / "config.json").string() + " --quant Q8_0 --pure --out " + model);
+  const std::string model = dir_.file("a.gguf"), here = dir_.file("here.json");
+  said("synth " + dir_.file("config.json") + " --quant Q8_0 --pure --out " + model);
   said("plan --calibrate-here --megabytes 1 --repeat 1 --formats Q8_0 --out " + here);
   const std::string on_it = model + " --chips " + here + " --batch 1,4 --generate 2";
   const Json predicted = json_said("plan bench " + on_it + " --prompt 64 --json")["predicted"];
@@ -113,8 +101,8 @@ TEST_F(PlanOfAFile, IsPredictedFromMeasuredKernels) {
       json_said("plan " + model + " --chips here --chips-file " + here + " --max-chips 1 --json");
   EXPECT_EQ(plan["options"][0]["chip"], "here");
   // What was not measured is named, and so is a file without a measured chip.
-  const std::string other = folder_ / "b.gguf";
-  said("synth " + (folder_ / "config.json").string() + " --quant Q5_0 --out " + other);
+  const std::string other = dir_.file("b.gguf");
+  said("synth " + dir_.file("config.json") + " --quant Q5_0 --out " + other);
   EXPECT_THAT(refused("plan bench " + other + " --chips " + here),
               HasSubstr("Q5_0 was not measured there; measured: Q8_0"));
   EXPECT_THAT(refused("plan bench " + model + " --chips H20"), HasSubstr("none was measured"));

@@ -8,11 +8,11 @@
 
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
 #include <random>
 #include <string>
 
 #include "base/json.h"
+#include "cmd/testing.h"
 
 namespace ferry::cmd {
 namespace {
@@ -25,13 +25,9 @@ api::ApiResult<api::Body> planned(std::string_view body) {
 }
 
 Json output_of(const std::string& arguments) {
-  const std::string command = std::string(FERRY_BINARY) + " plan " + arguments;
-  FILE* pipe = popen(command.c_str(), "r");
-  std::string text;
-  char buffer[4096];
-  for (size_t n; (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;) text.append(buffer, n);
-  EXPECT_EQ(pclose(pipe), 0) << command;
-  const auto json = parse_json(text);
+  const testing::Printed printed = testing::run_ferry("plan " + arguments);
+  EXPECT_FALSE(printed.failed) << arguments << printed.text;
+  const auto json = parse_json(printed.text);
   return json.ok() ? *json : Json(json.error().message);
 }
 
