@@ -17,14 +17,14 @@ std::string_view kernels_of(Op op) {
     case Op::kAddRmsNorm:
     case Op::kLayerNorm: return "norm";
     case Op::kMatmul:
-    case Op::kGroupedMatmul: return "matvec for few tokens, tile_matmul for many";
-    case Op::kPerHeadMatmul: return "matvec, tile_matmul, transposed_matvec";
+    case Op::kGroupedMatmul: return "matvec for few tokens, mma_matmul for many";
+    case Op::kPerHeadMatmul: return "matvec, mma_matmul, transposed_matvec";
     case Op::kRope: return "rope";
     case Op::kKvWrite: return "kv_write";
     case Op::kGqaAttention:
     case Op::kMlaDecodeAttention:
     case Op::kMlaSparseAttention: return "attention";
-    case Op::kMlaPrefillAttention: return "absorbed: transposed_matvec, attention, matvec";
+    case Op::kMlaPrefillAttention: return "absorbed: transposed_matvec, attention, mma_matmul";
     case Op::kIndexScores: return "index_scores";
     case Op::kIndexTopK: return "index_top_k";
     case Op::kSwiglu:
@@ -33,7 +33,7 @@ std::string_view kernels_of(Op op) {
     case Op::kMoeGate: return "moe_gate";
     case Op::kMoePermute: return "moe_permute";
     case Op::kMoeCombine: return "moe_combine";
-    case Op::kMoeExperts: return "composite: moe_permute, matvec or tile_matmul, moe_combine";
+    case Op::kMoeExperts: return "composite: moe_permute, matvec or mma_matmul, moe_combine";
     case Op::kGatherRows: return "gather_rows";
     case Op::kArgmax: return "argmax";
     case Op::kHyperCollapse: return "hyper_collapse";
@@ -49,9 +49,9 @@ std::string_view kernels_of(Op op) {
 
 class CudaBackend : public Backend, public OpPaths {
  public:
-  CudaBackend(std::shared_ptr<Device> device, bool f32_weights)
+  CudaBackend(std::shared_ptr<Device> device, bool f32_products)
       : device_(std::move(device)),
-        f32_weights_(f32_weights),
+        f32_products_(f32_products),
         spec_{.backend = "cuda",
               .name = device_->name(),
               .detail = fmt::format("{}, driver for CUDA {}; only ever run on an emulator",
@@ -59,13 +59,14 @@ class CudaBackend : public Backend, public OpPaths {
                                     cuda_version_text(device_->driver().version)),
               .memory_bytes = device_->total_bytes(),
               .compute_units = device_->multiprocessors(),
-              .matmul_rounding = f32_weights ? 0 : kBf16Rounding} {}
+              .matmul_rounding = f32_products ? 0 : kBf16Products} {}
 
   const DeviceSpec& spec() const override { return spec_; }
-  // Weights of formats that no kernel reads are kept in bf16.
+  // Tensor cores take activations and weights in bf16; weights in f32 are kept from them.
   double weight_rounding(const quant::StorageFormat& format) const override {
-    const bool rounded = weight_kind(format) == kNumWeightKinds && !f32_weights_;
-    return rounded ? kBf16Rounding : 0;
+    const WeightKind kind = weight_kind(format);
+    if (f32_products_ || kind == kWeightF32) return 0;
+    return kind == kWeightBF16 ? kBf16Rounding : kBf16Products;
   }
   double attention_rounding(Dtype) const override { return 0; }
 
@@ -76,13 +77,15 @@ class CudaBackend : public Backend, public OpPaths {
   Result<Buffer> allocate_host(int64_t bytes) override {
     return device_->allocate_host(bytes, shared_from_this());
   }
-  Result<std::unique_ptr<Stream>> create_stream() override { return CudaStream::create(device_); }
+  Result<std::unique_ptr<Stream>> create_stream() override {
+    return CudaStream::create(device_, f32_products_);
+  }
 
   Result<Weight> import_weight(const HostWeight& weight) override {
-    return cuda::import_weight(*device_, weight, f32_weights_, shared_from_this());
+    return cuda::import_weight(*device_, weight, f32_products_, shared_from_this());
   }
   int64_t import_bytes(const HostWeight& weight) const override {
-    return cuda::import_bytes(weight, f32_weights_);
+    return cuda::import_bytes(weight, f32_products_);
   }
 
   std::vector<OpPath> op_paths() const override {
@@ -99,10 +102,12 @@ class CudaBackend : public Backend, public OpPaths {
   }
 
  private:
-  static constexpr double kBf16Rounding = 0x1p-8;
+  static constexpr double kBf16Rounding = 0x1p-9;
+  // Of two rounded operands.
+  static constexpr double kBf16Products = 2 * kBf16Rounding + kBf16Rounding * kBf16Rounding;
 
   std::shared_ptr<Device> device_;
-  const bool f32_weights_;
+  const bool f32_products_;
   const DeviceSpec spec_;
 };
 

@@ -1,5 +1,5 @@
 // Products with stored weights: few tokens share a decoded row of the weight (matvec), many a tile
-// of it (tile_matmul).
+// of it (mma_matmul_*, or in f32 tile_matmul).
 #include <cstring>
 
 #include "backends/cuda/stream.h"
@@ -9,9 +9,33 @@
 namespace ferry::cuda {
 namespace {
 
-// Up to so many tokens, decoding a weight once per eight tokens is less work than making tiles.
-constexpr int64_t kMostMatvecTokens = 2 * kMatvecTokens;
+// Up to so many tokens, decoding a weight once per eight tokens is less work than making tiles of
+// f32; on tensor cores a tile costs no more than the second eight.
+constexpr int64_t kMostMatvecTokens = kMatvecTokens;
+constexpr int64_t kMostMatvecTokensF32 = 2 * kMatvecTokens;
 constexpr int64_t kMostMatvecChoices = 64;  // of experts, where each row is decoded for each choice
+// From so many tokens (of an expert, on average) on, wide tiles are not mostly empty.
+constexpr int64_t kFewestWideTokens = 65;
+
+// A kernel, and how much of the product one of its blocks makes.
+struct Product {
+  Kernel kernel;
+  int64_t rows, tokens;
+};
+
+// Weights in f32 are multiplied in f32: to round them would lose what the file meant to keep.
+Product product_kernel(const MatmulParams& params, bool f32_products) {
+  const bool grouped = params.experts != nullptr, f32 = f32_products || params.w.kind == kWeightF32;
+  const int64_t most = f32 ? kMostMatvecTokensF32 : kMostMatvecTokens;
+  if (params.tokens <= (grouped ? kMostMatvecChoices : most)) {
+    return {Kernel::k_matvec, kMatvecRows, grouped ? 1 : kMatvecTokens};
+  }
+  if (f32) return {Kernel::k_tile_matmul, kTileRows, kTileTokens};
+  const int64_t together = grouped ? params.tokens / params.num_experts : params.tokens;
+  if (together < kFewestWideTokens)
+    return {Kernel::k_mma_matmul_narrow, kNarrowRows, kNarrowTokens};
+  return {Kernel::k_mma_matmul_wide, kWideRows, kWideTokens};
+}
 
 // Whether rows that start `stride` apart can be read 16 bytes at a time.
 bool rows_aligned(const TensorView& x) {
@@ -36,15 +60,13 @@ MatmulParams params_of(const TensorView& x, const TensorView& out) {
 
 }  // namespace
 
-void CudaStream::launch_product(const MatmulParams& params, int64_t heads, int64_t tiles) {
-  const bool grouped = params.experts != nullptr;
-  const bool few = params.tokens <= (grouped ? kMostMatvecChoices : kMostMatvecTokens);
-  if (few) {
-    const int64_t y = grouped ? params.tokens : ceil_div(params.tokens, kMatvecTokens);
-    return launch(Kernel::k_matvec, {ceil_div(params.rows, kMatvecRows), y, heads}, kThreads,
-                  params);
+void CudaStream::launch_product(const MatmulParams& params, int64_t heads) {
+  const Product product = product_kernel(params, f32_products_);
+  int64_t tiles = ceil_div(params.tokens, product.tokens);
+  if (params.experts != nullptr && product.kernel != Kernel::k_matvec) {
+    tiles = params.tokens / product.tokens + params.num_experts;  // each may have one not full
   }
-  launch(Kernel::k_tile_matmul, {ceil_div(params.rows, kTileRows), tiles, heads}, kThreads, params);
+  launch(product.kernel, {ceil_div(params.rows, product.rows), tiles, heads}, kThreads, params);
 }
 
 void CudaStream::matmul(const MatmulArgs& args) {
@@ -53,7 +75,7 @@ void CudaStream::matmul(const MatmulArgs& args) {
   params.w = weight_param(args.w);
   params.bias = data_of(args.bias);
   CHECK(params.w.cols == params.cols && params.w.rows == params.rows);
-  launch_product(params, 1, ceil_div(params.tokens, kTileTokens));
+  launch_product(params, 1);
 }
 
 const WeightParam* CudaStream::experts_on_device(std::span<const WeightView> experts) {
@@ -89,10 +111,14 @@ void CudaStream::grouped_matmul(const GroupedMatmulArgs& args) {
   if (!begin("grouped_matmul")) return;
   MatmulParams params = params_of(args.x, args.out);
   params.num_experts = static_cast<int64_t>(args.experts.size());
+  // One of them, for its kind: f32 if any is.
+  params.w = weight_param(args.experts.front());
+  for (const WeightView& expert : args.experts) {
+    if (weight_param(expert).kind == kWeightF32) params.w = weight_param(expert);
+  }
   params.experts = experts_on_device(args.experts);
   params.offsets = data_of<int32_t>(args.expert_offsets);
-  // Every expert may have one tile that isn't full.
-  launch_product(params, 1, params.tokens / kTileTokens + params.num_experts);
+  launch_product(params, 1);
 }
 
 void CudaStream::launch_heads(const TensorView& x, const HeadMatrixView& u, bool apply_transposed,
@@ -103,7 +129,7 @@ void CudaStream::launch_heads(const TensorView& x, const HeadMatrixView& u, bool
   params.head_stride = u.head_stride;
   if (u.transposed == apply_transposed) {
     CHECK(params.rows == u.rows && params.cols == u.cols);
-    return launch_product(params, u.num_heads, ceil_div(params.tokens, kTileTokens));
+    return launch_product(params, u.num_heads);
   }
   params.rows = u.rows;
   params.cols = u.cols;

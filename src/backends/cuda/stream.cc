@@ -20,9 +20,10 @@ struct RecordedEvent {
 
 }  // namespace
 
-Result<std::unique_ptr<Stream>> CudaStream::create(std::shared_ptr<Device> device) {
+Result<std::unique_ptr<Stream>> CudaStream::create(std::shared_ptr<Device> device,
+                                                   bool f32_products) {
   FERRY_TRY_VOID(device->bind());
-  std::unique_ptr<CudaStream> stream(new CudaStream(std::move(device)));
+  std::unique_ptr<CudaStream> stream(new CudaStream(std::move(device), f32_products));
   const Driver& driver = stream->device_->driver();
   const int status = driver.cuStreamCreate(&stream->stream_, kNonBlocking);
   if (status != kSuccess) return driver_error(driver, "cuStreamCreate", status);

@@ -13,7 +13,8 @@ namespace ferry::cuda {
 
 class CudaStream : public Stream {
  public:
-  static Result<std::unique_ptr<Stream>> create(std::shared_ptr<Device> device);
+  // f32_products: none on tensor cores, which would round activations to bf16.
+  static Result<std::unique_ptr<Stream>> create(std::shared_ptr<Device> device, bool f32_products);
   ~CudaStream() override;
 
   void copy_in(void* device_dst, const void* host_src, int64_t bytes) override;
@@ -59,7 +60,8 @@ class CudaStream : public Stream {
     int64_t x = 1, y = 1, z = 1;
   };
 
-  explicit CudaStream(std::shared_ptr<Device> device) : device_(std::move(device)) {}
+  CudaStream(std::shared_ptr<Device> device, bool f32_products)
+      : device_(std::move(device)), f32_products_(f32_products) {}
 
   // Starts an op; false: an error before it stuck, and nothing is to be done.
   bool begin(std::string_view op);
@@ -72,7 +74,7 @@ class CudaStream : public Stream {
   }
   void launch_with(Kernel kernel, const Grid& grid, int threads, const void* params);
   void embed_on_host(const EmbedArgs& args);
-  void launch_product(const MatmulParams& params, int64_t heads, int64_t tiles);
+  void launch_product(const MatmulParams& params, int64_t heads);
   void launch_elements(const AddArgs& args, ElementOp op, float limit = 0);
   void launch_heads(const TensorView& x, const HeadMatrixView& u, bool apply_transposed,
                     const TensorView& out);
@@ -88,6 +90,7 @@ class CudaStream : public Stream {
   float* scratch(int64_t floats);
 
   std::shared_ptr<Device> device_;
+  const bool f32_products_;
   DriverStream stream_ = nullptr;
   Status status_;
   std::string op_;

@@ -48,6 +48,8 @@ class Memory {
   char* inside(const void* data) const {
     return inside_ + (static_cast<const char*>(data) - outside_);
   }
+  // The device address that inside() takes there; nullptr: none.
+  const char* outside(const void* inside) const;
   int64_t total_bytes() const { return total_bytes_; }
   int64_t free_bytes() const;
 

@@ -85,6 +85,12 @@ bool Memory::is_device(const void* data) const {
   return address >= outside_ && address < outside_ + 2 * total_bytes_;
 }
 
+const char* Memory::outside(const void* inside) const {
+  const char* address = static_cast<const char*>(inside);
+  const bool ours = address >= inside_ && address < inside_ + 2 * total_bytes_;
+  return ours ? outside_ + (address - inside_) : nullptr;
+}
+
 bool Memory::piece_of(const void* data, const char** begin, const char** end) const {
   if (!is_device(data)) return false;
   const std::lock_guard lock(mutex_);

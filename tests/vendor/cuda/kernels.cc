@@ -3,6 +3,7 @@
 // Kernels are written in the words of simt.h.
 #include "backends/cuda/kernels/attention.cuh"
 #include "backends/cuda/kernels/linear.cuh"
+#include "backends/cuda/kernels/mma.cuh"
 #include "backends/cuda/kernels/moe.cuh"
 #include "backends/cuda/kernels/rows.cuh"
 #include "backends/cuda/kernels/v4.cuh"

@@ -21,6 +21,7 @@ constexpr int kWarpLanes = 32;
 constexpr int kMostThreads = 1024;
 constexpr int kLaunchFailed = 719;
 constexpr int kIllegalAddress = 700;
+constexpr int kMisalignedAddress = 716;
 
 enum class State { kReady, kAtBlock, kAtWarp, kReturned };
 
@@ -33,8 +34,15 @@ struct Fibre {
   bool entered = false;  // its loop is waiting for the next block
   State state = State::kReady;
   int64_t shared_used = 0;
-  uint32_t given[2] = {};  // to exchange(), by turns
+  Together what = Together::kNothing;  // that it waits for its warp with
+  Given given[2] = {};                 // by turns
   int turn = 0;
+  struct Copy {
+    void* to;
+    const void* from;  // nullptr: zeros
+    int bytes;
+  };
+  std::vector<Copy> copies;  // not waited for
   Place place;
 };
 
@@ -50,6 +58,7 @@ struct Machine {
   const void* params = nullptr;
   Memory* memory = nullptr;
   int status = 0;
+  Accesses accesses;
   struct Piece {
     const char* begin = nullptr;
     const char* end = nullptr;
@@ -71,6 +80,7 @@ std::vector<const Kernel*>& kernels() {
 void fibre_loop() {
   while (true) {
     machine->kernel->run(machine->params);
+    if (!machine->current->copies.empty()) fail(kLaunchFailed, "copies that nobody waited for");
     machine->current->state = State::kReturned;
     if (_setjmp(machine->current->resume) == 0) _longjmp(machine->scheduler, 1);
   }
@@ -117,6 +127,11 @@ bool release(int first, int last, State waiting) {
   if (come == 0) return false;
   if (returned > 0) give_up(kLaunchFailed, "some threads wait, others have returned");
   if (come < last - first) return false;
+  for (int i = first; i < last && waiting == State::kAtWarp; ++i) {
+    if (machine->fibres[i].what != machine->fibres[first].what) {
+      give_up(kLaunchFailed, "lanes of a warp wait for different things");
+    }
+  }
   for (int i = first; i < last; ++i) machine->fibres[i].state = State::kReady;
   return true;
 }
@@ -131,8 +146,10 @@ void run_block() {
     machine->fibres[i].state = State::kReady;
     machine->fibres[i].shared_used = 0;
     machine->fibres[i].turn = 0;
+    machine->fibres[i].copies.clear();
   }
   std::fill(machine->shared.begin(), machine->shared.end(), '\xFF');
+  machine->accesses.begin_block();
   while (machine->status == 0) {
     bool ran = false;
     int returned = 0;
@@ -152,7 +169,10 @@ void run_block() {
     for (int i = 0; i < machine->num_threads; i += kWarpLanes) {
       released |= release(i, std::min(i + kWarpLanes, machine->num_threads), State::kAtWarp);
     }
-    released |= release(0, machine->num_threads, State::kAtBlock);
+    if (release(0, machine->num_threads, State::kAtBlock)) {
+      released = true;
+      machine->accesses.begin_interval();
+    }
     if (!released) give_up(kLaunchFailed, "threads wait for each other");
   }
 }
@@ -163,14 +183,41 @@ Place& here() { return machine->current->place; }
 
 void wait_for_block() { leave(State::kAtBlock); }
 
-uint32_t exchange(uint32_t value, int mask) {
+int lane_of_warp() {
+  return static_cast<int>(machine->current - machine->fibres.data()) % kWarpLanes;
+}
+
+void give(Together what, const Given& given) {
   Fibre& me = *machine->current;
-  const auto index = static_cast<int>(&me - machine->fibres.data());
-  const int turn = me.turn;
-  me.turn = 1 - turn;
-  me.given[turn] = value;
+  me.what = what;
+  me.turn = 1 - me.turn;
+  me.given[me.turn] = given;
   leave(State::kAtWarp);
-  return machine->fibres[index ^ mask].given[turn];
+}
+
+const Given& given_by(int lane) {
+  const Fibre& me = *machine->current;
+  const auto first = &me - machine->fibres.data() - lane_of_warp();
+  return machine->fibres[static_cast<size_t>(first + lane)].given[me.turn];
+}
+
+void start_copy(void* shared, const void* from, int bytes) {
+  const bool aligned = reinterpret_cast<uintptr_t>(shared) % static_cast<size_t>(bytes) == 0 &&
+                       reinterpret_cast<uintptr_t>(from) % static_cast<size_t>(bytes) == 0;
+  if (!aligned) fail(kMisalignedAddress, "misaligned");
+  note(shared, bytes, Access::kWrite);
+  std::memset(shared, 0xFF, static_cast<size_t>(bytes));
+  machine->current->copies.push_back({shared, from, bytes});
+}
+
+void wait_for_copies() {
+  for (const Fibre::Copy& copy : machine->current->copies) {
+    const auto bytes = static_cast<size_t>(copy.bytes);
+    note(copy.to, copy.bytes, Access::kWrite);
+    if (copy.from != nullptr) note(copy.from, copy.bytes, Access::kRead);
+    copy.from == nullptr ? std::memset(copy.to, 0, bytes) : std::memcpy(copy.to, copy.from, bytes);
+  }
+  machine->current->copies.clear();
 }
 
 void* shared_memory(int64_t bytes) {
@@ -201,8 +248,25 @@ char* checked(const void* address, int64_t bytes) {
   return machine->memory->inside(address);
 }
 
-Kernel::Kernel(const char* kernel_name, size_t bytes, void (*code)(const void*))
-    : name(kernel_name), param_bytes(bytes), run(code) {
+void note(const void* address, int bytes, Access access) {
+  if (machine == nullptr || machine->kernel == nullptr || !machine->kernel->watched) return;
+  const char* at = static_cast<const char*>(address);
+  const bool is_shared = at >= machine->shared.data() && at < machine->shared.data() + kSharedBytes;
+  const char* device_address = is_shared ? nullptr : machine->memory->outside(at);
+  if (!is_shared && device_address == nullptr) return;
+  if (!is_shared) checked(device_address, bytes);
+  const auto thread = static_cast<int>(machine->current - machine->fibres.data());
+  const char* wrong = machine->accesses.note(thread, at, bytes, access, is_shared);
+  if (wrong != nullptr) fail(kLaunchFailed, wrong);
+}
+
+void add_one(int32_t* shared) {
+  note(shared, sizeof *shared, Access::kAtomic);
+  ++*shared;
+}
+
+Kernel::Kernel(const char* kernel_name, size_t bytes, void (*code)(const void*), bool is_watched)
+    : name(kernel_name), param_bytes(bytes), run(code), watched(is_watched) {
   kernels().push_back(this);
 }
 
@@ -222,6 +286,7 @@ int launch(const Kernel& kernel, Dim grid, Dim block, const void* params, Memory
   machine->params = params;
   machine->memory = &memory;
   machine->status = 0;
+  machine->accesses.begin_launch();
   machine->shared.resize(kSharedBytes);
   machine->num_threads = static_cast<int>(block.x);
   for (Machine::Piece& piece : machine->pieces) piece = {};

@@ -1,5 +1,6 @@
-// Products with stored weights, for few tokens (matvec), many (tile_matmul), and with the stored
-// matrix transposed. Sums are f32. Included after the words of the platform.
+// Products with stored weights in f32, for few tokens (matvec), many (tile_matmul), and with the
+// stored matrix transposed; those on tensor cores are in mma.cuh. Included after the words of the
+// platform.
 #pragma once
 
 #include "backends/cuda/kernels/decode.cuh"
@@ -74,23 +75,24 @@ FERRY_KERNEL(matvec, MatmulParams) {
   }
 }
 
-// Which tokens the tile `index` covers: with experts, those of one, counted tile by tile.
+// Which tokens the tile `index` of up to `size` covers: with experts, those of one, counted tile by
+// tile.
 struct TileRange {
   int64_t first, last, expert;
 };
 
-FERRY_DEVICE TileRange range_of_tile(const MatmulParams& p, int64_t index) {
+FERRY_DEVICE TileRange range_of_tile(const MatmulParams& p, int64_t index, int64_t size) {
   if (p.experts == nullptr) {
-    const int64_t first = index * kTileTokens;
-    return {first, p.tokens - first < kTileTokens ? p.tokens : first + kTileTokens, 0};
+    const int64_t first = index * size;
+    return {first, p.tokens - first < size ? p.tokens : first + size, 0};
   }
   int64_t begin = *span(p.offsets, 0, 1);
   for (int64_t e = 0; e < p.num_experts; ++e) {
     const int64_t end = *span(p.offsets, e + 1, 1);
-    const int64_t tiles = (end - begin + kTileTokens - 1) / kTileTokens;
+    const int64_t tiles = (end - begin + size - 1) / size;
     if (index < tiles) {
-      const int64_t first = begin + index * kTileTokens;
-      return {first, end - first < kTileTokens ? end : first + kTileTokens, e};
+      const int64_t first = begin + index * size;
+      return {first, end - first < size ? end : first + size, e};
     }
     index -= tiles;
     begin = end;
@@ -103,7 +105,7 @@ FERRY_DEVICE TileRange range_of_tile(const MatmulParams& p, int64_t index) {
 FERRY_KERNEL(tile_matmul, MatmulParams) {
   FERRY_SHARED(float, weights, kTileRows * (kTileDepth + 1));
   FERRY_SHARED(float, inputs, kTileTokens * (kTileDepth + 1));
-  const TileRange range = range_of_tile(p, blockIdx.y);
+  const TileRange range = range_of_tile(p, blockIdx.y, kTileTokens);
   if (range.first >= range.last) return;
   const WeightParam w = p.experts == nullptr ? p.w : *span(p.experts, range.expert, 1);
   const int tid = static_cast<int>(threadIdx.x);

@@ -46,6 +46,10 @@ inline constexpr int kMatvecRows = 8;    // rows of a block of matvec: one for e
 inline constexpr int kTileRows = 128;    // tile_matmul: rows of W,
 inline constexpr int kTileTokens = 32;   // tokens,
 inline constexpr int kTileDepth = 64;    // and columns of W at a time
+inline constexpr int kWideRows = 128;    // mma_matmul_wide: rows of W,
+inline constexpr int kWideTokens = 128;  // and tokens of a block
+inline constexpr int kNarrowRows = 32;   // mma_matmul_narrow
+inline constexpr int kNarrowTokens = 32;
 inline constexpr int kAttentionThreads = 128;
 inline constexpr int kPartKeys = 512;     // keys of one block, where a head has several
 inline constexpr int kMaxKeySize = 1024;  // of a query of attention: latent and rotary part
@@ -323,6 +327,8 @@ struct WindowAttentionParams {
 #define FERRY_CUDA_KERNELS(KERNEL) \
   KERNEL(matvec)                   \
   KERNEL(tile_matmul)              \
+  KERNEL(mma_matmul_wide)          \
+  KERNEL(mma_matmul_narrow)        \
   KERNEL(transposed_matvec)        \
   KERNEL(embed)                    \
   KERNEL(norm)                     \

@@ -10,7 +10,7 @@
 #define FERRY_KERNEL(name, Params) \
   extern "C" __global__ void __launch_bounds__(256) ferry_##name(const Params p)
 #define FERRY_DEVICE __device__ __forceinline__
-#define FERRY_SHARED(type, name, count) __shared__ type name[count]
+#define FERRY_SHARED(type, name, count) __shared__ __align__(16) type name[count]
 #define FERRY_CONSTANT __constant__ const
 
 namespace ferry::cuda {
@@ -33,6 +33,46 @@ FERRY_DEVICE float shuffle_xor(float value, int mask) {
 FERRY_DEVICE int32_t shuffle_xor(int32_t value, int mask) {
   return __shfl_xor_sync(0xffffffffu, value, mask);
 }
+
+// bf16 on tensor cores; all lanes of a warp call these together, and a word holds two numbers, the
+// one with the lower index in the lower half. Fragments lie across lanes as PTX has them for
+// mma.m16n8k16 and ldmatrix.
+//
+// Four matrices of 8 by 8 from shared memory: lane l gives the address of row l % 8 of matrix
+// l / 8, aligned to 16, and gets numbers 2 (l % 4) and 2 (l % 4) + 1 of row l / 4 of each.
+FERRY_DEVICE void load_matrices(const uint32_t* row, uint32_t (&to)[4]) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
+               : "memory");
+}
+// sum [16 x 8] += a [16 x 16] · b [16 x 8]
+FERRY_DEVICE void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+      "{%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+// Rounds to nearest even.
+FERRY_DEVICE uint32_t pack_bf16(float low, float high) {
+  uint32_t word;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+  return word;
+}
+FERRY_DEVICE void store_four(uint32_t* shared, const uint32_t (&words)[4]) {
+  *reinterpret_cast<uint4*>(shared) = make_uint4(words[0], words[1], words[2], words[3]);
+}
+// 16 bytes to shared memory, there once this thread has called wait_copies(); zeros where `inside`
+// is false, and then nothing is read. REQUIRES: both aligned to 16
+FERRY_DEVICE void copy_async(uint32_t* shared, const uint8_t* from, bool inside) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
+                   static_cast<uint32_t>(__cvta_generic_to_shared(shared))),
+               "l"(__cvta_generic_to_global(from)), "r"(inside ? 16 : 0)
+               : "memory");
+}
+FERRY_DEVICE void wait_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
 FERRY_DEVICE void count_one(int32_t* shared) { atomicAdd(shared, 1); }
 
 FERRY_DEVICE uint32_t bits_of(float value) { return __float_as_uint(value); }
