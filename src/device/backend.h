@@ -80,6 +80,12 @@ class Stream {
   virtual void wait(const Event& event) = 0;  // what follows runs after another stream's event
   virtual Status synchronize() = 0;           // everything done; the first error, if any
 
+  // No ops: what is queued from one to the other is a step that will probably come again, with the
+  // same shapes and addresses, so that a chip may keep it as a whole. Memory that it uses stays
+  // until the stream is synchronised.
+  virtual void begin_step() {}
+  virtual void end_step() {}
+
   virtual void embed(const EmbedArgs& args) = 0;
   virtual void rms_norm(const RmsNormArgs& args) = 0;
   virtual void layer_norm(const LayerNormArgs& args) = 0;

@@ -78,6 +78,7 @@ void Runner::launch(std::span<const nn::BatchInput> inputs, bool wants_hidden) {
   if (copies_hidden || (mtp_ && !own_state)) {
     hidden = workspace.tensor(Dtype::kF32, {num_hidden_rows_, hidden_size_});
   }
+  stream_->begin_step();
   model_->forward({.stream = *stream_,
                    .workspace = workspace,
                    .batch = batch,
@@ -85,6 +86,7 @@ void Runner::launch(std::span<const nn::BatchInput> inputs, bool wants_hidden) {
                    .logits = logits_for(batch),
                    .hidden = hidden,
                    .mtp_state = state});
+  stream_->end_step();
   if (copies_hidden) {
     stream_->copy_out(hidden_host_.data, hidden.data,
                       num_hidden_rows_ * hidden_size_ * static_cast<int64_t>(sizeof(float)));
@@ -104,6 +106,7 @@ void Runner::launch_mtp(std::span<const nn::BatchInput> inputs, std::span<const 
   const TensorView picked = workspace.tensor(Dtype::kF32, {num_rows, size});
   const TensorView picks = TensorView::contiguous(rows_device_.data, Dtype::kI32, {num_rows});
   stream_->gather_rows({.x = states, .rows = picks, .out = picked});
+  stream_->begin_step();
   model_->forward_mtp({.stream = *stream_,
                        .workspace = workspace,
                        .batch = batch,
@@ -112,6 +115,7 @@ void Runner::launch_mtp(std::span<const nn::BatchInput> inputs, std::span<const 
                        .state = picked,
                        .logits = logits_for(batch),
                        .state_out = {}});
+  stream_->end_step();
   copy_logits_out();
 }
 

@@ -14,6 +14,8 @@ using Module = struct ModuleOfCuda*;
 using Function = struct FunctionOfCuda*;
 using DriverStream = struct StreamOfCuda*;
 using DriverEvent = struct EventOfCuda*;
+using Graph = struct GraphOfCuda*;
+using GraphExec = struct GraphExecOfCuda*;
 using DeviceAddress = unsigned long long;
 
 // CUresult
@@ -33,8 +35,12 @@ inline constexpr int kNotFound = 500;
 inline constexpr int kIllegalAddress = 700;
 inline constexpr int kMisalignedAddress = 716;
 inline constexpr int kLaunchFailed = 719;
+inline constexpr int kIllegalState = 401;
 inline constexpr int kNotPermitted = 800;
 inline constexpr int kSystemDriverMismatch = 803;
+inline constexpr int kCaptureUnsupported = 900;
+inline constexpr int kCaptureInvalidated = 901;
+inline constexpr int kCaptureWrongThread = 908;
 inline constexpr int kUnknown = 999;
 
 // CUdevice_attribute
@@ -42,6 +48,7 @@ inline constexpr int kAttributeMultiprocessors = 16;
 inline constexpr int kAttributeMajor = 75;
 inline constexpr int kAttributeMinor = 76;
 
+inline constexpr int kCaptureThreadLocal = 1;  // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
 inline constexpr unsigned kNonBlocking = 1;    // CU_STREAM_NON_BLOCKING
 inline constexpr unsigned kDisableTiming = 2;  // CU_EVENT_DISABLE_TIMING
 inline constexpr unsigned kPortable = 1;       // CU_MEMHOSTALLOC_PORTABLE
@@ -83,7 +90,13 @@ inline constexpr unsigned kPortable = 1;       // CU_MEMHOSTALLOC_PORTABLE
   SYMBOL(cuLaunchKernel,                                                                          \
          (Function function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, \
           unsigned block_y, unsigned block_z, unsigned shared_bytes, DriverStream stream,         \
-          void** params, void** extra))
+          void** params, void** extra))                                                           \
+  SYMBOL(cuStreamBeginCapture_v2, (DriverStream stream, int mode))                                \
+  SYMBOL(cuStreamEndCapture, (DriverStream stream, Graph * graph))                                \
+  SYMBOL(cuGraphInstantiateWithFlags, (GraphExec * exec, Graph graph, unsigned long long flags))  \
+  SYMBOL(cuGraphLaunch, (GraphExec exec, DriverStream stream))                                    \
+  SYMBOL(cuGraphExecDestroy, (GraphExec exec))                                                    \
+  SYMBOL(cuGraphDestroy, (Graph graph))
 
 struct Driver {
 #define FERRY_CUDA_MEMBER(name, arguments) int(*name) arguments = nullptr;

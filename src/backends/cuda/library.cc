@@ -9,7 +9,7 @@ namespace ferry::cuda {
 namespace {
 
 constexpr const char* kLibrary = "libcuda.so.1";
-constexpr int kOldestDriver = 11000;  // the first that knows sm_80
+constexpr int kOldestDriver = 11040;  // the first with cuGraphInstantiateWithFlags
 
 }  // namespace
 

@@ -1,7 +1,5 @@
 // Products with stored weights: few tokens share a decoded row of the weight (matvec), many a tile
 // of it (mma_matmul_*, or in f32 tile_matmul).
-#include <cstring>
-
 #include "backends/cuda/stream.h"
 #include "backends/cuda/views.h"
 #include "backends/cuda/weights.h"
@@ -81,20 +79,7 @@ void CudaStream::matmul(const MatmulArgs& args) {
 const WeightParam* CudaStream::experts_on_device(std::span<const WeightView> experts) {
   std::string bytes;
   for (const WeightView& expert : experts) {
-    WeightParam param;
-    std::memset(&param, 0, sizeof param);  // what is between the members is compared too
-    const WeightParam& from = weight_param(expert);
-    param.data = from.data;
-    param.scale = from.scale;
-    param.words = from.words;
-    param.rows = from.rows;
-    param.cols = from.cols;
-    param.row_bytes = from.row_bytes;
-    param.scale_rows = from.scale_rows;
-    param.scale_cols = from.scale_cols;
-    param.scale_grid_cols = from.scale_grid_cols;
-    param.kind = from.kind;
-    bytes.append(reinterpret_cast<const char*>(&param), sizeof param);
+    bytes.append(reinterpret_cast<const char*>(&weight_param(expert)), sizeof(WeightParam));
   }
   Buffer& array = expert_arrays_[bytes];
   if (array.data == nullptr) {

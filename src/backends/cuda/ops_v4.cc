@@ -80,13 +80,13 @@ void CudaStream::compress(const CompressArgs& args) {
                               .ape = data_of(args.ape),
                               .ape_stride = args.ape.stride[0],
                               .weight = data_of(args.weight),
-                              .epsilon = args.epsilon,
                               .cos_sin = data_of(args.cos_sin),
                               .cos_sin_stride = args.cos_sin.stride[0],
                               .rope = args.cos_sin.shape[1],
                               .max_positions = args.cos_sin.shape[0],
                               .batch = batch_param(*args.batch),
                               .pages = pages_param(args.pages, args.group),
+                              .epsilon = args.epsilon,
                               .overlap = args.overlap};
   launch(Kernel::k_compress, {args.batch->num_tokens}, kThreads, params);
 }

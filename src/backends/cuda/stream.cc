@@ -33,6 +33,9 @@ Result<std::unique_ptr<Stream>> CudaStream::create(std::shared_ptr<Device> devic
 CudaStream::~CudaStream() {
   if (stream_ == nullptr || !device_->bind().ok()) return;  // nothing of it can be reached
   device_->driver().cuStreamSynchronize(stream_);
+  for (const StepGraphs::Step& step : graphs_.steps()) {
+    if (step.graph != nullptr) device_->driver().cuGraphExecDestroy(step.graph);
+  }
   device_->driver().cuStreamDestroy_v2(stream_);
 }
 
@@ -44,6 +47,11 @@ bool CudaStream::begin(std::string_view op) {
   return status_.ok();
 }
 
+bool CudaStream::begin_between(std::string_view op) {
+  if (begin(op) && graphs_.is_open()) make(graphs_.interrupt());
+  return status_.ok();
+}
+
 void CudaStream::fail(const Error& error) {
   if (status_.ok()) status_ = error.in(op_);
 }
@@ -52,33 +60,81 @@ void CudaStream::check(const char* call, int status) {
   if (status != kSuccess) fail(driver_error(device_->driver(), call, status));
 }
 
-void CudaStream::launch_with(Kernel kernel, const Grid& grid, int threads, const void* params) {
+void CudaStream::launch_with(Kernel kernel, const Grid& grid, int threads, std::string params) {
   if (!status_.ok() || grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   if (grid.x > kMostGridX || grid.y > kMostGridYz || grid.z > kMostGridYz) {
     return fail(unsupported("cuda: {} x {} x {} blocks are more than a launch takes", grid.x,
                             grid.y, grid.z));
   }
-  void* pointers[] = {const_cast<void*>(params)};
-  check("cuLaunchKernel", device_->driver().cuLaunchKernel(
-                              device_->function(kernel), static_cast<unsigned>(grid.x),
-                              static_cast<unsigned>(grid.y), static_cast<unsigned>(grid.z),
-                              static_cast<unsigned>(threads), 1, 1, 0, stream_, pointers, nullptr));
+  Launch launch{.kernel = kernel,
+                .grid = {static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y),
+                         static_cast<unsigned>(grid.z)},
+                .threads = static_cast<unsigned>(threads),
+                .params = std::move(params)};
+  make(graphs_.is_open() ? graphs_.add(std::move(launch)) : StepGraphs::ToLaunch(&launch, 1));
+}
+
+void CudaStream::make(StepGraphs::ToLaunch launches) {
+  for (const Launch& launch : launches) {
+    if (!status_.ok()) return;
+    void* pointers[] = {const_cast<char*>(launch.params.data())};
+    check("cuLaunchKernel",
+          device_->driver().cuLaunchKernel(device_->function(launch.kernel), launch.grid[0],
+                                           launch.grid[1], launch.grid[2], launch.threads, 1, 1, 0,
+                                           stream_, pointers, nullptr));
+  }
+}
+
+void CudaStream::begin_step() {
+  if (begin("begin_step")) graphs_.begin();
+}
+
+void CudaStream::end_step() {
+  if (!graphs_.is_open()) return;
+  StepGraphs::Step* step = graphs_.end();
+  if (step == nullptr) {
+    make(graphs_.held_back());
+    const GraphExec forgotten = graphs_.remember();
+    if (forgotten == nullptr) return;
+    check("cuStreamSynchronize", device_->driver().cuStreamSynchronize(stream_));
+    device_->driver().cuGraphExecDestroy(forgotten);
+    return;
+  }
+  if (!status_.ok()) return;
+  if (step->graph == nullptr && !step->refused) {
+    step->graph = graph_of(step->launches);
+    step->refused = step->graph == nullptr;
+  }
+  if (step->graph == nullptr) return make(step->launches);
+  check("cuGraphLaunch", device_->driver().cuGraphLaunch(step->graph, stream_));
+}
+
+GraphExec CudaStream::graph_of(StepGraphs::ToLaunch launches) {
+  const Driver& driver = device_->driver();
+  if (driver.cuStreamBeginCapture_v2(stream_, kCaptureThreadLocal) != kSuccess) return nullptr;
+  make(launches);
+  Graph graph = nullptr;
+  GraphExec exec = nullptr;
+  if (driver.cuStreamEndCapture(stream_, &graph) != kSuccess) return nullptr;
+  if (driver.cuGraphInstantiateWithFlags(&exec, graph, 0) != kSuccess) exec = nullptr;
+  driver.cuGraphDestroy(graph);
+  return exec;
 }
 
 void CudaStream::copy_in(void* dst, const void* src, int64_t bytes) {
-  if (bytes == 0 || !begin("copy_in")) return;
+  if (bytes == 0 || !begin_between("copy_in")) return;
   check("cuMemcpyHtoDAsync_v2", device_->driver().cuMemcpyHtoDAsync_v2(
                                     address_of(dst), src, static_cast<size_t>(bytes), stream_));
 }
 
 void CudaStream::copy_out(void* dst, const void* src, int64_t bytes) {
-  if (bytes == 0 || !begin("copy_out")) return;
+  if (bytes == 0 || !begin_between("copy_out")) return;
   check("cuMemcpyDtoHAsync_v2", device_->driver().cuMemcpyDtoHAsync_v2(
                                     dst, address_of(src), static_cast<size_t>(bytes), stream_));
 }
 
 void CudaStream::fill_zero(void* dst, int64_t bytes) {
-  if (bytes == 0 || !begin("fill_zero")) return;
+  if (bytes == 0 || !begin_between("fill_zero")) return;
   check("cuMemsetD8Async",
         device_->driver().cuMemsetD8Async(address_of(dst), 0, static_cast<size_t>(bytes), stream_));
 }
@@ -86,7 +142,7 @@ void CudaStream::fill_zero(void* dst, int64_t bytes) {
 Event CudaStream::record() {
   auto recorded = std::make_shared<RecordedEvent>();
   recorded->device = device_;
-  if (!begin("record")) return {.state = recorded};
+  if (!begin_between("record")) return {.state = recorded};
   check("cuEventCreate", device_->driver().cuEventCreate(&recorded->event, kDisableTiming));
   if (status_.ok()) {
     check("cuEventRecord", device_->driver().cuEventRecord(recorded->event, stream_));
@@ -97,7 +153,7 @@ Event CudaStream::record() {
 void CudaStream::wait(const Event& event) {
   CHECK(event.state != nullptr);
   const auto& recorded = *static_cast<const RecordedEvent*>(event.state.get());
-  if (recorded.event == nullptr || !begin("wait")) return;
+  if (recorded.event == nullptr || !begin_between("wait")) return;
   check("cuStreamWaitEvent", device_->driver().cuStreamWaitEvent(stream_, recorded.event, 0));
 }
 
@@ -105,6 +161,7 @@ Status CudaStream::synchronize() {
   const Status bound = device_->bind();
   if (!bound.ok()) fail(bound.error());
   if (!bound.ok()) return status_;
+  if (graphs_.is_open()) make(graphs_.interrupt());
   // What a kernel did wrong comes out here; the op that was queued last may not be the one.
   if (status_.ok()) op_ = "synchronize";
   check("cuStreamSynchronize", device_->driver().cuStreamSynchronize(stream_));
@@ -114,6 +171,7 @@ Status CudaStream::synchronize() {
 float* CudaStream::scratch(int64_t floats) {
   const int64_t bytes = floats * static_cast<int64_t>(sizeof(float));
   if (bytes > scratch_.bytes) {
+    if (graphs_.is_open()) make(graphs_.interrupt());
     scratch_ = {};  // the pool waits before it gives the memory to anyone else
     auto larger = device_->pool().allocate(bytes, device_);
     if (!larger.ok()) {

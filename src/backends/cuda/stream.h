@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "backends/cuda/device.h"
+#include "backends/cuda/step_graphs.h"
 #include "device/backend.h"
 
 namespace ferry::cuda {
@@ -23,6 +24,8 @@ class CudaStream : public Stream {
   Event record() override;
   void wait(const Event& event) override;
   Status synchronize() override;
+  void begin_step() override;
+  void end_step() override;
 
   void embed(const EmbedArgs& args) override;
   void rms_norm(const RmsNormArgs& args) override;
@@ -65,14 +68,20 @@ class CudaStream : public Stream {
 
   // Starts an op; false: an error before it stuck, and nothing is to be done.
   bool begin(std::string_view op);
+  // The same for what is no launch: those held back for a graph go first.
+  bool begin_between(std::string_view op);
   void fail(const Error& error);
   void check(const char* call, int status);
   // Kernels of an empty grid are not launched.
   template <typename Params>
   void launch(Kernel kernel, const Grid& grid, int threads, const Params& params) {
-    launch_with(kernel, grid, threads, &params);
+    launch_with(kernel, grid, threads,
+                std::string(reinterpret_cast<const char*>(&params), sizeof params));
   }
-  void launch_with(Kernel kernel, const Grid& grid, int threads, const void* params);
+  void launch_with(Kernel kernel, const Grid& grid, int threads, std::string params);
+  void make(StepGraphs::ToLaunch launches);
+  // nullptr: the driver makes no graph of them.
+  GraphExec graph_of(StepGraphs::ToLaunch launches);
   void embed_on_host(const EmbedArgs& args);
   void launch_product(const MatmulParams& params, int64_t heads);
   void launch_elements(const AddArgs& args, ElementOp op, float limit = 0);
@@ -96,6 +105,7 @@ class CudaStream : public Stream {
   std::string op_;
   std::map<std::string, Buffer> expert_arrays_;  // by what is in them
   Buffer scratch_;
+  StepGraphs graphs_;
 };
 
 }  // namespace ferry::cuda

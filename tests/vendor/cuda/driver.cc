@@ -3,8 +3,11 @@
 // first word is looked at.
 #include "backends/cuda/driver_api.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <set>
+#include <thread>
+#include <vector>
 
 #include "vendor/cuda/simt.h"
 
@@ -14,9 +17,25 @@ struct ContextOfCuda {
   int device = 0;
   int retained = 0;
 };
+using Task = std::function<int()>;
+// What is between cuStreamBeginCapture_v2 and cuStreamEndCapture: launches only.
+struct Capture {
+  std::thread::id thread;
+  std::vector<Task> launches;
+  bool invalid = false;
+};
 struct StreamOfCuda {
   Context context = nullptr;
   emulated::TaskQueue queue;
+  std::unique_ptr<Capture> capture;
+};
+struct GraphOfCuda {
+  Context context = nullptr;
+  std::vector<Task> launches;
+};
+struct GraphExecOfCuda {
+  Context context = nullptr;
+  std::vector<Task> launches;
 };
 struct EventOfCuda {
   std::shared_ptr<emulated::Mark> mark;
@@ -38,6 +57,8 @@ constexpr unsigned kMostThreads = 1024, kMostGridYz = 65535;
 std::mutex mutex;
 bool initialized = false;
 thread_local Context current = nullptr;
+thread_local DriverStream captured = nullptr;  // by this thread
+std::atomic<int64_t> graph_launches = 0;
 
 int device_count() { return static_cast<int>(setting("FERRY_EMULATED_DEVICES", 1)); }
 
@@ -76,6 +97,22 @@ bool holds(DeviceAddress address, size_t bytes) {
 int check_stream(DriverStream stream) {
   if (current == nullptr || current->retained == 0) return kInvalidContext;
   return stream == nullptr || stream->context != current ? kInvalidHandle : kSuccess;
+}
+
+// The same for calls that can't be captured: they end the capture for good.
+int check_no_capture(DriverStream stream) {
+  const int status = check_stream(stream);
+  if (status != kSuccess || stream->capture == nullptr) return status;
+  stream->capture->invalid = true;
+  return kCaptureUnsupported;
+}
+
+// Calls that may wait for a stream or change memory, while this thread captures.
+int check_thread() {
+  if (current == nullptr) return kInvalidContext;
+  if (captured == nullptr) return kSuccess;
+  captured->capture->invalid = true;
+  return kCaptureUnsupported;
 }
 
 const char* name_of(int status) {
@@ -168,7 +205,7 @@ int cuCtxSetCurrent(Context context) {
 }
 
 int cuCtxSynchronize() {
-  if (current == nullptr) return kInvalidContext;
+  if (const int status = check_thread(); status != kSuccess) return status;
   const std::lock_guard lock(mutex);
   int status = kSuccess;
   for (DriverStream stream : all_streams()) {
@@ -187,7 +224,7 @@ int cuMemGetInfo_v2(size_t* free, size_t* total) {
 }
 
 int cuMemAlloc_v2(DeviceAddress* address, size_t bytes) {
-  if (current == nullptr) return kInvalidContext;
+  if (const int status = check_thread(); status != kSuccess) return status;
   if (bytes == 0) return kInvalidValue;
   void* data = memory().take(static_cast<int64_t>(bytes));
   *address = reinterpret_cast<DeviceAddress>(data);
@@ -195,12 +232,12 @@ int cuMemAlloc_v2(DeviceAddress* address, size_t bytes) {
 }
 
 int cuMemFree_v2(DeviceAddress address) {
-  if (current == nullptr) return kInvalidContext;
+  if (const int status = check_thread(); status != kSuccess) return status;
   return memory().give_back(pointer(address)) ? kSuccess : kInvalidValue;
 }
 
 int cuMemHostAlloc(void** data, size_t bytes, unsigned) {
-  if (current == nullptr) return kInvalidContext;
+  if (const int status = check_thread(); status != kSuccess) return status;
   *data = bytes == 0 ? nullptr : std::malloc(bytes);
   return *data == nullptr ? kInvalidValue : kSuccess;
 }
@@ -211,7 +248,7 @@ int cuMemFreeHost(void* data) {
 }
 
 int cuMemcpyHtoD_v2(DeviceAddress dst, const void* src, size_t bytes) {
-  if (current == nullptr) return kInvalidContext;
+  if (const int status = check_thread(); status != kSuccess) return status;
   if (!holds(dst, bytes) || memory().is_device(src)) return kInvalidValue;
   std::memcpy(memory().inside(pointer(dst)), src, bytes);
   return kSuccess;
@@ -219,7 +256,7 @@ int cuMemcpyHtoD_v2(DeviceAddress dst, const void* src, size_t bytes) {
 
 // Reads its source when the queue gets there, as it does from pinned memory.
 int cuMemcpyHtoDAsync_v2(DeviceAddress dst, const void* src, size_t bytes, DriverStream stream) {
-  if (check_stream(stream) != kSuccess) return check_stream(stream);
+  if (const int status = check_no_capture(stream); status != kSuccess) return status;
   if (!holds(dst, bytes) || memory().is_device(src)) return kInvalidValue;
   stream->queue.push([to = memory().inside(pointer(dst)), src, bytes] {
     std::memcpy(to, src, bytes);
@@ -230,7 +267,7 @@ int cuMemcpyHtoDAsync_v2(DeviceAddress dst, const void* src, size_t bytes, Drive
 
 // Until the queue gets there the target holds noise.
 int cuMemcpyDtoHAsync_v2(void* dst, DeviceAddress src, size_t bytes, DriverStream stream) {
-  if (check_stream(stream) != kSuccess) return check_stream(stream);
+  if (const int status = check_no_capture(stream); status != kSuccess) return status;
   if (!holds(src, bytes) || memory().is_device(dst)) return kInvalidValue;
   std::memset(dst, 0xA5, bytes);
   stream->queue.push([dst, from = memory().inside(pointer(src)), bytes] {
@@ -241,7 +278,7 @@ int cuMemcpyDtoHAsync_v2(void* dst, DeviceAddress src, size_t bytes, DriverStrea
 }
 
 int cuMemsetD8Async(DeviceAddress dst, unsigned char value, size_t bytes, DriverStream stream) {
-  if (check_stream(stream) != kSuccess) return check_stream(stream);
+  if (const int status = check_no_capture(stream); status != kSuccess) return status;
   if (!holds(dst, bytes)) return kInvalidValue;
   stream->queue.push([to = memory().inside(pointer(dst)), value, bytes] {
     std::memset(to, value, bytes);
@@ -269,8 +306,8 @@ int cuStreamDestroy_v2(DriverStream stream) {
 
 // nullptr: the default stream, on which only copies that are done at once are made here.
 int cuStreamSynchronize(DriverStream stream) {
-  if (stream == nullptr) return current == nullptr ? kInvalidContext : kSuccess;
-  const int status = check_stream(stream);
+  if (stream == nullptr) return check_thread();
+  const int status = check_no_capture(stream);
   return status == kSuccess ? stream->queue.sync() : status;
 }
 
@@ -286,14 +323,14 @@ int cuEventDestroy_v2(DriverEvent event) {
 }
 
 int cuEventRecord(DriverEvent event, DriverStream stream) {
-  if (check_stream(stream) != kSuccess) return check_stream(stream);
+  if (const int status = check_no_capture(stream); status != kSuccess) return status;
   event->mark = std::make_shared<emulated::Mark>();
   stream->queue.push(event->mark);
   return kSuccess;
 }
 
 int cuStreamWaitEvent(DriverStream stream, DriverEvent event, unsigned) {
-  if (check_stream(stream) != kSuccess) return check_stream(stream);
+  if (const int status = check_no_capture(stream); status != kSuccess) return status;
   if (event->mark == nullptr) return kSuccess;
   stream->queue.push([mark = event->mark] {
     mark->wait();
@@ -336,11 +373,74 @@ int cuLaunchKernel(Function function, unsigned grid_x, unsigned grid_y, unsigned
   }
   const char* from = static_cast<const char*>(params[0]);
   const std::string copy(from, from + function->kernel->param_bytes);
-  stream->queue.push([=, &memory = memory(), kernel = function->kernel] {
+  Task task = [=, &memory = memory(), kernel = function->kernel] {
     return emulated::simt::launch(*kernel, {grid_x, grid_y, grid_z}, {block_x, 1, 1}, copy.data(),
                                   memory);
-  });
+  };
+  Capture* capture = stream->capture.get();
+  if (capture == nullptr) {
+    stream->queue.push(std::move(task));
+  } else if (capture->invalid) {
+    return kCaptureInvalidated;
+  } else {
+    capture->launches.push_back(std::move(task));
+  }
   return kSuccess;
 }
+
+int cuStreamBeginCapture_v2(DriverStream stream, int mode) {
+  if (stream == nullptr) return kCaptureUnsupported;
+  if (check_stream(stream) != kSuccess) return check_stream(stream);
+  if (mode != kCaptureThreadLocal || emulated::is_wrong("cuStreamBeginCapture_v2")) {
+    return kInvalidValue;
+  }
+  if (stream->capture != nullptr || captured != nullptr) return kIllegalState;
+  stream->capture = std::make_unique<Capture>();
+  stream->capture->thread = std::this_thread::get_id();
+  captured = stream;
+  return kSuccess;
+}
+
+int cuStreamEndCapture(DriverStream stream, Graph* graph) {
+  *graph = nullptr;
+  if (check_stream(stream) != kSuccess) return check_stream(stream);
+  if (stream->capture == nullptr) return kIllegalState;
+  if (stream->capture->thread != std::this_thread::get_id()) return kCaptureWrongThread;
+  const std::unique_ptr<Capture> capture = std::move(stream->capture);
+  captured = nullptr;
+  if (capture->invalid) return kCaptureInvalidated;
+  *graph = new GraphOfCuda{stream->context, std::move(capture->launches)};
+  return kSuccess;
+}
+
+int cuGraphInstantiateWithFlags(GraphExec* exec, Graph graph, unsigned long long flags) {
+  if (const int status = check_thread(); status != kSuccess) return status;
+  if (graph == nullptr || flags != 0) return kInvalidValue;
+  if (emulated::is_wrong("cuGraphInstantiateWithFlags")) return kOutOfMemory;
+  *exec = new GraphExecOfCuda{graph->context, graph->launches};
+  return kSuccess;
+}
+
+// Its launches find the memory that there is then, as those of a stream do.
+int cuGraphLaunch(GraphExec exec, DriverStream stream) {
+  if (const int status = check_no_capture(stream); status != kSuccess) return status;
+  if (exec == nullptr || exec->context != stream->context) return kInvalidValue;
+  for (const Task& task : exec->launches) stream->queue.push(task);
+  ++graph_launches;
+  return kSuccess;
+}
+
+int cuGraphExecDestroy(GraphExec exec) {
+  delete exec;
+  return kSuccess;
+}
+
+int cuGraphDestroy(Graph graph) {
+  delete graph;
+  return kSuccess;
+}
+
+// For tests: how many graphs were launched so far.
+int64_t ferry_emulated_graph_launches() { return graph_launches; }
 
 }  // extern "C"

@@ -1,6 +1,7 @@
 // For the tests of the cuda backend: where the emulated drivers are.
 #pragma once
 
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <cstdlib>
@@ -19,6 +20,14 @@ inline std::shared_ptr<Backend> open_on_driver(const BackendOptions& options = {
   auto backend = open_backend("cuda", options);
   if (!backend.ok()) ADD_FAILURE() << backend.error().message;
   return backend.ok() ? *backend : nullptr;
+}
+
+// How many graphs the driver that this process has loaded was asked to launch so far.
+inline int64_t graph_launches() {
+  const std::string path = std::string(std::getenv("FERRY_CUDA_DRIVER")) + "/libcuda.so.1";
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD);
+  auto* count = reinterpret_cast<int64_t (*)()>(dlsym(library, "ferry_emulated_graph_launches"));
+  return count();
 }
 
 }  // namespace ferry::cuda

@@ -65,7 +65,7 @@ TEST(CudaFailures, AreTold) {
       {"busy", "cuDevicePrimaryCtxRetain: the device is busy; another process holds it alone"},
       {"permission", "no permission; let this user read and write /dev/nvidia*"},
       {"driver", "libcuda.so.1 and the loaded kernel module are of different releases"},
-      {"old", "the driver is for CUDA 10.2, ferry needs 11.0 or newer"},
+      {"old", "the driver is for CUDA 10.2, ferry needs 11.4 or newer"},
       {"chip", "emulated GPU is sm_60, ferry's kernels are for sm_80 and newer"},
       {"image", "takes none of the kernels (CUDA_ERROR_NO_BINARY_FOR_GPU)"},
   };

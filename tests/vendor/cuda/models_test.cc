@@ -21,6 +21,7 @@ INSTANTIATE_TEST_SUITE_P(Architectures, CudaModels, ::testing::ValuesIn(tiny_mod
 TEST(CudaDemo, AnswersAreThoseOfTheReference) {
   cuda::use_driver("current");
   expect_answers_of_reference("cuda", {greedy(question("What is 7 + 8?"), 12)});
+  EXPECT_GT(cuda::graph_launches(), 0);
 }
 
 TEST(CudaGoldens, LogitsOfTheSharedModels) {

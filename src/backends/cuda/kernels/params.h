@@ -1,5 +1,6 @@
 // What the host hands to each kernel, one struct by value: read by the host's compiler and by nvcc.
-// Strides are in elements unless they say bytes; pointers are device addresses.
+// Strides are in elements unless they say bytes; pointers are device addresses. There is nothing
+// between the members, so that equal parameters are equal bytes (step_graphs.h).
 #pragma once
 
 #include <cstdint>
@@ -59,6 +60,11 @@ inline constexpr int kMaxExperts = 2048;
 inline constexpr int kMaxExpertGroups = 256;
 inline constexpr int kMaxStreams = 8;  // of hyper-connections
 
+#if defined(__GNUC__) && !defined(__CUDACC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic error "-Wpadded"
+#endif
+
 struct WeightParam {
   const uint8_t* data;
   const float* scale;   // row-major grid, or nullptr
@@ -66,6 +72,7 @@ struct WeightParam {
   int64_t rows, cols, row_bytes;
   int64_t scale_rows, scale_cols, scale_grid_cols;
   int32_t kind;
+  int32_t unused = 0;
 };
 
 // out[t, n] = x[t] · W[n] + bias[n]; blockIdx.z is the head where a weight holds several matrices.
@@ -83,6 +90,7 @@ struct MatmulParams {
   int64_t tokens, rows, cols;
   int64_t first_row, head_stride;
   int32_t x_aligned;  // rows of x may be read 16 bytes at a time
+  int32_t unused = 0;
 };
 
 struct EmbedParams {
@@ -103,6 +111,7 @@ struct NormParams {
   float* residual;    // add_rms_norm: += x, and the norm is of that
   int64_t residual_stride;
   float epsilon;
+  int32_t unused = 0;
 };
 
 enum ElementOp : int32_t { kOpAdd, kOpSwiglu, kOpClampedSwiglu, kOpCopy };
@@ -125,6 +134,7 @@ struct RopeParams {
   const float* cos_sin;
   int64_t cos_sin_stride, max_positions;
   int32_t interleaved;
+  int32_t unused = 0;
 };
 
 // A plane of the paged cache (device/int8_rows.h for i8).
@@ -134,6 +144,7 @@ struct PagesParam {
   int64_t page_stride, row_stride;
   int64_t group, scales_offset, groups;  // i8
   int32_t type;
+  int32_t unused = 0;
 };
 
 struct KvWriteParams {
@@ -170,6 +181,7 @@ struct AttentionParams {
   int64_t num_parts;  // blocks that share the keys of a head: kPartKeys each, or all if it is 1
   float* parts;       // [tokens, heads, num_parts, value_size + 2], where there are several
   float scale;
+  int32_t unused = 0;
 };
 
 struct IndexScoresParams {
@@ -282,6 +294,7 @@ struct HashGateParams {
   float scale;
   int32_t renormalize;
   int32_t square_roots;  // of softplus; otherwise sigmoids
+  int32_t unused = 0;
 };
 
 struct CompressParams {
@@ -291,11 +304,11 @@ struct CompressParams {
   const float* ape;
   int64_t ape_stride;
   const float* weight;
-  float epsilon;
   const float* cos_sin;
   int64_t cos_sin_stride, rope, max_positions;
   BatchParam batch;
   PagesParam pages;
+  float epsilon;
   int32_t overlap;
 };
 
@@ -321,7 +334,12 @@ struct WindowAttentionParams {
   float* out;
   int64_t out_stride[2];
   float scale;
+  int32_t unused = 0;
 };
+
+#if defined(__GNUC__) && !defined(__CUDACC__)
+#pragma GCC diagnostic pop
+#endif
 
 // Every kernel: ferry_NAME in the image.
 #define FERRY_CUDA_KERNELS(KERNEL) \
