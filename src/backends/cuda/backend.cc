@@ -22,9 +22,9 @@ std::string_view kernels_of(Op op) {
     case Op::kRope: return "rope";
     case Op::kKvWrite: return "kv_write";
     case Op::kGqaAttention:
-    case Op::kMlaDecodeAttention:
+    case Op::kMlaDecodeAttention: return "mma_attention";
     case Op::kMlaSparseAttention: return "attention";
-    case Op::kMlaPrefillAttention: return "absorbed: transposed_matvec, attention, mma_matmul";
+    case Op::kMlaPrefillAttention: return "absorbed: transposed_matvec, mma_attention, mma_matmul";
     case Op::kIndexScores: return "index_scores";
     case Op::kIndexTopK: return "index_top_k";
     case Op::kSwiglu:
@@ -68,7 +68,11 @@ class CudaBackend : public Backend, public OpPaths {
     if (f32_products_ || kind == kWeightF32) return 0;
     return kind == kWeightBF16 ? kBf16Rounding : kBf16Products;
   }
-  double attention_rounding(Dtype) const override { return 0; }
+  // Of queries and probabilities, and of keys and values that are not bf16 in their pages.
+  double attention_rounding(Dtype pages) const override {
+    if (f32_products_) return 0;
+    return pages == Dtype::kBF16 ? kBf16Products : 2 * kBf16Products;
+  }
 
   Result<MemoryInfo> memory_info() const override { return device_->pool().info(); }
   Result<Buffer> allocate(int64_t bytes) override {

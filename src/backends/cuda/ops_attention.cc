@@ -9,6 +9,8 @@ namespace ferry::cuda {
 namespace {
 
 constexpr int64_t kBlocksPerMultiprocessor = 4;
+constexpr int64_t kPartKeys = 512;  // keys of one block of `attention`, where a head has several
+constexpr int64_t kSmallestPartKeys = 64;  // the fewest of mma_attention
 constexpr int64_t kMostPartFloats = int64_t{16} << 20;
 constexpr int64_t kMostLatentFloats = int64_t{16} << 20;  // of queries at a time: 64 MiB
 
@@ -22,8 +24,12 @@ AttentionParams attention_params(const TensorView& q, const TensorView& out, flo
           .max_keys = kAllKeys,
           .out = data_of(out),
           .out_stride = {out.stride[0], out.stride[1]},
+          .tokens = q.shape[0],
           .heads = q.shape[1],
           .num_parts = 1,
+          .part_keys = kPartKeys,
+          .tile_tokens = 1,
+          .row_tiles = 1,
           .scale = scale};
 }
 
@@ -37,6 +43,14 @@ void add_latent_keys(AttentionParams& params, const TensorView& q_rope, const Te
 
 bool fits(const AttentionParams& params) {
   return params.key_size + params.rope_size <= kMaxKeySize && params.value_size <= kMaxValueSize;
+}
+
+// Whether a key and its value fit into what mma_attention holds of them.
+bool fits_stage(const AttentionParams& params) {
+  const int64_t key = ceil_div(params.key_size + params.rope_size, 16) * 16;
+  const bool separate = params.keys.data != params.values.data;
+  const int64_t value = separate ? ceil_div(params.value_size, 16) * 16 : 0;
+  return key + value <= kStageColumns && params.value_size <= kMaxMmaValueSize;
 }
 
 Error too_large(const AttentionParams& params) {
@@ -62,37 +76,52 @@ void CudaStream::gqa_attention(const GqaAttentionArgs& args) {
   params.keys = pages_param(args.k_pages, params.key_size);
   params.values = pages_param(args.v_pages, params.key_size);
   params.heads_per_kv = args.q.shape[1] / args.num_kv_heads;
-  launch_attention(params, args.q.shape[0], args.batch->max_context_length);
+  // Tokens that are generated see keys of their own sequence: no tile is to have several of them.
+  const BatchView& batch = *args.batch;
+  launch_tokens(params, 0, batch.num_decode_tokens, batch.max_context_length);
+  params.tile_tokens = kQueryRows;
+  launch_tokens(params, batch.num_decode_tokens, batch.num_tokens, batch.max_context_length);
 }
 
-// Few heads of few tokens would leave most of the device idle: then several blocks share the keys
-// of a head.
-void CudaStream::launch_attention(AttentionParams params, int64_t tokens, int64_t max_keys) {
+// Few queries would leave most of the device idle: then several blocks share the keys of one.
+void CudaStream::launch_attention(AttentionParams params, int64_t tokens, int64_t max_keys,
+                                  bool may_split) {
+  if (tokens == 0) return;
   if (!fits(params)) return fail(too_large(params));
-  const int64_t parts = ceil_div(max_keys, kPartKeys);
-  const int64_t floats = tokens * params.heads * parts * (params.value_size + 2);
+  params.tokens = tokens;
+  const bool mma = !f32_products_ && params.positions == nullptr && fits_stage(params);
+  Grid grid{tokens, params.heads};
   const int64_t enough = kBlocksPerMultiprocessor * device_->multiprocessors();
-  if (parts > 1 && tokens * params.heads < enough && floats <= kMostPartFloats) {
+  if (mma) {
+    const int64_t members = params.heads_per_kv == 0 ? params.heads : params.heads_per_kv;
+    params.tile_tokens = std::min(params.tile_tokens, std::max<int64_t>(1, kQueryRows / members));
+    params.row_tiles = ceil_div(members, kQueryRows);
+    grid = {ceil_div(tokens, params.tile_tokens), params.heads / members * params.row_tiles};
+    const int64_t wanted = ceil_div(max_keys * grid.x * grid.y, enough);
+    params.part_keys =
+        std::max<int64_t>(1, ceil_div(wanted, kSmallestPartKeys)) * kSmallestPartKeys;
+  }
+  const int64_t parts = ceil_div(max_keys, params.part_keys);
+  const int64_t floats = tokens * params.heads * parts * (params.value_size + 2);
+  if (may_split && parts > 1 && grid.x * grid.y < enough && floats <= kMostPartFloats) {
     params.parts = scratch(floats);
-    params.num_parts = parts;
+    params.num_parts = grid.z = parts;
     if (params.parts == nullptr) return;
   }
-  launch(Kernel::k_attention, {tokens, params.heads, params.num_parts}, kAttentionThreads, params);
+  launch(mma ? Kernel::k_mma_attention : Kernel::k_attention, grid,
+         mma ? kThreads : kAttentionThreads, params);
   if (params.num_parts == 1) return;
   launch(Kernel::k_merge_attention, {tokens, params.heads}, kAttentionThreads, params);
 }
 
 // q, q_rope and out are those of the whole batch.
-void CudaStream::launch_absorbed(AttentionParams params, const BatchView& batch,
-                                 int64_t first_sequence, int64_t num_sequences) {
-  const auto starts = batch.query_start.host.subspan(static_cast<size_t>(first_sequence));
-  const int64_t first = starts.front();
+void CudaStream::launch_tokens(AttentionParams params, int64_t first, int64_t last,
+                               int64_t max_keys) {
   params.first_token = first;
   params.q += first * params.q_stride[0];
-  params.q_rope += first * params.q_rope_stride[0];
+  if (params.q_rope != nullptr) params.q_rope += first * params.q_rope_stride[0];
   params.out += first * params.out_stride[0];
-  const int64_t tokens = starts[static_cast<size_t>(num_sequences)] - first;
-  launch_attention(params, tokens, batch.max_context_length);
+  launch_attention(params, last - first, max_keys, true);
 }
 
 void CudaStream::mla_decode_attention(const MlaDecodeAttentionArgs& args) {
@@ -100,7 +129,10 @@ void CudaStream::mla_decode_attention(const MlaDecodeAttentionArgs& args) {
   AttentionParams params = attention_params(args.q_latent, args.out, args.scale, *args.batch);
   add_latent_keys(params, args.q_rope, args.pages);
   params.max_keys = args.max_keys;
-  launch_absorbed(params, *args.batch, args.first_sequence, args.num_sequences);
+  const auto starts = args.batch->query_start.host;
+  const auto first = static_cast<size_t>(args.first_sequence);
+  launch_tokens(params, starts[first], starts[first + static_cast<size_t>(args.num_sequences)],
+                args.batch->max_context_length);
 }
 
 void CudaStream::mla_prefill_attention(const MlaPrefillAttentionArgs& args) {
@@ -130,8 +162,8 @@ void CudaStream::mla_prefill_attention(const MlaPrefillAttentionArgs& args) {
       AttentionParams params = attention_params(latent, latent, args.scale, batch);
       add_latent_keys(params, q_rope.slice(0, first, count), args.pages);
       params.first_token = first;
-      if (!fits(params)) return fail(too_large(params));
-      launch(Kernel::k_attention, {count, heads}, kAttentionThreads, params);
+      params.tile_tokens = kQueryRows;
+      launch_attention(params, count, context, false);  // scratch() holds the queries
       launch_heads(latent, args.up_v, false, args.out.slice(0, first, count));
     }
   }
@@ -145,7 +177,7 @@ void CudaStream::mla_sparse_attention(const MlaSparseAttentionArgs& args) {
   params.positions = data_of<int32_t>(args.positions);
   params.positions_stride = args.positions.stride[0];
   params.top_k = args.positions.shape[1];
-  launch_attention(params, args.q_latent.shape[0], params.top_k);
+  launch_attention(params, args.q_latent.shape[0], params.top_k, true);
 }
 
 void CudaStream::index_scores(const IndexScoresArgs& args) {

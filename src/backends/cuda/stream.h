@@ -88,11 +88,11 @@ class CudaStream : public Stream {
   void launch_heads(const TensorView& x, const HeadMatrixView& u, bool apply_transposed,
                     const TensorView& out);
   void launch_norm(NormParams params, const TensorView& x, const TensorView& out);
-  // Of `tokens` tokens that see up to max_keys keys. May use scratch(), unless `params` does.
-  void launch_attention(AttentionParams params, int64_t tokens, int64_t max_keys);
-  // Tokens of sequences [first, first + count) of the batch.
-  void launch_absorbed(AttentionParams params, const BatchView& batch, int64_t first_sequence,
-                       int64_t num_sequences);
+  // Of `tokens` tokens that see up to max_keys keys. may_split: scratch() may be used. tile_tokens
+  // is the most that a tile may have.
+  void launch_attention(AttentionParams params, int64_t tokens, int64_t max_keys, bool may_split);
+  // Of tokens [first, last) of the batch.
+  void launch_tokens(AttentionParams params, int64_t first, int64_t last, int64_t max_keys);
   // The experts as an array on the device, kept for the next call with the same ones.
   const WeightParam* experts_on_device(std::span<const WeightView> experts);
   // Memory that is used by what is queued here, in order; grows.

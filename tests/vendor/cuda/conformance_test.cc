@@ -74,5 +74,10 @@ TEST(CudaConformance, OfProductsInF32) {
   expect_agreement({.f32_activations = true}, {"matmul", "embed IQ2_S"});
 }
 
+TEST(CudaConformance, OfAttentionInF32) {
+  use_driver("current");
+  expect_agreement({.f32_activations = true}, {"gqa_attention", "mla_decode_attention"});
+}
+
 }  // namespace
 }  // namespace ferry::cuda

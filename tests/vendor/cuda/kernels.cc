@@ -4,6 +4,7 @@
 #include "backends/cuda/kernels/attention.cuh"
 #include "backends/cuda/kernels/linear.cuh"
 #include "backends/cuda/kernels/mma.cuh"
+#include "backends/cuda/kernels/mma_attention.cuh"
 #include "backends/cuda/kernels/moe.cuh"
 #include "backends/cuda/kernels/rows.cuh"
 #include "backends/cuda/kernels/v4.cuh"

@@ -31,7 +31,7 @@ Place& here();
 void wait_for_block();
 
 // What all lanes of a warp do together, and what each gives the others.
-enum class Together { kNothing, kShuffle, kLoadMatrices, kMultiply };
+enum class Together { kNothing, kShuffle, kLoadMatrices, kLoadTransposed, kMultiply };
 union Given {
   uint32_t words[6];
   const uint32_t* address;
@@ -130,24 +130,46 @@ inline void load_matrices(const uint32_t* row, uint32_t (&to)[4]) {
   for (int m = 0; m < 4; ++m) to[m] = given_by(8 * m + lane / 4).address[lane % 4];
 }
 
+inline void load_transposed(const uint32_t* row, uint32_t (&to)[4]) {
+  using namespace emulated::simt;
+  if (reinterpret_cast<uintptr_t>(row) % 16 != 0) fail(716, "misaligned");
+  give(Together::kLoadTransposed, {.address = row});
+  const int lane = lane_of_warp(), column = lane / 4;
+  for (int m = 0; m < 4; ++m) {
+    to[m] = 0;
+    for (int i = 0; i < 2; ++i) {
+      const uint32_t word = given_by(8 * m + lane % 4 * 2 + i).address[column / 2];
+      to[m] |= (word >> (column % 2 * 16) & 0xffff) << (16 * i);
+    }
+  }
+}
+
 // Words of a and b by the layout of fragments in PTX's description of mma.m16n8k16: of a, registers
 // 1 and 3 are eight rows further down, 2 and 3 eight columns to the right; of b, register 1 is
 // eight rows further down. PTX leaves the order of the sum open.
 inline void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   using namespace emulated::simt;
   give(Together::kMultiply, {.words = {a[0], a[1], a[2], a[3], b0, b1}});
-  const int lane = lane_of_warp();
-  for (int k = 0; k < 16; ++k) {
-    const int half = k % 2 * 16, owner = k % 8 / 2;
-    const auto number = [half](uint32_t word) {
-      return std::bit_cast<float>((word >> half & 0xffff) << 16);
-    };
-    for (int i = 0; i < 4; ++i) {
-      const int row = lane / 4, column = lane % 4 * 2 + i % 2;
-      const uint32_t x = given_by(row * 4 + owner).words[k / 8 * 2 + i / 2];
-      const uint32_t y = given_by(column * 4 + owner).words[4 + k / 8];
-      sum[i] += number(x) * number(y);
+  const int row = lane_of_warp() / 4, column = lane_of_warp() % 4 * 2;
+  // Rows row and row + 8 of a, columns column and column + 1 of b, by their index of the sum.
+  float x[2][16], y[2][16];
+  for (int owner = 0; owner < 4; ++owner) {
+    const Given& of_row = given_by(row * 4 + owner);
+    for (int n = 0; n < 2; ++n) {
+      const Given& of_column = given_by((column + n) * 4 + owner);
+      for (int half = 0; half < 2; ++half) {
+        for (int i = 0; i < 2; ++i) {
+          const auto number = [i](uint32_t word) {
+            return std::bit_cast<float>((word >> (16 * i) & 0xffff) << 16);
+          };
+          x[n][half * 8 + owner * 2 + i] = number(of_row.words[half * 2 + n]);
+          y[n][half * 8 + owner * 2 + i] = number(of_column.words[4 + half]);
+        }
+      }
     }
+  }
+  for (int i = 0; i < 4; ++i) {
+    for (int k = 0; k < 16; ++k) sum[i] += x[i / 2][k] * y[i % 2][k];
   }
 }
 inline uint32_t pack_bf16(float low, float high) {

@@ -1,4 +1,5 @@
-// The paged cache and attention over it. Included after the words of the platform.
+// The paged cache and attention over it in f32; that on tensor cores is in mma_attention.cuh.
+// Included after the words of the platform.
 //
 // Attention of one head of one token is one block. For 128 keys at a time a thread computes the
 // score of one key; then all threads add up the values, a thread some numbers of them. The softmax
@@ -223,9 +224,9 @@ FERRY_KERNEL(attention, AttentionParams) {
   const TokenPlace place = place_of_token(p.batch, p.first_token + row);
   const bool sparse = p.positions != nullptr;
   const int64_t all_keys = keys_of_token(p, place);
-  const int64_t begin = p.num_parts == 1 ? 0 : int64_t{blockIdx.z} * kPartKeys;
+  const int64_t begin = p.num_parts == 1 ? 0 : int64_t{blockIdx.z} * p.part_keys;
   const int64_t left = all_keys - begin;
-  const int64_t num_keys = p.num_parts == 1 || left < kPartKeys ? all_keys : begin + kPartKeys;
+  const int64_t num_keys = p.num_parts == 1 || left < p.part_keys ? all_keys : begin + p.part_keys;
   if (left <= 0) return;
   load_query(p, row, head, query);
   sync_block();
@@ -283,7 +284,7 @@ FERRY_KERNEL(attention, AttentionParams) {
 FERRY_KERNEL(merge_attention, AttentionParams) {
   const int64_t row = blockIdx.x, head = blockIdx.y;
   const int64_t num_keys = keys_of_token(p, place_of_token(p.batch, p.first_token + row));
-  const int64_t parts = (num_keys + kPartKeys - 1) / kPartKeys;
+  const int64_t parts = (num_keys + p.part_keys - 1) / p.part_keys;
   if (parts == 0) return;
   float largest = float_of(0xff800000u), total = 0;
   for (int64_t i = 0; i < parts; ++i) {

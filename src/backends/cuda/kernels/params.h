@@ -52,8 +52,11 @@ inline constexpr int kWideTokens = 128;  // and tokens of a block
 inline constexpr int kNarrowRows = 32;   // mma_matmul_narrow
 inline constexpr int kNarrowTokens = 32;
 inline constexpr int kAttentionThreads = 128;
-inline constexpr int kPartKeys = 512;     // keys of one block, where a head has several
-inline constexpr int kMaxKeySize = 1024;  // of a query of attention: latent and rotary part
+inline constexpr int kQueryRows = 16;         // mma_attention: queries,
+inline constexpr int kStageKeys = 16;         // keys at a time,
+inline constexpr int kStageColumns = 576;     // most numbers of a key and its value,
+inline constexpr int kMaxMmaValueSize = 512;  // and of a value
+inline constexpr int kMaxKeySize = 1024;      // of a query of attention: latent and rotary part
 inline constexpr int kMaxValueSize = 1024;
 inline constexpr int kWarp = 32;
 inline constexpr int kMaxExperts = 2048;
@@ -161,7 +164,8 @@ struct BatchParam {
   int64_t num_sequences, max_blocks, block_size;
 };
 
-// score = scale · (q · k[0 … key_size) + q_rope · k[key_size …)); block = (token, head).
+// score = scale · (q · k[0 … key_size) + q_rope · k[key_size …)); block = (token, head), or a tile
+// of queries that share a head of keys (mma_attention.cuh).
 struct AttentionParams {
   const float* q;
   int64_t q_stride[2];
@@ -177,9 +181,11 @@ struct AttentionParams {
   int64_t positions_stride, top_k;
   float* out;
   int64_t out_stride[2];
-  int64_t heads;
-  int64_t num_parts;  // blocks that share the keys of a head: kPartKeys each, or all if it is 1
-  float* parts;       // [tokens, heads, num_parts, value_size + 2], where there are several
+  int64_t tokens, heads;
+  int64_t num_parts;  // blocks that share the keys of a head: part_keys each, or all if it is 1
+  int64_t part_keys;
+  int64_t tile_tokens, row_tiles;  // mma_attention: tokens of a tile; tiles of a token, per kv head
+  float* parts;  // [tokens, heads, num_parts, value_size + 2], where there are several
   float scale;
   int32_t unused = 0;
 };
@@ -354,6 +360,7 @@ struct WindowAttentionParams {
   KERNEL(rope)                     \
   KERNEL(kv_write)                 \
   KERNEL(attention)                \
+  KERNEL(mma_attention)            \
   KERNEL(merge_attention)          \
   KERNEL(index_scores)             \
   KERNEL(index_top_k)              \

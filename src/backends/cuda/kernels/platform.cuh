@@ -46,6 +46,13 @@ FERRY_DEVICE void load_matrices(const uint32_t* row, uint32_t (&to)[4]) {
                : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
                : "memory");
 }
+// The same, transposed: numbers 2 (l % 4) and 2 (l % 4) + 1 of column l / 4 of each.
+FERRY_DEVICE void load_transposed(const uint32_t* row, uint32_t (&to)[4]) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
+               : "memory");
+}
 // sum [16 x 8] += a [16 x 16] · b [16 x 8]
 FERRY_DEVICE void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   asm volatile(
