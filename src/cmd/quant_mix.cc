@@ -204,14 +204,14 @@ bool same_name(std::string_view a, std::string_view b) {
 
 Part part_of(const weights::TensorRecord& tensor, const nn::ModelSpec& spec) {
   const std::string_view name = tensor.name;
-  if (name == "lm_head.weight") return Part::kOutput;
-  if (name == "model.embed_tokens.weight") {
+  if (name == "lm_head.weight" || name == "head.weight") return Part::kOutput;
+  if (name == "model.embed_tokens.weight" || name == "embed.weight") {
     return spec.tie_word_embeddings ? Part::kOutput : Part::kEmbedding;
   }
   if (name.ends_with("v_proj.weight")) return Part::kValues;
   if (name.ends_with("k_proj.weight")) return Part::kKeys;
   if (name.ends_with("o_proj.weight")) return Part::kAttentionOutput;
-  if (name.ends_with("down_proj.weight")) return Part::kDown;
+  if (name.ends_with("down_proj.weight") || name.ends_with(".w2.weight")) return Part::kDown;
   return Part::kOther;
 }
 
@@ -272,7 +272,8 @@ const quant::StorageFormat& QuantMix::format_of(const weights::TensorRecord& ten
                                                 const nn::ModelSpec& spec) const {
   using weights::TensorRole;
   const bool small = tensor.role == TensorRole::kNorm || tensor.role == TensorRole::kBias ||
-                     tensor.role == TensorRole::kRouter;
+                     tensor.role == TensorRole::kRouter || tensor.role == TensorRole::kTable;
+  if (tensor.role == TensorRole::kIndices) return *quant::find_format("I32");
   const std::string_view name = small ? "F32" : wanted(tensor, spec);
   const quant::StorageFormat* format = quant::find_format(name);
   CHECK(format != nullptr);

@@ -9,6 +9,8 @@
 namespace ferry::cmd {
 namespace {
 
+constexpr std::string_view kRandomMark = " (random weights)";
+
 constexpr float kBiasDeviation = 0.01f;
 constexpr float kNormDeviation = 0.05f;
 // FP8 has its numbers between 2^-9 and 448: codes of this size, times a scale.
@@ -47,6 +49,17 @@ const quant::StorageFormat& format_named(std::string_view name) {
 }
 
 }  // namespace
+
+std::string random_model_name(const std::string& shape) { return shape + std::string(kRandomMark); }
+
+bool has_random_weights(const disk::ModelSource& source) {
+  if (source.gguf) {
+    const auto name = source.gguf->get_string_or("general.name", "");
+    return name.ok() && name->ends_with(kRandomMark);
+  }
+  const auto name = json_string_or(source.config, "_name_or_path", "");
+  return name.ok() && name->ends_with(kRandomMark);
+}
 
 Status RandomWeights::fill(const disk::TensorDecl& tensor, float stddev, const Emit& emit) {
   const quant::StorageFormat& format = *tensor.format;
@@ -143,9 +156,11 @@ std::vector<TensorJob> RandomWeights::fp4_jobs(const std::string& name, int64_t 
 }
 
 TensorJob RandomWeights::index_job(const std::string& name, int64_t rows, int64_t cols,
-                                   int64_t limit) {
-  TensorJob job{.tensor = {.name = name, .format = &format_named("I64"), .shape = {rows, cols}}};
-  job.produce = [this, tensor = job.tensor, limit](const Emit& emit) {
+                                   int64_t limit, bool wide) {
+  TensorJob job{.tensor = {.name = name,
+                           .format = &format_named(wide ? "I64" : "I32"),
+                           .shape = {rows, cols}}};
+  job.produce = [this, tensor = job.tensor, limit, wide](const Emit& emit) {
     const int64_t width = tensor.shape[1];
     std::vector<int64_t> numbers(static_cast<size_t>(num_elements(tensor)));
     uint64_t state = seed_of(tensor.name, seed_);
@@ -155,8 +170,12 @@ TensorJob RandomWeights::index_job(const std::string& name, int64_t rows, int64_
       const auto first = static_cast<int64_t>((state >> 33) % static_cast<uint64_t>(limit));
       numbers[i] = (first + static_cast<int64_t>(i) % width) % limit;
     }
-    return emit(
-        {reinterpret_cast<const uint8_t*>(numbers.data()), numbers.size() * sizeof(int64_t)});
+    if (wide) {
+      return emit(
+          {reinterpret_cast<const uint8_t*>(numbers.data()), numbers.size() * sizeof(int64_t)});
+    }
+    const std::vector<int32_t> narrow(numbers.begin(), numbers.end());
+    return emit({reinterpret_cast<const uint8_t*>(narrow.data()), narrow.size() * sizeof(int32_t)});
   };
   return job;
 }

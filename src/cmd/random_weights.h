@@ -10,10 +10,16 @@
 #include <vector>
 
 #include "cmd/checkpoint_writer.h"
+#include "disk/model_source.h"
 #include "quant/random_blocks.h"
 #include "weights/shape_recorder.h"
 
 namespace ferry::cmd {
+
+// What a file with such weights calls itself, and whether one does: general.name of GGUF,
+// _name_or_path of config.json.
+std::string random_model_name(const std::string& shape);
+bool has_random_weights(const disk::ModelSource& source);
 
 class RandomWeights {
  public:
@@ -34,8 +40,10 @@ class RandomWeights {
   static constexpr int64_t kFp4Group = 32;
   std::vector<TensorJob> fp4_jobs(const std::string& name, int64_t rows, int64_t cols);
 
-  // I64 [rows, cols], all in [0, limit), those of a row distinct. REQUIRES: cols <= limit
-  TensorJob index_job(const std::string& name, int64_t rows, int64_t cols, int64_t limit);
+  // I64 (`wide`) or I32 [rows, cols], all in [0, limit), those of a row distinct. REQUIRES: cols <=
+  // limit
+  TensorJob index_job(const std::string& name, int64_t rows, int64_t cols, int64_t limit,
+                      bool wide);
 
   // A matrix in packed INT4 (disk/packed_int4.h): NAME_packed, NAME_scale in BF16, NAME_shape.
   // REQUIRES: cols is a multiple of kInt4Group

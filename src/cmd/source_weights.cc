@@ -1,6 +1,7 @@
 #include "cmd/source_weights.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/checked_math.h"
 
@@ -8,6 +9,13 @@ namespace ferry::cmd {
 namespace {
 
 constexpr int64_t kPieceElements = 4 << 20;
+constexpr int64_t kFp4Group = 32;  // columns of DeepSeek-V4's experts with one scale
+
+// Sign, two bits of exponent, one of mantissa.
+float e2m1(int code) {
+  constexpr float kMagnitudes[] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
+  return (code & 8) != 0 ? -kMagnitudes[code & 7] : kMagnitudes[code & 7];
+}
 
 Status encode(const std::vector<float>& numbers, const quant::StorageFormat& format,
               const Emit& emit) {
@@ -25,36 +33,74 @@ std::string fused_name(const std::string& name) {
 
 }  // namespace
 
+// The tensor that scales `name`, whose blocks are `block`; nullptr: none does.
+const disk::FileTensor* SourceWeights::scale_of(const disk::FileTensor& tensor,
+                                                const std::string& name,
+                                                models::ScaleBlock& block) const {
+  if (tensor.format->name == "INT4") return checkpoint_.find(name + "_scale");
+  constexpr std::string_view kWeight = ".weight";
+  if (name.ends_with(kWeight)) {  // DeepSeek-V4's
+    const std::string own = name.substr(0, name.size() - kWeight.size()) + ".scale";
+    if (const disk::FileTensor* scale = checkpoint_.find(own)) {
+      if (tensor.format->name == "I8") block = {.rows = 1, .cols = kFp4Group};
+      return scale;
+    }
+  }
+  return checkpoint_.find(name + "_scale_inv");
+}
+
 Result<SourceWeights::Rows> SourceWeights::read_rows(const std::string& name, int64_t first,
                                                      int64_t count, int64_t cols) const {
   FERRY_TRY(const disk::FileTensor* tensor, checkpoint_.get(name));
   const quant::StorageFormat& format = *tensor->format;
-  if (tensor->num_elements() % cols != 0 || (first + count) * cols > tensor->num_elements() ||
-      format.decode == nullptr || cols % format.block_elements != 0) {
-    return invalid_input("{}: shape {}, expected rows of {}", checkpoint_.where(*tensor),
-                         tensor->shape_text(), cols);
+  models::ScaleBlock block = scale_block_;
+  const disk::FileTensor* scale = scale_of(*tensor, name, block);
+  const bool pairs = format.name == "I8" && scale != nullptr && cols % kFp4Group == 0;
+  const int64_t stored = pairs ? cols / 2 : cols;  // elements of a row in the file
+  if (tensor->num_elements() % stored != 0 || (first + count) * stored > tensor->num_elements() ||
+      (format.decode == nullptr && !pairs) || stored % format.block_elements != 0) {
+    return invalid_input("{}: {} of shape {}, expected numbers in rows of {}",
+                         checkpoint_.where(*tensor), format.name, tensor->shape_text(), cols);
   }
   Rows out(static_cast<size_t>(count * cols));
-  format.decode(tensor->data.data() + format.bytes_for(first * cols), out.data(),
-                count * cols / format.block_elements);
-  const disk::FileTensor* scale =
-      checkpoint_.find(name + (format.name == "INT4" ? "_scale" : "_scale_inv"));
+  const uint8_t* data = tensor->data.data() + format.bytes_for(first * stored);
+  if (pairs) {
+    for (size_t i = 0; i < out.size(); ++i) out[i] = e2m1(data[i / 2] >> (i % 2 * 4) & 15);
+  } else {
+    format.decode(data, out.data(), count * cols / format.block_elements);
+  }
   if (scale == nullptr) return out;
   std::vector<float> grid(static_cast<size_t>(scale->num_elements()));
-  const int64_t grid_cols = ceil_div(cols, scale_block_.cols);
+  const int64_t grid_cols = ceil_div(cols, block.cols);
   if (scale->format->decode == nullptr || scale->format->block_elements != 1 ||
-      static_cast<int64_t>(grid.size()) < ceil_div(first + count, scale_block_.rows) * grid_cols) {
+      static_cast<int64_t>(grid.size()) < ceil_div(first + count, block.rows) * grid_cols) {
     return invalid_input("{}: shape {} does not cover the matrix", checkpoint_.where(*scale),
                          scale->shape_text());
   }
   scale->format->decode(scale->data.data(), grid.data(), static_cast<int64_t>(grid.size()));
   for (int64_t row = 0; row < count; ++row) {
-    const float* scales = grid.data() + (first + row) / scale_block_.rows * grid_cols;
-    for (int64_t col = 0; col < cols; ++col) {
-      out[row * cols + col] *= scales[col / scale_block_.cols];
-    }
+    const float* scales = grid.data() + (first + row) / block.rows * grid_cols;
+    for (int64_t col = 0; col < cols; ++col) out[row * cols + col] *= scales[col / block.cols];
   }
   return out;
+}
+
+// Whole numbers as I32, whatever the file has them in.
+Status SourceWeights::emit_indices(const weights::TensorRecord& record, const Emit& emit) const {
+  FERRY_TRY(const disk::FileTensor* tensor, checkpoint_.get(record.name));
+  const bool wide = tensor->format->name == "I64";
+  if ((!wide && tensor->format->name != "I32") || tensor->num_elements() != record.num_elements()) {
+    return invalid_input("{}: {} of shape {}, expected {} whole numbers",
+                         checkpoint_.where(*tensor), tensor->format->name, tensor->shape_text(),
+                         record.num_elements());
+  }
+  std::vector<uint8_t> bytes(static_cast<size_t>(record.num_elements()) * sizeof(int32_t));
+  const size_t size = wide ? sizeof(int64_t) : sizeof(int32_t);
+  for (size_t i = 0; i < bytes.size() / sizeof(int32_t); ++i) {  // little-endian: the low half
+    std::memcpy(bytes.data() + i * sizeof(int32_t), tensor->data.data() + i * size,
+                sizeof(int32_t));
+  }
+  return emit(bytes);
 }
 
 // One head of k_b_proj [heads, rank, nope] or v_b_proj [heads, value, rank].
@@ -90,6 +136,7 @@ Result<SourceWeights::Rows> SourceWeights::read_permuted(const weights::TensorRe
 
 Status SourceWeights::produce(const weights::TensorRecord& record,
                               const quant::StorageFormat& format, const Emit& emit) const {
+  if (record.role == weights::TensorRole::kIndices) return emit_indices(record, emit);
   const bool stacked = record.role == weights::TensorRole::kExpert;
   if (record.shape.size() == 3 && !stacked) {
     for (int64_t head = 0; head < record.shape[0]; ++head) {

@@ -30,6 +30,9 @@ class SourceWeights {
 
   Status produce(const weights::TensorRecord& record, const quant::StorageFormat& format,
                  const Emit& emit) const;
+  Status emit_indices(const weights::TensorRecord& record, const Emit& emit) const;
+  const disk::FileTensor* scale_of(const disk::FileTensor& tensor, const std::string& name,
+                                   models::ScaleBlock& block) const;
   // Rows [first, first + count) of a matrix, scales applied.
   Result<Rows> read_rows(const std::string& name, int64_t first, int64_t count, int64_t cols) const;
   Result<Rows> read_head(const weights::TensorRecord& record, int64_t head) const;

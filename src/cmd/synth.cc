@@ -27,6 +27,7 @@ struct SynthFlags {
   std::string quant = "BF16";
   std::string out;
   int64_t layers = 0;
+  bool mtp = false;
   uint64_t seed = 1;
   float stddev = 0.02f;
   bool pure = false;
@@ -54,19 +55,23 @@ Result<Json> read_shape(const SynthFlags& flags) {
   return config;
 }
 
-// Cuts layers off and leaves the MTP module, or whatever else drafts, out.
-Status trim(Json& config, int64_t layers) {
+// Cuts layers off. The MTP modules stay only with --mtp; whatever else drafts is left out.
+Status trim(Json& config, int64_t layers, bool mtp) {
   FERRY_TRY(const int64_t all, json_int(config, "num_hidden_layers"));
   if (layers > all) return invalid_input("--layers: {}, the model has {}", layers, all);
   const int64_t kept = layers > 0 ? layers : all;
   config["num_hidden_layers"] = kept;
-  if (config.contains("num_nextn_predict_layers")) config["num_nextn_predict_layers"] = 0;
+  FERRY_TRY(int64_t modules, json_int_or(config, "num_nextn_predict_layers", 0));
+  if (!mtp || config.contains("dspark_block_size")) modules = 0;
+  if (mtp && modules == 0) return invalid_input("--mtp: this model has no MTP module");
+  if (config.contains("num_nextn_predict_layers")) config["num_nextn_predict_layers"] = modules;
   FERRY_TRY(const int64_t hashed, json_int_or(config, "num_hash_layers", 0));
   if (hashed > kept) config["num_hash_layers"] = kept;
   config.erase("dspark_block_size");
   Json* ratios = config.contains("compress_ratios") ? &config["compress_ratios"] : nullptr;
   if (ratios != nullptr && ratios->is_array() && std::ssize(*ratios) > kept) {
     ratios->erase(ratios->begin() + kept, ratios->end());
+    for (int64_t i = 0; i < modules; ++i) ratios->push_back(0);  // a window alone
   }
   return {};
 }
@@ -104,7 +109,8 @@ Result<WriteReport> write_as_gguf(const SynthFlags& flags, const Json& config,
                                   const MakeJob& make_job) {
   FERRY_TRY(const QuantMix mix, QuantMix::find(flags.quant, flags.pure));
   FERRY_TRY(const nn::ModelSpec spec, read_spec(config));
-  FERRY_TRY(const auto records, models::list_tensors(config, {.split_kv_b = true}));
+  FERRY_TRY(const auto records,
+            models::list_tensors(config, {.split_kv_b = true, .mtp = flags.mtp}));
   FERRY_TRY(disk::GgufKeyValues keys, disk::config_to_gguf(config));
   keys.add_string("general.name", model_name);
   keys.add_u32("general.file_type", mix.gguf_file_type());
@@ -116,7 +122,7 @@ Result<WriteReport> write_as_gguf(const SynthFlags& flags, const Json& config,
   std::vector<TensorJob> jobs;
   if (spec.rope.scaling == nn::RopeScaling::kLlama3) jobs.push_back(rope_factors(spec));
   for (const weights::TensorRecord& record : records) {
-    const auto name = disk::tensor_name_to_gguf(architecture, record.name);
+    const auto name = disk::tensor_name_to_gguf(architecture, record.name, spec.num_hidden_layers);
     if (!name) return unsupported("{}: GGUF has no name for this tensor", record.name);
     jobs.push_back(make_job(record, *name, mix.format_of(record, spec)));
   }
@@ -129,6 +135,7 @@ bool stays_bf16(const weights::TensorRecord& record) {
   return (record.role != weights::TensorRole::kLinear &&
           record.role != weights::TensorRole::kExpert) ||
          record.name.ends_with(".weights_proj.weight") ||
+         record.name.ends_with(".eh_proj.weight") ||
          record.name.find(".compressor.") != std::string::npos;
 }
 
@@ -152,7 +159,7 @@ class FolderTensors {
   void add(const weights::TensorRecord& record) {
     if (record.role == weights::TensorRole::kIndices) {
       jobs_.push_back(
-          random_.index_job(record.name, record.shape[0], record.shape[1], record.limit));
+          random_.index_job(record.name, record.shape[0], record.shape[1], record.limit, true));
       return;
     }
     if (record.role != weights::TensorRole::kExpert) return add(record, record.name, record.shape);
@@ -214,7 +221,7 @@ Result<WriteReport> write_as_folder(const SynthFlags& flags, Json config,
         "BF16, F16, F32, FP8, INT4 (for others let --out end in .gguf)",
         flags.quant);
   }
-  FERRY_TRY(const auto records, models::list_tensors(config));
+  FERRY_TRY(const auto records, models::list_tensors(config, {.mtp = flags.mtp}));
   FolderTensors tensors(quant, config, random);
   for (const weights::TensorRecord& record : records) tensors.add(record);
   config.erase("quantization_config");
@@ -225,6 +232,7 @@ Result<WriteReport> write_as_folder(const SynthFlags& flags, Json config,
                                      {"weight_block_size", {128, 128}}};
   }
   if (quant == "INT4") config["quantization_config"] = int4_config();
+  config["_name_or_path"] = random_model_name(flags.shape);
   auto texts = tokenizer_files(vocabulary);
   texts.emplace_back("config.json", config.dump(2) + "\n");
   return write_hugging_face({.path = flags.out, .overwrite = flags.force}, texts, tensors.jobs());
@@ -232,16 +240,19 @@ Result<WriteReport> write_as_folder(const SynthFlags& flags, Json config,
 
 Result<WriteReport> synthesize(const SynthFlags& flags) {
   FERRY_TRY(Json config, read_shape(flags));
-  FERRY_TRY_VOID(trim(config, flags.layers));
+  FERRY_TRY_VOID(trim(config, flags.layers, flags.mtp));
   FERRY_TRY(const nn::ModelSpec spec, read_spec(config));
   const int64_t eos = spec.eos_token_ids.empty() ? -1 : spec.eos_token_ids[0];
   const Vocabulary vocabulary = make_vocabulary(spec.vocab_size, spec.bos_token_id, eos);
   RandomWeights random(flags.seed, flags.stddev);
   if (!is_gguf_path(flags.out)) return write_as_folder(flags, config, vocabulary, random);
-  return write_as_gguf(flags, config, flags.shape + " (random weights)", vocabulary,
+  return write_as_gguf(flags, config, random_model_name(flags.shape), vocabulary,
                        [&random](const weights::TensorRecord& record, const std::string& name,
                                  const quant::StorageFormat& format) {
-                         return random.job(name, record.shape, format, record.role);
+                         return record.role == weights::TensorRole::kIndices
+                                    ? random.index_job(name, record.shape[0], record.shape[1],
+                                                       record.limit, false)
+                                    : random.job(name, record.shape, format, record.role);
                        });
 }
 
@@ -255,11 +266,11 @@ Result<WriteReport> export_model(const SynthFlags& flags) {
                        source.path);
   }
   Json config = source.config;
-  if (json_int_or(config, "num_nextn_predict_layers", 0).ok() &&
+  if (!flags.mtp && json_int_or(config, "num_nextn_predict_layers", 0).ok() &&
       config.value("num_nextn_predict_layers", Json(0)) != 0) {
-    std::fprintf(stderr, "ferry: the MTP module is left out of the GGUF file\n");
+    std::fprintf(stderr, "ferry: the MTP module is left out of the GGUF file (--mtp)\n");
   }
-  FERRY_TRY_VOID(trim(config, 0));
+  FERRY_TRY_VOID(trim(config, 0, flags.mtp));
   FERRY_TRY(const nn::ModelSpec spec, read_spec(config));
   FERRY_TRY(const Vocabulary vocabulary, vocabulary_of(source, spec.vocab_size));
   FERRY_TRY(const models::ScaleBlock scale_block, models::read_scale_block(source.config));
@@ -344,6 +355,8 @@ void add_synth(CLI::App& app, Action& action) {
   command->add_option("--layers", flags->layers, "Only the first N layers; 0: all")
       ->type_name("N")
       ->check(CLI::Range(int64_t{0}, int64_t{10000}));
+  command->add_flag("--mtp", flags->mtp,
+                    "With the model's prediction modules (other programs may not read such GGUF)");
   command->add_option("--seed", flags->seed, "Seed of the random weights")->type_name("N");
   command->add_option("--stddev", flags->stddev, "Standard deviation of the random matrices")
       ->type_name("X")

@@ -17,6 +17,7 @@ namespace {
 constexpr double kDefaultBetaFast = 32.0;
 constexpr double kDefaultBetaSlow = 1.0;
 constexpr int64_t kMaxFrequencyFactors = 4096;
+constexpr int64_t kMaxModules = 3;  // of DeepSeek-V4: DSpark's stages
 
 class FromGguf {
  public:
@@ -65,16 +66,13 @@ class FromGguf {
     return {};
   }
 
-  // block_count includes the layers for multi-token prediction; num_hidden_layers does not.
   Status layers() {
-    FERRY_TRY(const int64_t blocks, count("block_count"));
-    FERRY_TRY(const int64_t nextn, count_or("nextn_predict_layers", 0));
-    if (nextn < 0 || nextn >= blocks) {
-      return invalid_input("{}: key {}: {} of {} blocks", metadata_.path(),
-                           quote_name(key("nextn_predict_layers")), nextn, blocks);
+    FERRY_TRY(const int64_t layers, gguf_num_layers(metadata_, architecture_));
+    out_["num_hidden_layers"] = layers;
+    if (is_deepseek(architecture_)) {
+      FERRY_TRY(const int64_t blocks, count("block_count"));
+      out_["num_nextn_predict_layers"] = blocks - layers;
     }
-    out_["num_hidden_layers"] = blocks - nextn;
-    if (is_deepseek(architecture_)) out_["num_nextn_predict_layers"] = nextn;
     return {};
   }
 
@@ -257,7 +255,14 @@ class FromGguf {
   Status deepseek_v4() {
     FERRY_TRY_VOID(copy(kIndexerKeys));
     FERRY_TRY_VOID(copy(kV4Keys));
-    FERRY_TRY(out_["compress_ratios"], metadata_.get_ints(key("attention.compress_ratios")));
+    FERRY_TRY(auto ratios, metadata_.get_ints(key("attention.compress_ratios")));
+    // Files without the prediction modules still have an entry for each.
+    FERRY_TRY(const int64_t blocks, count("block_count"));
+    const int64_t behind = std::ssize(ratios) - blocks;
+    if (behind > 0 && behind <= kMaxModules && out_["num_nextn_predict_layers"] == 0) {
+      ratios.resize(static_cast<size_t>(blocks));
+    }
+    out_["compress_ratios"] = ratios;
     FERRY_TRY(const auto limits, metadata_.get_floats(key("swiglu_clamp_exp")));
     if (!limits.empty()) out_["swiglu_limit"] = limits.front();
     return {};
@@ -279,6 +284,19 @@ class FromGguf {
 };
 
 }  // namespace
+
+Result<int64_t> gguf_num_layers(const GgufMetadata& metadata, std::string_view architecture) {
+  const auto key = [&](std::string_view suffix) {
+    return fmt::format("{}.{}", architecture, suffix);
+  };
+  FERRY_TRY(const int64_t blocks, metadata.get_i64(key("block_count")));
+  FERRY_TRY(const int64_t nextn, metadata.get_i64_or(key("nextn_predict_layers"), 0));
+  if (nextn < 0 || nextn >= blocks) {
+    return invalid_input("{}: key {}: {} of {} blocks", metadata.path(),
+                         quote_name(key("nextn_predict_layers")), nextn, blocks);
+  }
+  return blocks - nextn;
+}
 
 Result<Json> config_from_gguf(const GgufMetadata& metadata, const Checkpoint& checkpoint) {
   FERRY_TRY(const std::string_view architecture, metadata.get_string("general.architecture"));

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <limits>
 #include <span>
+#include <vector>
 
 #include "disk/gguf_config_keys.h"
 #include "disk/gguf_names.h"
@@ -29,7 +30,9 @@ class ToGguf {
     FERRY_TRY_VOID(is_mla(architecture_) ? latent_attention() : grouped_attention());
     FERRY_TRY_VOID(rope_scaling());
     if (architecture_ == "qwen3moe") FERRY_TRY_VOID(copy(kQwenMoeKeys));
-    if (is_mla(architecture_)) FERRY_TRY_VOID(deepseek_experts());
+    if (is_deepseek(architecture_)) FERRY_TRY_VOID(deepseek_experts());
+    if (architecture_ == "deepseek32") FERRY_TRY_VOID(copy(kIndexerKeys));
+    if (architecture_ == "deepseek4") FERRY_TRY_VOID(deepseek_v4(layers + nextn));
     return std::move(out_);
   }
 
@@ -72,6 +75,7 @@ class ToGguf {
     FERRY_TRY_VOID(add_count("attention.head_count_kv", kv_heads));
     FERRY_TRY_VOID(add_count("attention.key_length", head_dim));
     FERRY_TRY_VOID(add_count("attention.value_length", head_dim));
+    if (architecture_ == "deepseek4") return {};  // which rotates a part of a head
     return add_count("rope.dimension_count", head_dim);
   }
 
@@ -126,7 +130,29 @@ class ToGguf {
     for (const GateName& name : kGates) {
       if (name.hf == gate) return add_count("expert_gating_func", static_cast<int64_t>(name.gguf));
     }
-    return unsupported("scoring_func: {}, expected softmax or sigmoid", quote_name(gate));
+    return unsupported("scoring_func: {}, expected softmax, sigmoid or sqrtsoftplus",
+                       quote_name(gate));
+  }
+
+  // One limit per block, and at least one ratio.
+  Status deepseek_v4(int64_t blocks) {
+    FERRY_TRY_VOID(copy(kIndexerKeys));
+    FERRY_TRY_VOID(copy(kV4Keys));
+    FERRY_TRY(const double limit, json_number(config_, "swiglu_limit"));
+    const std::vector<float> limits(static_cast<size_t>(blocks), static_cast<float>(limit));
+    out_.add_f32s(key("swiglu_clamp_exp"), limits);
+    out_.add_f32s(key("swiglu_clamp_shexp"), limits);
+    const Json* ratios = json_find(config_, "compress_ratios");
+    if (ratios == nullptr || !ratios->is_array() || std::ssize(*ratios) < blocks) {
+      return invalid_input("compress_ratios: expected a number for each of {} blocks", blocks);
+    }
+    std::vector<int32_t> values;
+    for (const Json& ratio : *ratios) {
+      if (!ratio.is_number_integer()) return invalid_input("compress_ratios: expected integers");
+      values.push_back(ratio.get<int32_t>());
+    }
+    out_.add_i32s(key("attention.compress_ratios"), values);
+    return {};
   }
 
   const Json& config_;
@@ -139,7 +165,7 @@ class ToGguf {
 Result<GgufKeyValues> config_to_gguf(const Json& config) {
   FERRY_TRY(const std::string model_type, json_string(config, "model_type"));
   const auto architecture = gguf_architecture_of(model_type);
-  if (!architecture || *architecture == "deepseek32" || *architecture == "deepseek4") {
+  if (!architecture) {
     return unsupported("model_type {}: ferry does not write it as GGUF", quote_name(model_type));
   }
   return ToGguf(config, std::string(*architecture)).run();

@@ -21,6 +21,10 @@ struct Dictionary {
   std::span<const NamePair> globals;
   std::span<const NamePair> per_layer;
   std::string_view hf_layer_prefix;
+  // Where modules behind the last layer are not numbered on: what their names begin with, and what
+  // only they have.
+  std::string_view hf_module_prefix = {};
+  std::span<const NamePair> per_module = {};
 };
 
 constexpr std::string_view kGgufLayerPrefix = "blk.";
@@ -126,8 +130,24 @@ constexpr NamePair kV4PerLayer[] = {
     {"hc_ffn_scale.weight", "hc_ffn_scale"},
 };
 
+// Of a prediction module of DeepSeek-V4, beside those of any layer. Files that fuse both
+// projections into nextn.eh_proj have no head_hyper of the module's own: nothing is run from them.
+constexpr NamePair kV4Module[] = {
+    {"nextn.e_proj", "e_proj"},
+    {"nextn.h_proj", "h_proj"},
+    {"nextn.eh_proj", "eh_proj"},
+    {"nextn.enorm", "enorm"},
+    {"nextn.hnorm", "hnorm"},
+    {"nextn.hc_head_fn.weight", "hc_head_fn"},
+    {"nextn.hc_head_base.weight", "hc_head_base"},
+    {"nextn.hc_head_scale.weight", "hc_head_scale"},
+    {"nextn.shared_head_norm", "norm"},
+    {"nextn.shared_head_head", "head"},
+    {"nextn.embed_tokens", "emb.tok_emb"},
+};
+
 constexpr Dictionary kDictionary = {kGlobals, kPerLayer, "model.layers."};
-constexpr Dictionary kV4Dictionary = {kV4Globals, kV4PerLayer, "layers."};
+constexpr Dictionary kV4Dictionary = {kV4Globals, kV4PerLayer, "layers.", "mtp.", kV4Module};
 
 struct ArchitecturePair {
   std::string_view gguf;
@@ -178,8 +198,14 @@ std::optional<std::string> translate(std::span<const NamePair> table, std::strin
 
 // "blk.12.attn_q.weight" → {"12", "attn_q.weight"}.
 struct LayerName {
-  std::string_view number;
+  std::string_view number;  // at most kMaxLayerDigits
   std::string_view rest;
+
+  int64_t index() const {
+    int64_t value = 0;
+    for (const char digit : number) value = value * 10 + (digit - '0');
+    return value;
+  }
 };
 
 std::optional<LayerName> split_layer(std::string_view name, std::string_view prefix) {
@@ -212,25 +238,42 @@ std::optional<std::string_view> gguf_architecture_of(std::string_view model_type
 }
 
 std::optional<std::string> tensor_name_from_gguf(std::string_view architecture,
-                                                 std::string_view name) {
+                                                 std::string_view name, int64_t num_layers) {
   const Dictionary* dictionary = find_dictionary(architecture);
   if (dictionary == nullptr) return std::nullopt;
   const auto layer = split_layer(name, kGgufLayerPrefix);
   if (!layer) return translate(dictionary->globals, name, &NamePair::gguf, &NamePair::hf);
+  int64_t number = layer->index();
+  std::string_view prefix = dictionary->hf_layer_prefix;
   auto rest = translate(dictionary->per_layer, layer->rest, &NamePair::gguf, &NamePair::hf);
+  if (number >= num_layers && !dictionary->hf_module_prefix.empty()) {
+    number -= num_layers;
+    prefix = dictionary->hf_module_prefix;
+    if (!rest) {
+      rest = translate(dictionary->per_module, layer->rest, &NamePair::gguf, &NamePair::hf);
+    }
+  }
   if (!rest) return std::nullopt;
-  return fmt::format("{}{}.{}", dictionary->hf_layer_prefix, layer->number, *rest);
+  return fmt::format("{}{}.{}", prefix, number, *rest);
 }
 
-std::optional<std::string> tensor_name_to_gguf(std::string_view architecture,
-                                               std::string_view name) {
+std::optional<std::string> tensor_name_to_gguf(std::string_view architecture, std::string_view name,
+                                               int64_t num_layers) {
   const Dictionary* dictionary = find_dictionary(architecture);
   if (dictionary == nullptr) return std::nullopt;
-  const auto layer = split_layer(name, dictionary->hf_layer_prefix);
+  auto layer = split_layer(name, dictionary->hf_layer_prefix);
+  int64_t first = 0;
+  if (!layer && !dictionary->hf_module_prefix.empty()) {
+    layer = split_layer(name, dictionary->hf_module_prefix);
+    first = num_layers;
+  }
   if (!layer) return translate(dictionary->globals, name, &NamePair::hf, &NamePair::gguf);
   auto rest = translate(dictionary->per_layer, layer->rest, &NamePair::hf, &NamePair::gguf);
+  if (!rest && first > 0) {
+    rest = translate(dictionary->per_module, layer->rest, &NamePair::hf, &NamePair::gguf);
+  }
   if (!rest) return std::nullopt;
-  return fmt::format("{}{}.{}", kGgufLayerPrefix, layer->number, *rest);
+  return fmt::format("{}{}.{}", kGgufLayerPrefix, first + layer->index(), *rest);
 }
 
 }  // namespace ferry::disk

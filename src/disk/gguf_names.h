@@ -9,6 +9,8 @@
 // one piece. DeepSeek-V4 has its own names (`layers.3.attn.wq_a.weight`).
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -23,10 +25,15 @@ std::optional<std::string_view> model_type_of_gguf(std::string_view architecture
 // "kimi_k2" → "deepseek2". nullopt: GGUF has no name for it.
 std::optional<std::string_view> gguf_architecture_of(std::string_view model_type);
 
+// Where it is not known how many layers a model has, none is a prediction module.
+inline constexpr int64_t kAnyNumberOfLayers = std::numeric_limits<int64_t>::max();
+
 // `architecture` is GGUF's. nullopt: a name that is not in the dictionary.
 std::optional<std::string> tensor_name_from_gguf(std::string_view architecture,
-                                                 std::string_view name);
-std::optional<std::string> tensor_name_to_gguf(std::string_view architecture,
-                                               std::string_view name);
+                                                 std::string_view name,
+                                                 int64_t num_layers = kAnyNumberOfLayers);
+// REQUIRES: num_layers, where the name is one of a prediction module
+std::optional<std::string> tensor_name_to_gguf(std::string_view architecture, std::string_view name,
+                                               int64_t num_layers = kAnyNumberOfLayers);
 
 }  // namespace ferry::disk

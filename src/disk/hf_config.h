@@ -8,6 +8,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "base/json.h"
 #include "base/result.h"
@@ -30,6 +31,10 @@ Result<Json> canonical_config(Json config, const std::string& path);
 // (gguf_names.h): whether the output is tied, how large the vocabulary is, is seen there.
 // Errors: an architecture without a dictionary (by name), keys that are missing or of a wrong type.
 Result<Json> config_from_gguf(const GgufMetadata& metadata, const Checkpoint& checkpoint);
+
+// Layers of the model in a GGUF file, without those of prediction modules behind them. Errors: keys
+// that are missing or of a wrong type, as many modules as blocks.
+Result<int64_t> gguf_num_layers(const GgufMetadata& metadata, std::string_view architecture);
 
 // The other way: the architecture's key-values for a GGUF export of a model with this config,
 // general.architecture first. Tokenizer keys are the caller's.

@@ -84,6 +84,17 @@ TEST(GgufNames, BothWays) {
   EXPECT_EQ(tensor_name_to_gguf("deepseek2", "model.layers.0.mlp.experts.3.down_proj.weight"),
             std::nullopt);
   EXPECT_EQ(tensor_name_from_gguf("gpt2", "output.weight"), std::nullopt);
+  for (const auto& [gguf, hf] : {std::pair{"blk.42.attn_q_a.weight", "layers.42.attn.wq_a.weight"},
+                                 {"blk.43.attn_q_a.weight", "mtp.0.attn.wq_a.weight"},
+                                 {"blk.43.ffn_down_exps.weight", "mtp.0.ffn.experts.w2.weight"},
+                                 {"blk.43.nextn.e_proj.weight", "mtp.0.e_proj.weight"},
+                                 {"blk.43.nextn.hc_head_fn.weight", "mtp.0.hc_head_fn"},
+                                 {"blk.43.nextn.shared_head_norm.weight", "mtp.0.norm.weight"}}) {
+    EXPECT_EQ(tensor_name_from_gguf("deepseek4", gguf, 43), hf);
+    EXPECT_EQ(tensor_name_to_gguf("deepseek4", hf, 43), gguf);
+  }
+  EXPECT_EQ(tensor_name_from_gguf("deepseek4", "blk.42.nextn.e_proj.weight", 43), std::nullopt);
+  EXPECT_EQ(tensor_name_to_gguf("deepseek4", "layers.4.e_proj.weight", 43), std::nullopt);
   EXPECT_EQ(model_type_of_gguf("deepseek2", true), "deepseek_v3");
   EXPECT_EQ(model_type_of_gguf("deepseek2", false), "deepseek_v2");
   EXPECT_EQ(model_type_of_gguf("gpt2", false), std::nullopt);
@@ -200,6 +211,25 @@ TEST_F(GgufConfig, Llama) {
   EXPECT_EQ(config["rope_theta"], 10000.0);
   EXPECT_THAT(config["eos_token_id"].get<std::vector<int>>(), ElementsAre(2, 7));
   EXPECT_THAT(config["rope_frequency_factors"].get<std::vector<float>>(), ElementsAre(8, 8, 8, 8));
+}
+
+// The layer that a file has left out of V4's prediction module still has its ratio there.
+TEST_F(GgufConfig, DeepseekV4WithAndWithoutItsModule) {
+  Json v4 = parsed(R"({"model_type": "deepseek_v4", "vocab_size": 96, "hidden_size": 64,
+    "num_hidden_layers": 3, "num_nextn_predict_layers": 1, "num_attention_heads": 4,
+    "num_key_value_heads": 1, "head_dim": 24, "qk_rope_head_dim": 8, "q_lora_rank": 40,
+    "o_groups": 2, "o_lora_rank": 12, "sliding_window": 7, "compress_ratios": [0, 4, 128, 0],
+    "compress_rope_theta": 40000.0, "index_n_heads": 3, "index_head_dim": 20, "index_topk": 5,
+    "hc_mult": 4, "hc_sinkhorn_iters": 5, "hc_eps": 0.5, "n_routed_experts": 8,
+    "num_experts_per_tok": 3, "moe_intermediate_size": 32, "n_shared_experts": 1,
+    "num_hash_layers": 1, "swiglu_limit": 2.0, "routed_scaling_factor": 1.5,
+    "norm_topk_prob": true, "scoring_func": "sqrtsoftplus", "topk_method": "noaux_tc",
+    "rope_theta": 10000.0, "rms_norm_eps": 0.25, "max_position_embeddings": 512})");
+  expect_contains(there_and_back(v4.dump()), v4);
+  v4["num_nextn_predict_layers"] = 0;
+  EXPECT_EQ(there_and_back(v4.dump())["compress_ratios"], Json({0, 4, 128}));
+  v4["compress_ratios"] = {0, 4};
+  EXPECT_THAT(config_to_gguf(v4).error().message, HasSubstr("compress_ratios: expected"));
 }
 
 TEST_F(GgufConfig, Refusals) {

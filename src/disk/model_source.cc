@@ -160,8 +160,10 @@ Result<ModelSource> open_gguf(const Folder& folder, std::string_view file,
   const bool needed = !options.tokenizer_only && !out.checkpoint.tensors().empty();
   auto architecture = out.gguf->get_string("general.architecture");
   if (architecture.ok()) {
-    FERRY_TRY_VOID(out.checkpoint.rename(
-        [&](std::string_view name) { return tensor_name_from_gguf(*architecture, name); }));
+    const auto layers = gguf_num_layers(*out.gguf, *architecture);  // config_from_gguf tells errors
+    FERRY_TRY_VOID(out.checkpoint.rename([&](std::string_view name) {
+      return tensor_name_from_gguf(*architecture, name, layers.ok() ? *layers : kAnyNumberOfLayers);
+    }));
   }
   auto config = config_from_gguf(*out.gguf, out.checkpoint);
   if (!config.ok() && needed) return std::move(config).error();
