@@ -1,5 +1,6 @@
 // `ferry bench [MODEL]`: how fast a model runs here, and how that compares with what the machine
-// can do. Measures below the engine (bench_forward.h); `ferry bench serve` measures a server.
+// can do. Measures below the engine (bench_forward.h), or with --speculate whole answers
+// (bench_speculate.h); `ferry bench serve` measures a server.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
@@ -12,6 +13,7 @@
 #include "cmd/bench_forward.h"
 #include "cmd/bench_report.h"
 #include "cmd/bench_serve.h"
+#include "cmd/bench_speculate.h"
 #include "cmd/command.h"
 #include "cmd/engine_flags.h"
 #include "cmd/model_argument.h"
@@ -30,10 +32,14 @@ reads like any others. One round is run before and not counted. GB/s counts weig
 those chosen) and cached keys and values; ceilings are measured before and after, the better counts.
 Run it on an idle machine.
 
+With --speculate, answers to real prompts are measured instead, --generate tokens each at most, with
+guesses and without: guesses made and right, tokens a step, decode tokens/s of one sequence.
+
 Examples:
   ferry bench model.gguf                               the defaults: takes minutes on a large model
   ferry bench model.gguf --batch 1 --context 0 --json
   ferry bench model.gguf --prompt 2048 --generate 0 --profile
+  ferry bench model.gguf --speculate mtp --batch 1,4    what the model's prediction module brings
   ferry bench serve http://127.0.0.1:8000              a running server, see ferry bench serve --help)";
 
 constexpr int64_t kCeilingBytes = int64_t{1} << 30;  // beyond any cache
@@ -46,6 +52,9 @@ struct BenchFlags {
   std::string kv_dtype = "bf16";
   std::string activations = "int8";
   std::string expert_memory = "auto";
+  std::string speculate = "off";
+  std::string prompts;
+  int64_t draft_tokens = EngineOptions().draft_tokens;
   int device = 0;
   int threads = 0;
   int64_t prompt = 512;
@@ -343,7 +352,34 @@ Result<BenchResult> measure(const BenchFlags& flags) {
   return result;
 }
 
+int bench_answers(const BenchFlags& flags) {
+  SpeculationBench bench{.engine = engine_options({.model = flags.model,
+                                                   .backend = flags.backend,
+                                                   .device = flags.device,
+                                                   .threads = flags.threads,
+                                                   .kv_dtype = flags.kv_dtype,
+                                                   .activations = flags.activations,
+                                                   .speculate = flags.speculate,
+                                                   .expert_memory = flags.expert_memory,
+                                                   .draft_tokens = flags.draft_tokens}),
+                         .how = flags.speculate,
+                         .prompts_file = flags.prompts,
+                         .batches = flags.batches,
+                         .generate = flags.generate,
+                         .repeat = flags.repeat};
+  if (bench.generate == 0) return fail(invalid_input("--generate: 0 tokens; nothing to guess"));
+  const Result<SpeculationResult> result = measure_speculation(bench);
+  if (!result.ok()) return fail(result.error());
+  if (flags.json) {
+    print_json(speculation_json(*result));
+  } else {
+    print_speculation(*result);
+  }
+  return 0;
+}
+
 int bench(const BenchFlags& flags) {
+  if (flags.speculate != "off") return bench_answers(flags);
   const Result<BenchResult> result = measure(flags);
   if (!result.ok()) return fail(result.error());
   if (flags.json) {
@@ -382,6 +418,9 @@ void add_bench_flags(CLI::App& command, BenchFlags& flags) {
   add_activations_flag(command, flags.activations);
   add_expert_memory_flag(command, flags.expert_memory);
   add_kv_dtype_flag(command, flags.kv_dtype);
+  add_speculate_flags(command, flags.speculate, flags.draft_tokens);
+  command.add_option("--prompts", flags.prompts, "With --speculate: a file with one prompt a line")
+      ->type_name("FILE");
   command.add_option("--backend", flags.backend, "Chip to compute on (ferry doctor lists them)")
       ->type_name("NAME");
   command.add_option("--device", flags.device, "Which of several chips of the backend")
@@ -402,6 +441,14 @@ void add_bench(CLI::App& app, Action& action) {
   command->callback([command, &action, flags] {
     if (!command->get_subcommands().empty()) return;
     flags->contexts_given = command->get_option("--context")->count() > 0;
+    for (const char* name : {"--prompt", "--context", "--chunk", "--profile", "--no-ceilings"}) {
+      if (flags->speculate == "off" || command->get_option(name)->count() == 0) continue;
+      action = [name] {
+        return fail(
+            invalid_input("{}: has no meaning with --speculate, which measures answers", name));
+      };
+      return;
+    }
     action = [flags] { return bench(*flags); };
   });
 }

@@ -71,6 +71,20 @@ void add_expert_memory_flag(CLI::App& command, std::string& value) {
       });
 }
 
+void add_speculate_flags(CLI::App& command, std::string& how, int64_t& draft_tokens) {
+  command
+      .add_option("--speculate", how,
+                  "Guess tokens and check several in one step, with the same answers: off, lookup "
+                  "(by what prompt and answer said before) or mtp (by the model's own module)")
+      ->type_name("HOW")
+      ->check(CLI::IsMember({"off", "lookup", "mtp"}));
+  command
+      .add_option("--draft-tokens", draft_tokens,
+                  "With --speculate lookup: tokens guessed per step at most")
+      ->type_name("N")
+      ->check(CLI::Range(1, 15));
+}
+
 int64_t expert_memory_bytes(const std::string& value) {
   constexpr std::string_view kUnits = "KMGT";
   std::string_view digits = value;
@@ -106,17 +120,7 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
   add_kv_dtype_flag(command, flags.kv_dtype);
   add_activations_flag(command, flags.activations);
   add_expert_memory_flag(command, flags.expert_memory);
-  command
-      .add_option("--speculate", flags.speculate,
-                  "Guess tokens and check several in one step, with the same answers: off, lookup "
-                  "(by what prompt and answer said before) or mtp (by the model's own module)")
-      ->type_name("HOW")
-      ->check(CLI::IsMember({"off", "lookup", "mtp"}));
-  command
-      .add_option("--draft-tokens", flags.draft_tokens,
-                  "With --speculate lookup: tokens guessed per step at most")
-      ->type_name("N")
-      ->check(CLI::Range(1, 15));
+  add_speculate_flags(command, flags.speculate, flags.draft_tokens);
   command.add_flag("-v,--verbose", flags.verbose,
                    "Say on stderr what is loaded and how fast it is");
 }

@@ -36,6 +36,8 @@ void add_activations_flag(CLI::App& command, std::string& value);
 // --expert-memory SIZE|auto; expert_memory_bytes() takes what it let through, auto is 0.
 void add_expert_memory_flag(CLI::App& command, std::string& value);
 int64_t expert_memory_bytes(const std::string& value);
+// --speculate HOW and --draft-tokens N; what they hold is the default.
+void add_speculate_flags(CLI::App& command, std::string& how, int64_t& draft_tokens);
 // --kv-dtype; what `value` holds is the default. kv_dtype_named() takes what it let through.
 void add_kv_dtype_flag(CLI::App& command, std::string& value);
 Dtype kv_dtype_named(const std::string& name);

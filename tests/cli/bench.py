@@ -99,6 +99,40 @@ def quantised(work):
     check(row["decode"]["weight_bytes_per_token"] < os.path.getsize(path), "more bytes than the file has")
 
 
+def speculation(work):
+    flags = ["--speculate", "mtp", "--generate", "24", "--repeat", "2", "--batch", "1,3"]
+    result = bench(*flags, "--json")
+    check(result["model"] == "demo" and result["speculate"] == "mtp" and not result["random_weights"], "head: %s" % result)
+    check([row["batch"] for row in result["results"]] == [1, 3], "batches")
+    for row in result["results"]:
+        off = row["off"]
+        check(0 < row["accepted_tokens"] <= row["draft_tokens"], "guesses: %s" % row)
+        check(row["acceptance_rate"] == row["accepted_tokens"] / row["draft_tokens"] > 0.5, "it guesses its own tasks well: %s" % row)
+        check(row["tokens_per_step"] > 1.3 and off["tokens_per_step"] == 1 and off["draft_tokens"] == 0, "tokens a step: %s" % row)
+        check(row["output_tokens"] == off["output_tokens"] and row["same_tokens"] is True, "other answers: %s" % row)
+        for rates in (row, off):
+            check(0 < rates["decode_tokens_per_s_min"] <= rates["decode_tokens_per_s"] <= rates["decode_tokens_per_s_max"], "rates: %s" % rates)
+        check(abs(row["speedup"] - row["decode_tokens_per_s"] / off["decode_tokens_per_s"]) < 1e-9, "speedup: %s" % row)
+    text = bench(*flags)
+    check("tasks of the built-in model" in text and "tokens/step" in text and "random" not in text, text)
+
+    folder, prompts = os.path.join(work, "random"), os.path.join(work, "prompts.txt")
+    made = run("synth", os.path.join(DEMO, "config.json"), "--layers", "2", "--mtp", "--out", folder)
+    check(made.returncode == 0, "synth: " + made.err)
+    with open(prompts, "w", encoding="utf-8") as f:
+        f.write("one two\n\nthree\n")
+    flags = [folder, "--speculate", "mtp", "--prompts", prompts, "--generate", "8", "--repeat", "1", "--batch", "1"]
+    result = bench(*flags, "--json")
+    check(result["random_weights"] is True and result["num_prompts"] == 2 and result["prompts"] == prompts, "random: %s" % result)
+    check(result["results"][0]["draft_tokens"] > 0 and result["results"][0]["same_tokens"], "random: %s" % result)
+    check("The weights are random" in bench(*flags), "does not say that the weights are random")
+    for name in ("--prompt", "--context", "--chunk"):
+        refused("answers have no " + name, ["bench", "--speculate", "mtp", name, "16"], name, "--speculate")
+    without = os.path.join(work, "q.gguf")
+    refused("a model without a module", ["bench", without, "--speculate", "mtp"], "has no prediction module (MTP)")
+    refused("no prompts", ["bench", "--speculate", "mtp", "--prompts", os.path.join(work, "none")], "none", code=2)
+
+
 def bad_input():
     refused("no such model", ["bench", "/no/such/model"], "/no/such/model")
     refused("a context beyond the model", ["bench", "--context", "0,4096"], "--context", "4096", "1024")
@@ -120,6 +154,7 @@ def main():
         profile()
         ceilings()
         quantised(work)
+        speculation(work)
         bad_input()
     finish()
 
