@@ -166,7 +166,15 @@ Result<Report> examine_model(const ShowFlags& flags) {
   FERRY_TRY(const MemoryInfo memory, backend->memory_info());
   FERRY_TRY(const engine::ExpertMemory share,
             engine::share_memory(report.loaded, report.source.checkpoint.data_bytes(), 0, memory));
-  if (share.on_demand) report.expert_memory = share.bytes(report.plan.total_bytes());
+  if (share.on_demand) {
+    FERRY_TRY(report.loaded, engine::load_model(report.source, backend,
+                                                {.max_context = report.context,
+                                                 .kv_dtype = kv_dtype,
+                                                 .measure_only = true,
+                                                 .expert_memory = share.least}));
+    report.plan = nn::plan_memory(*report.loaded.model, report.loaded.weights_bytes, limits);
+    report.expert_memory = share.bytes(report.plan.total_bytes());
+  }
   return report;
 }
 
@@ -182,7 +190,7 @@ std::string on_demand_text(const Report& report) {
 
 // Of the file.
 int64_t bytes_in_memory(const Report& report) {
-  const int64_t all = report.source.checkpoint.data_bytes();
+  const int64_t all = report.source.checkpoint.data_bytes() - report.loaded.replaced_bytes;
   if (report.expert_memory == 0) return all;
   const int64_t experts = report.loaded.expert_bytes;
   return all - experts + std::min(report.expert_memory, experts);
@@ -226,10 +234,13 @@ void print_report(const Report& report, const ShowFlags& flags) {
               flags.kv_dtype.c_str());
   if (in_place)
     row("weights",
-        fmt::format("{:>9}  used where the file is mapped", format_bytes(checkpoint.data_bytes())));
+        fmt::format("{:>9}  used where the file is mapped",
+                    format_bytes(checkpoint.data_bytes() - report.loaded.replaced_bytes)));
   const bool on_demand = report.loaded.backend->spec().weights_on_demand;
   if (on_demand && report.loaded.expert_bytes > 0) row("experts", on_demand_text(report));
-  row(in_place ? "tables" : "weights",
+  row(!in_place                          ? "weights"
+      : report.loaded.replaced_bytes > 0 ? "reordered"
+                                         : "tables",
       fmt::format("{:>9}", format_bytes(report.plan.weights_bytes)));
   const int64_t windows = report.plan.kv_recent_bytes;
   row("KV cache",
@@ -261,6 +272,7 @@ Json report_json(const Report& report, const ShowFlags& flags) {
                    {"kv_dtype", flags.kv_dtype},
                    {"weights_in_place", report.loaded.backend->spec().weights_in_place},
                    {"weights_bytes", report.plan.weights_bytes},
+                   {"replaced_bytes", report.loaded.replaced_bytes},
                    {"expert_bytes", report.loaded.expert_bytes},
                    {"expert_memory_bytes", report.expert_memory},
                    {"kv_bytes", report.plan.kv_bytes},

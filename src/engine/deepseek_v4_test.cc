@@ -88,6 +88,45 @@ TEST(DeepseekV4, Fp4ExpertsAreTheNumbersTheyStandFor) {
   }
 }
 
+// Read on demand they are reordered again and again; guesses of the layer behind are made, and
+// where token ids name its experts they are never wrong.
+TEST(DeepseekV4, Fp4ExpertsAreReadOnDemand) {
+  Json config = v4_config();
+  config["num_hash_layers"] = 3;  // all
+  std::vector<StoredTensor> plain = v4_tensors(config);
+  std::vector<StoredTensor> packed = with_fp4_experts(plain);
+  const disk::testing::TempDir dir, bad_dir;
+  const std::string path = write_hf(dir, config, packed);
+  const std::vector<int32_t> tokens = random_tokens(40, 96, 5);
+  const auto backend = backend_named("cpu", 2);
+  const LoadedModel whole = load(path, backend);
+  EXPECT_GT(whole.expert_bytes, 0);
+  const LogitsOptions by_token{.prefill = 1};
+  const std::vector<float> expected = logits_of(whole, tokens, by_token);
+  for (const int64_t room : {2 * (whole.largest_expert_bytes + 8192), 2 * whole.expert_bytes}) {
+    const auto own = backend_named("cpu", 2);
+    auto part = load_model(open_source(path), own, {.expert_memory = room});
+    ASSERT_TRUE(part.ok()) << part.error().message;
+    EXPECT_LT(part->weights_bytes, whole.weights_bytes);
+    const std::vector<float> found = logits_of(*part, tokens, by_token);
+    EXPECT_EQ(std::memcmp(expected.data(), found.data(), expected.size() * sizeof(float)), 0);
+    const OnDemandStats stats = own->on_demand_stats();
+    EXPECT_GT(stats.misses, 0);
+    if (room < whole.expert_bytes) continue;
+    EXPECT_GT(stats.guesses, 0);
+    EXPECT_EQ(stats.guesses_used, stats.guesses);
+  }
+
+  named(packed, "layers.1.ffn.experts.3.w2.scale").bytes[5] = 0xff;
+  auto bad = load_model(open_source(write_hf(bad_dir, config, packed)), backend_named("cpu"),
+                        {.expert_memory = 2 * whole.expert_bytes});
+  ASSERT_TRUE(bad.ok()) << bad.error().message;
+  const auto logits = compute_logits(*bad, tokens, {});
+  ASSERT_FALSE(logits.ok());
+  EXPECT_NE(logits.error().message.find("layers.1.ffn.experts.3.w2.scale"), std::string::npos);
+  EXPECT_NE(logits.error().message.find("0xff"), std::string::npos) << logits.error().message;
+}
+
 // The choice of entries counts as soon as a token sees more than index_topk of them, not before.
 TEST(DeepseekV4, ChoosesBeyondTopK) {
   Json few = v4_config(), all = v4_config();

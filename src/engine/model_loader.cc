@@ -74,13 +74,14 @@ Result<LoadedModel> load_model(const disk::ModelSource& source, std::shared_ptr<
                        spec->left_out.empty() ? "" : "; left out is " + spec->left_out);
   }
   loaded.weights_bytes = measure.device_bytes();
+  loaded.replaced_bytes = measure.replaced_bytes();
   loaded.expert_bytes = measure.expert_bytes();
   loaded.largest_expert_bytes = measure.largest_expert_bytes();
   const nn::MemoryPlan questions =
       nn::plan_memory(*loaded.model, loaded.weights_bytes, question_limits(options));
   FERRY_TRY_VOID(check_support(*backend, questions.queries));
-  FERRY_TRY_VOID(check_memory(*backend, loaded.weights_bytes));
   if (options.measure_only) return loaded;
+  FERRY_TRY_VOID(check_memory(*backend, loaded.weights_bytes));
   if (options.expert_memory > 0) backend->set_on_demand_memory(options.expert_memory);
 
   ThreadTeam team(num_readers(source, options.threads));

@@ -21,7 +21,7 @@ struct LoadOptions {
   int threads = 0;               // that read; 0: all there are
   // The model's prediction module will be run; without one it is refused.
   bool mtp = false;
-  // Everything but the weights: the model can be planned with, not run.
+  // Everything but the weights: the model can be planned with, not run. It need not fit.
   bool measure_only = false;
   // Experts are left in the file and read when they are needed; so many bytes of them are kept in
   // memory. 0: everything is loaded. See engine/expert_memory.h.
@@ -37,6 +37,9 @@ struct LoadedModel {
   std::unique_ptr<nn::Model> model;
   int64_t max_context = 0;    // its rope tables end here
   int64_t weights_bytes = 0;  // device memory that the weights and tables take
+  // Of the file: what some of weights_bytes stand for, so that it need not stay in memory where the
+  // file is used as it is mapped.
+  int64_t replaced_bytes = 0;
   // What could be read on demand, by stored bytes: all experts, and the largest matrix of one.
   int64_t expert_bytes = 0;
   int64_t largest_expert_bytes = 0;

@@ -207,7 +207,10 @@ class DeepseekV4 : public nn::Model {
     for (int64_t j = 1; j < spec_.hyper.streams; ++j) {
       step.stream.copy({.x = first, .out = streams.slice(1, j * hidden, hidden)});
     }
-    for (const Layer& layer : layers_) run_layer(step, layer, streams, x);
+    for (size_t l = 0; l < layers_.size(); ++l) {
+      const Layer* next = l + 1 < layers_.size() ? &layers_[l + 1] : nullptr;
+      run_layer(step, layers_[l], next, streams, x);
+    }
     nn::collapse(step, head_hyper_, streams, x, {});
     norm(step, final_norm_, x);
     write_logits(step, x, args.logits);
@@ -223,7 +226,7 @@ class DeepseekV4 : public nn::Model {
     TensorView streams = args.state_out.empty() ? new_streams(step) : args.state_out;
     TensorView x = step.workspace.tensor(Dtype::kF32, {tokens, spec_.hidden_size});
     join(step, args.state, streams, x);
-    run_layer(step, module_->layer, streams, x);
+    run_layer(step, module_->layer, nullptr, streams, x);
     nn::collapse(step, module_->head_hyper, streams, x, {});
     norm(step, module_->final_norm, x);
     write_logits(step, x, args.logits);
@@ -289,9 +292,9 @@ class DeepseekV4 : public nn::Model {
         {.x = x, .weight = weight.view, .epsilon = step.spec.rms_norm_eps, .out = x});
   }
 
-  // x: [T, hidden], scratch.
-  void run_layer(const nn::Step& model_step, const Layer& layer, const TensorView& streams,
-                 const TensorView& x) const {
+  // `next` is the layer behind, or none; x: [T, hidden], scratch.
+  void run_layer(const nn::Step& model_step, const Layer& layer, const Layer* next,
+                 const TensorView& streams, const TensorView& x) const {
     const nn::Step step{model_step.stream,
                         model_step.workspace,
                         model_step.batch,
@@ -309,7 +312,9 @@ class DeepseekV4 : public nn::Model {
     nn::expand(step, streams, out, gates);
     nn::collapse(step, layer.ffn_hyper, streams, x, gates);
     norm(step, layer.ffn_norm, x);
-    nn::run_clamped_moe(step, layer.ffn, x, out);
+    nn::NextClampedMoe behind;
+    if (next != nullptr) behind = {&next->ffn, &next->ffn_hyper, &next->ffn_norm, streams};
+    nn::run_clamped_moe(step, layer.ffn, x, behind, out);
     nn::expand(step, streams, out, gates);
   }
 

@@ -24,8 +24,32 @@ void choose_experts(const Step& step, const ClampedMoe& moe, const TensorView& x
                              .weights = weights});
 }
 
+void expect(const Step& step, const ClampedMoe& moe, const TensorView& ids) {
+  step.stream.expect_experts(
+      {.ids = ids, .gate = moe.gate.views, .up = moe.up.views, .down = moe.down.views});
+}
+
+// A layer adds little to the streams, so the next router mostly chooses what it would choose now;
+// where token ids name the experts, it is no guess.
+void guess_next_experts(const Step& step, const NextClampedMoe& next) {
+  if (next.moe == nullptr) return step.stream.expect_experts({});
+  auto scope = step.workspace.scope();
+  const int64_t tokens = next.streams.shape[0];
+  const int64_t lanes = step.spec.hyper.streams;
+  const int64_t top_k = step.spec.moe.gate.top_k;
+  TensorView ids = step.workspace.tensor(Dtype::kI32, {tokens, top_k});
+  TensorView weights = step.workspace.tensor(Dtype::kF32, {tokens, top_k});
+  TensorView x = step.workspace.tensor(Dtype::kF32, {tokens, step.spec.hidden_size});
+  TensorView gates = step.workspace.tensor(Dtype::kF32, {tokens, lanes * (lanes + 1)});
+  collapse(step, *next.hyper, next.streams, x, gates);
+  step.stream.rms_norm(
+      {.x = x, .weight = next.norm->view, .epsilon = step.spec.rms_norm_eps, .out = x});
+  choose_experts(step, *next.moe, x, ids, weights);
+  expect(step, *next.moe, ids);
+}
+
 void run_routed(const Step& step, const ClampedMoe& moe, const TensorView& x,
-                const TensorView& out) {
+                const NextClampedMoe& next, const TensorView& out) {
   auto scope = step.workspace.scope();
   const int64_t tokens = x.shape[0];
   const int64_t top_k = step.spec.moe.gate.top_k;
@@ -36,11 +60,8 @@ void run_routed(const Step& step, const ClampedMoe& moe, const TensorView& x,
   TensorView weights = step.workspace.tensor(Dtype::kF32, {tokens, top_k});
   choose_experts(step, moe, x, ids, weights);
   // The three products are ops of their own: what the second and third want is read while the first
-  // computes.
-  if (moe.gate.on_demand) {
-    step.stream.expect_experts(
-        {.ids = ids, .gate = moe.gate.views, .up = moe.up.views, .down = moe.down.views});
-  }
+  // computes, and what the next layer will want while the third does.
+  if (moe.gate.on_demand) expect(step, moe, ids);
 
   TensorView token_of_row = step.workspace.tensor(Dtype::kI32, {rows});
   TensorView row_of_choice = step.workspace.tensor(Dtype::kI32, {tokens, top_k});
@@ -60,6 +81,7 @@ void run_routed(const Step& step, const ClampedMoe& moe, const TensorView& x,
       {.x = gathered, .expert_offsets = offsets, .experts = moe.up.views, .out = up});
   step.stream.clamped_swiglu(
       {.gate = gate, .up = up, .limit = step.spec.moe.swiglu_limit, .out = gate});
+  if (moe.gate.on_demand) guess_next_experts(step, next);
   step.stream.grouped_matmul(
       {.x = gate, .expert_offsets = offsets, .experts = moe.down.views, .out = gathered});
   step.stream.moe_combine(
@@ -94,8 +116,8 @@ ClampedMoe load_clamped_moe(weights::WeightLoader& loader, const std::string& pr
 }
 
 void run_clamped_moe(const Step& step, const ClampedMoe& moe, const TensorView& x,
-                     const TensorView& out) {
-  run_routed(step, moe, x, out);
+                     const NextClampedMoe& next, const TensorView& out) {
+  run_routed(step, moe, x, next, out);
   if (moe.shared_gate.empty()) return;
   auto scope = step.workspace.scope();
   const int64_t tokens = x.shape[0];

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "nn/hyper.h"
 #include "nn/step.h"
 #include "weights/weight_loader.h"
 
@@ -21,8 +22,16 @@ struct ClampedMoe {
 ClampedMoe load_clamped_moe(weights::WeightLoader& loader, const std::string& prefix,
                             const ModelSpec& spec, bool hashed);
 
+// Of the next layer, whose experts are guessed while this one computes: what its router reads.
+struct NextClampedMoe {
+  const ClampedMoe* moe = nullptr;  // nullptr: there is none
+  const HyperConnection* hyper = nullptr;
+  const weights::Vector* norm = nullptr;
+  TensorView streams;  // [T, S · hidden], without what this layer's experts add
+};
+
 // x, out: [T, hidden]; out may not be x.
 void run_clamped_moe(const Step& step, const ClampedMoe& moe, const TensorView& x,
-                     const TensorView& out);
+                     const NextClampedMoe& next, const TensorView& out);
 
 }  // namespace ferry::nn

@@ -275,7 +275,7 @@ Weight FileLoader::head_matrices(std::string_view name, int64_t rows, int64_t co
 }
 
 Weight FileLoader::stored_matrix(std::string_view name, int64_t rows, int64_t cols, MatrixUse use) {
-  if (is_packed_fp4(name)) return packed_fp4(name, rows, cols);
+  if (is_packed_fp4(name)) return packed_fp4(name, rows, cols, use);
   const int64_t shape[] = {rows, cols};
   const disk::FileTensor* tensor = take(with(name, kWeight), shape);
   if (tensor == nullptr) return {};

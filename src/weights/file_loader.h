@@ -31,9 +31,8 @@ struct FileLoaderOptions {
   ThreadTeam* team = nullptr;  // reads with all its threads; nullptr: the calling one
   // Called now and then with the bytes of tensors done and of all tensors there.
   std::function<void(int64_t bytes_done, int64_t bytes_total)> progress;
-  // Leaves the experts in the file, for a backend that can read them on demand; what is computed
-  // from the stored bytes at load (FP4 pairs) is loaded all the same. Their values are looked
-  // through when they are read.
+  // Leaves the experts in the file, for a backend that can read them on demand. Their values are
+  // looked through when they are read.
   bool experts_on_demand = false;
   int64_t scale_rows = 128;  // of one scale block
   int64_t scale_cols = 128;
@@ -47,6 +46,8 @@ class FileLoader : public WeightLoader {
 
   // Device memory taken for weights so far, or that would be, with measure_only.
   int64_t device_bytes() const { return device_bytes_; }
+  // Of the file, what a part of them is a reordered copy of (FP4 pairs).
+  int64_t replaced_bytes() const { return replaced_bytes_; }
   // Stored bytes of the experts that can be read on demand, and of the largest matrix of one.
   int64_t expert_bytes() const { return expert_bytes_; }
   int64_t largest_expert_bytes() const { return largest_expert_bytes_; }
@@ -96,7 +97,10 @@ class FileLoader : public WeightLoader {
   bool check_stated_shape(std::string_view name, int64_t rows, int64_t cols);
   Weight stored_matrix(std::string_view name, int64_t rows, int64_t cols, MatrixUse use);
   bool is_packed_fp4(std::string_view name) const;
-  Weight packed_fp4(std::string_view name, int64_t rows, int64_t cols);
+  Weight packed_fp4(std::string_view name, int64_t rows, int64_t cols, MatrixUse use);
+  std::shared_ptr<std::vector<uint8_t>> reordered(const disk::FileTensor& codes,
+                                                  const disk::FileTensor& scales, int64_t rows,
+                                                  int64_t groups);
   std::vector<int32_t> read_indices(const disk::FileTensor& tensor, int64_t limit);
   Vector to_device(const void* values, Dtype dtype, int64_t rows, int64_t cols);
   bool exactly_one(std::string_view a, std::string_view b);
@@ -115,6 +119,7 @@ class FileLoader : public WeightLoader {
   std::vector<bool> used_;  // by position in checkpoint_.tensors()
   int64_t bytes_done_ = 0;
   int64_t device_bytes_ = 0;
+  int64_t replaced_bytes_ = 0;
   int64_t expert_bytes_ = 0;
   int64_t largest_expert_bytes_ = 0;
   std::vector<float> measured_scale_;  // any numbers, where only their count matters
