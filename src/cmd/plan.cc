@@ -67,6 +67,31 @@ void print_notes(const std::vector<plan::Option>& options,
       std::string(plan::kNoLegalAdvice).c_str());
 }
 
+// What one machine does whose memory the weights exceed.
+void print_larger(const std::vector<plan::HotSet>& sets, double disk_gbs) {
+  if (sets.empty()) return;
+  std::printf(
+      "\nLarger than one machine's memory: experts stay in the file, those used last in memory "
+      "(ferry serve --expert-memory)\n");
+  const auto bytes = [](double value) { return format_bytes(static_cast<int64_t>(value)); };
+  const auto known = [](const std::optional<double>& value) {
+    return value ? short_number(*value) : "unknown";
+  };
+  std::vector<std::vector<std::string>> rows;
+  for (const plan::HotSet& set : sets) {
+    rows.push_back({set.deployment.chip->name, set.deployment.precision.name,
+                    bytes(set.weight_bytes), bytes(set.stay_bytes), bytes(set.kept_bytes),
+                    fmt::format("{:.0f} %", 100 * set.share()), bytes(set.read_bytes()),
+                    known(set.computed_tokens_s), short_number(set.disk_tokens_s(1e9)),
+                    known(set.tokens_s(disk_gbs * 1e9))});
+  }
+  print_table({"chip", "weights", "file", "always in memory", "experts in memory", "of all",
+               "read/token", "tok/s computed", "tok/s per GB/s of disk", "tok/s at most"},
+              rows, false);
+  std::printf("Assumed: %s.%s\n", plan::kHotSetAssumption,
+              disk_gbs > 0 ? "" : " What the disk reads is not known: --disk-gbs.");
+}
+
 Status write_text(const std::string& path, const std::string& text) {
   std::ofstream file(path, std::ios::binary);
   file << text;
@@ -98,7 +123,10 @@ Result<int> run_plan(const PlanFlags& flags) {
   std::vector<std::vector<std::string>> rows;
   for (const plan::Option& option : result.options) rows.push_back(cells(option));
   print_table(kHeader, rows, flags.csv);
-  if (!flags.csv) print_notes(result.options, result.rejected);
+  if (!flags.csv) {
+    print_larger(result.larger_than_memory, options.disk_gbs);
+    print_notes(result.options, result.rejected);
+  }
   return result.options.empty() ? 1 : 0;
 }
 

@@ -78,6 +78,29 @@ Json rules_json(const std::vector<const plan::Chip*>& chips, std::string_view as
   return rules;
 }
 
+// A model larger than a machine's memory: bounds, and null where what they need is not known.
+Json larger_json(const plan::HotSet& set, double disk_gbs) {
+  const double disk = disk_gbs * 1e9;
+  const auto known = [](const std::optional<double>& value) {
+    return value ? Json(*value) : Json(nullptr);
+  };
+  return {{"chip", set.deployment.chip->name},
+          {"precision", set.deployment.precision.name},
+          {"memory_bytes", set.memory_bytes},
+          {"weight_bytes", set.weight_bytes},
+          {"stay_bytes", set.stay_bytes},
+          {"expert_bytes", set.expert_bytes},
+          {"expert_memory_bytes", set.kept_bytes},
+          {"expert_share", set.share()},
+          {"expert_bytes_per_token", set.wanted_bytes},
+          {"read_bytes_per_token", set.read_bytes()},
+          {"tokens_s_computed", known(set.computed_tokens_s)},
+          {"tokens_s_per_disk_gb_s", set.disk_tokens_s(1e9)},
+          {"disk_gb_s", disk > 0 ? Json(disk_gbs) : Json(nullptr)},
+          {"tokens_s_at_most", known(set.tokens_s(disk))},
+          {"assumes", plan::kHotSetAssumption}};
+}
+
 }  // namespace
 
 Json chip_json(const plan::Chip& chip) {
@@ -168,10 +191,14 @@ Json plan_json(const plan::PlanModel& model, const plan::SearchOptions& options,
       {"slo", {{"tpot_s", level(options.slo.tpot_s)}, {"ttft_s", level(options.slo.ttft_s)}}},
       {"options", Json::array()},
       {"rejected", found.rejected},
+      {"larger_than_memory", Json::array()},
       {"chips", Json::array()},
       {"rules", rules_json(chips, as_of)},
       {"note", plan::kNoLegalAdvice}};
   for (const plan::Chip* chip : chips) out["chips"].push_back(chip_json(*chip));
+  for (const plan::HotSet& set : found.larger_than_memory) {
+    out["larger_than_memory"].push_back(larger_json(set, options.disk_gbs));
+  }
   for (const plan::Option& option : found.options) {
     Json entry = option_json(option);
     entry["frontier"] = frontier_json(option, options);

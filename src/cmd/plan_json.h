@@ -19,7 +19,8 @@ Json option_json(const plan::Option& option);
 
 // A whole answer. Beside the options, for plots: `frontier`, what each would do at other batches
 // (batch, tokens/s of one user, tokens/s of one chip), and of the chips that have an option
-// `chips`, what is known of them, and `rules`, their position on the day `as_of`. REQUIRES:
+// `chips`, what is known of them, and `rules`, their position on the day `as_of`; and
+// `larger_than_memory`, what one machine does whose memory the weights exceed. REQUIRES:
 // plan::check_date(as_of)
 Json plan_json(const plan::PlanModel& model, const plan::SearchOptions& options,
                const plan::SearchResult& found, std::string_view as_of);

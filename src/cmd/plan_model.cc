@@ -68,7 +68,7 @@ Status measure_engine(const disk::ModelSource& source, int64_t context, plan::Pl
   const int64_t longest = std::min(context, spec.max_position_embeddings);
   model.measured = architecture->build(spec, measure, {.max_context = longest});
   FERRY_TRY_VOID(measure.finish());
-  const auto tables = static_cast<double>(measure.device_bytes());
+  const auto tables = static_cast<double>(measure.device_bytes() - measure.replaced_bytes());
   model.stored->other += tables;
   model.stored->unread += tables;
   return {};

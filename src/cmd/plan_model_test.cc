@@ -52,8 +52,9 @@ class PlanOfAFile : public ::testing::Test {
     const double held = planned["expert_weights"].get<double>() +
                         planned["other_weights"].get<double>() +
                         planned["embeddings"].get<double>();
-    EXPECT_EQ(std::llround(held),
-              shown["file_bytes"].get<int64_t>() + shown["memory"]["weights_bytes"].get<int64_t>())
+    EXPECT_EQ(std::llround(held), shown["file_bytes"].get<int64_t>() +
+                                      shown["memory"]["weights_bytes"].get<int64_t>() -
+                                      shown["memory"]["replaced_bytes"].get<int64_t>())
         << model;
     EXPECT_EQ(planned["kv_bytes_per_token"].get<double>(),
               shown["memory"]["kv_bytes_per_token"].get<double>());
@@ -84,6 +85,28 @@ TEST_F(PlanOfAFile, IsPlannedAsItLies) {
   // A model without a file has none.
   EXPECT_THAT(refused("plan memory qwen3-0.6b --chips H20 --precision file"),
               HasSubstr("qwen3-0.6b is not on disk"));
+}
+
+TEST_F(PlanOfAFile, SaysWhatStaysInAFileLargerThanMemory) {
+  const std::string of = "plan deepseek-v3 --chips 'EPYC 9654' --precision bf16 --max-chips 1";
+  const std::string text = run(of, true);
+  EXPECT_THAT(text, HasSubstr("Larger than one machine's memory"));
+  EXPECT_THAT(text, HasSubstr("What the disk reads is not known: --disk-gbs."));
+  const auto larger = [&](const std::string& more) {
+    const auto json = parse_json(run(of + " --json" + more, true));
+    EXPECT_TRUE(json.ok());
+    return (*json)["larger_than_memory"][0];
+  };
+  const Json unknown = larger("");
+  EXPECT_TRUE(unknown["tokens_s_at_most"].is_null() && unknown["disk_gb_s"].is_null()) << unknown;
+  const double share = unknown["expert_share"].get<double>();
+  EXPECT_NEAR(share, 0.52, 0.02);  // 768 GB less a sixteenth and 34 GB of other weights, of 1308 GB
+  EXPECT_NEAR(unknown["read_bytes_per_token"].get<double>(),
+              unknown["expert_bytes_per_token"].get<double>() * (1 - share), 1);
+  // Of this processor no peak is known.
+  const Json known = larger(" --disk-gbs 4");
+  EXPECT_EQ(known["disk_gb_s"], 4.0);
+  EXPECT_TRUE(known["tokens_s_computed"].is_null() && known["tokens_s_at_most"].is_null());
 }
 
 TEST_F(PlanOfAFile, IsPredictedFromMeasuredKernels) {

@@ -182,6 +182,10 @@ void add_search_flags(CLI::App& command, PlanFlags& flags) {
       .add_option("-c,--context", flags.context,
                   "Tokens of the longest sequence that must fit; 0: a mean prompt and answer")
       ->check(between(int64_t{0}, int64_t{1} << 24));
+  command
+      .add_option("--disk-gbs", flags.disk_gbs,
+                  "GB/s that the disk reads, for models larger than memory; 0: unknown")
+      ->check(between(0.0, 1e4));
   command.add_option("--top", flags.top, "Rows to show")
       ->check(between(int64_t{1}, int64_t{10000}));
   command
@@ -248,6 +252,7 @@ Result<plan::SearchOptions> search_options(const PlanFlags& flags) {
   options.mtp = flags.mtp;
   options.stack = flags.stack;
   options.disaggregated = flags.disaggregated;
+  options.disk_gbs = flags.disk_gbs;
   double chance = 0.8;  // that a draft is accepted when all before it were
   for (int64_t i = 0; i < flags.mtp; ++i, chance *= 0.8) options.accepted += chance;
   if (flags.accepted >= 0) options.accepted = flags.accepted;

@@ -25,6 +25,7 @@ struct PlanFlags {
   double input = 0, output = 0, cached = -1;
   double years = 4, kwh = 0.10, utilisation = 1;
   double accepted = -1;
+  double disk_gbs = 0;
   int64_t max_chips = 64, count = 0, tp = 0, ep = 0, pp = 0, batch = 0, mtp = 0, context = 0;
   int64_t top = 20;
   bool json = false, csv = false, disaggregated = false;

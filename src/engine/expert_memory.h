@@ -22,9 +22,20 @@ struct ExpertMemory {
   int64_t bytes(int64_t other_bytes) const;
 };
 
-// `wanted` bytes for experts; 0: experts are read on demand only if the file is larger than what is
-// free, and get what is left. Errors: a backend that can't, a model without such experts, less than
-// two matrices (a backend can't read one while it computes with another).
+struct ExpertSizes {
+  int64_t file_bytes = 0;  // of all weights as they are stored
+  int64_t expert_bytes = 0;
+  int64_t largest_expert_bytes = 0;  // a matrix of one
+};
+
+// Of memory that nobody has said how to share: experts are read on demand only if the file is
+// larger than what is free, and get what is left. What the planner says of a machine that is not
+// this one, too.
+ExpertMemory divide_memory(const ExpertSizes& sizes, const MemoryInfo& memory);
+
+// For a model and `wanted` bytes for its experts; 0: as divide_memory() has it. Errors: a backend
+// that can't, a model without such experts, less than two matrices (a backend can't read one while
+// it computes with another).
 Result<ExpertMemory> share_memory(const LoadedModel& measured, int64_t file_bytes, int64_t wanted,
                                   const MemoryInfo& memory);
 

@@ -12,7 +12,6 @@ ferry_plan_\name\()_end:
     .endm
 
     embed chips, "chips.json"
-    embed models, "models.json"
     embed published, "published.csv"
     embed efficiency, "efficiency.json"
 

@@ -6,7 +6,6 @@
   extern "C" const char ferry_plan_##name[]; \
   extern "C" const char ferry_plan_##name##_end[]
 FERRY_PLAN_FILE(chips);
-FERRY_PLAN_FILE(models);
 FERRY_PLAN_FILE(published);
 FERRY_PLAN_FILE(efficiency);
 
@@ -20,7 +19,6 @@ std::string_view between(const char* begin, const char* end) {
 }  // namespace
 
 std::string_view chips_json() { return between(ferry_plan_chips, ferry_plan_chips_end); }
-std::string_view models_json() { return between(ferry_plan_models, ferry_plan_models_end); }
 std::string_view published_csv() { return between(ferry_plan_published, ferry_plan_published_end); }
 std::string_view efficiency_json() {
   return between(ferry_plan_efficiency, ferry_plan_efficiency_end);

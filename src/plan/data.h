@@ -6,7 +6,6 @@
 namespace ferry::plan {
 
 std::string_view chips_json();       // the chip catalogue
-std::string_view models_json();      // models that ferry plans but has no architecture file for
 std::string_view published_csv();    // measured serving results with their conditions
 std::string_view efficiency_json();  // calibrated parameters of the speed model, with residuals
 

@@ -82,46 +82,41 @@ Status fill_precision(std::string_view name, Precision& out) {
   return {};
 }
 
-// Bytes of the engine's own scratch for a step, from its dry run, where there is a forward to run.
+// What stands for a cache in FP8, which the engine does not have.
+constexpr Dtype kInsteadOfFp8 = Dtype::kI8;
+
+// Bytes of the engine's own scratch for a step, from its dry run.
 double workspace_bytes(const Deployment& deployment, const MemoryOptions& options) {
   const PlanModel& model = *deployment.model;
-  const double tokens = static_cast<double>(options.step_tokens);
-  if (model.measured == nullptr) {
-    return tokens * static_cast<double>(model.hidden_size) * 4 * 16 /
-           static_cast<double>(deployment.tp) * deployment.weight_copies();
-  }
-  const nn::PlanLimits limits{.batch = {.max_tokens = options.step_tokens,
-                                        .max_sequences = 1,
-                                        .max_context = std::max<int64_t>(options.step_tokens, 16),
-                                        .block_size = kPageTokens},
-                              .cache = {.dtype = deployment.precision.kv_dtype.value_or(Dtype::kI8),
-                                        .block_size = kPageTokens,
-                                        .num_pages = 1}};
+  const nn::PlanLimits limits{
+      .batch = {.max_tokens = options.step_tokens,
+                .max_sequences = 1,
+                .max_context = std::max<int64_t>(options.step_tokens, 16),
+                .block_size = kPageTokens},
+      .cache = {.dtype = deployment.precision.kv_dtype.value_or(kInsteadOfFp8),
+                .block_size = kPageTokens,
+                .num_pages = 1}};
   const nn::MemoryPlan plan = nn::plan_memory(*model.measured, 0, limits);
   return static_cast<double>(plan.workspace_bytes + plan.logits_bytes + plan.index_bytes) /
          static_cast<double>(deployment.tp) * deployment.weight_copies();
 }
 
-bool is_measured(const PlanModel& model, const Precision& precision) {
-  return model.measured != nullptr && precision.kv_dtype.has_value();
-}
-
-// What the engine allocates, scales of int8 included, where there is a model to ask; it has no FP8.
+// What the engine allocates, scales of int8 included.
 double kv_bytes_per_token(const PlanModel& model, const Precision& precision) {
-  if (!is_measured(model, precision)) return model.kv_elements_per_token() * precision.kv_bytes;
+  if (!precision.kv_dtype) return model.kv_elements_per_token() * precision.kv_bytes;
   return static_cast<double>(nn::kv_bytes_per_token(model.measured->kv_layout(), PageKind::kAll,
                                                     *precision.kv_dtype, kPageTokens));
 }
 
 // What a sequence has whatever its length: pages of the tokens that windows look back on.
 double kv_bytes_per_sequence(const PlanModel& model, const Precision& precision) {
-  if (!is_measured(model, precision)) return model.fixed_kv_bytes;
   const nn::KvLayout& layout = model.measured->kv_layout();
   const nn::BatchLimits one{.max_sequences = 1, .block_size = kPageTokens};
   const int64_t pages = nn::num_recent_pages(layout, one, std::numeric_limits<int64_t>::max());
-  return static_cast<double>(
-      pages * kPageTokens *
-      nn::kv_bytes_per_token(layout, PageKind::kRecent, *precision.kv_dtype, kPageTokens));
+  return static_cast<double>(pages * kPageTokens *
+                             nn::kv_bytes_per_token(layout, PageKind::kRecent,
+                                                    precision.kv_dtype.value_or(kInsteadOfFp8),
+                                                    kPageTokens));
 }
 
 }  // namespace

@@ -8,7 +8,6 @@
 #include "models/registry/select.h"
 #include "models/registry/shapes.h"
 #include "plan/catalogue.h"
-#include "plan/data.h"
 
 namespace ferry::plan {
 namespace {
@@ -26,7 +25,7 @@ constexpr double kIndexScaleBytes = 4.0 / 128;  // of a key of 128 elements
 
 constexpr double kEntryIndexBits = 4;  // DeepSeek-V4 publishes its indexer's keys in FP4
 
-// Layers of one kind together, as data/plan/models.json has them.
+// Layers of one kind together.
 std::vector<AttentionGroup> window_groups(const nn::ModelSpec& spec) {
   std::map<int64_t, double> layers;
   for (const int64_t ratio : spec.window.ratios) ++layers[ratio];
@@ -101,76 +100,6 @@ void count_tensors(const std::vector<weights::TensorRecord>& records, PlanModel&
   if (model.moe_layers > 0) {
     model.expert_parameters /= static_cast<double>(model.moe_layers * model.num_experts);
   }
-}
-
-Status read_group(const Json& json, AttentionGroup& group) {
-  if (!json.is_object()) return invalid_input("attention: expected objects");
-  const std::pair<const char*, double AttentionGroup::*> fields[] = {
-      {"layers", &AttentionGroup::layers},
-      {"entry_elements", &AttentionGroup::entry_elements},
-      {"index_elements", &AttentionGroup::index_elements},
-      {"tokens_per_entry", &AttentionGroup::tokens_per_entry},
-      {"topk", &AttentionGroup::topk},
-      {"window", &AttentionGroup::window},
-      {"window_elements", &AttentionGroup::window_elements},
-      {"prefill_flops_per_pair", &AttentionGroup::prefill_flops_per_pair},
-      {"decode_flops_per_pair", &AttentionGroup::decode_flops_per_pair},
-      {"index_flops_per_pair", &AttentionGroup::index_flops_per_pair},
-      {"index_bits", &AttentionGroup::index_bits},
-  };
-  for (const auto& [key, field] : fields) {
-    FERRY_TRY(group.*field, json_number_or(json, key, group.*field));
-    if (group.*field < 0) return invalid_input("{}: expected no negative number", key);
-  }
-  return {};
-}
-
-Result<PlanModel> read_model(const Json& json) {
-  PlanModel model;
-  model.kv_heads = 1;
-  model.attention_heads = 64;
-  FERRY_TRY(model.name, json_string(json, "name"));
-  FERRY_TRY(model.source, json_string_or(json, "source", "user"));
-  const std::pair<const char*, int64_t PlanModel::*> integers[] = {
-      {"hidden_size", &PlanModel::hidden_size},
-      {"num_hidden_layers", &PlanModel::num_layers},
-      {"vocab_size", &PlanModel::vocab_size},
-      {"max_position_embeddings", &PlanModel::max_context},
-      {"num_experts", &PlanModel::num_experts},
-      {"num_experts_per_tok", &PlanModel::experts_per_token},
-      {"moe_layers", &PlanModel::moe_layers},
-      {"num_nextn_predict_layers", &PlanModel::mtp_modules},
-  };
-  for (const auto& [key, field] : integers) {
-    FERRY_TRY(model.*field, json_int(json, key));
-  }
-  const std::pair<const char*, double PlanModel::*> numbers[] = {
-      {"expert_parameters", &PlanModel::expert_parameters},
-      {"other_parameters", &PlanModel::other_parameters},
-      {"embedding_parameters", &PlanModel::embedding_parameters},
-      {"head_parameters", &PlanModel::head_parameters},
-      {"fixed_kv_bytes_per_sequence", &PlanModel::fixed_kv_bytes},
-  };
-  for (const auto& [key, field] : numbers) {
-    FERRY_TRY(model.*field, json_number(json, key));
-  }
-  const Json* groups = json_find(json, "attention");
-  if (groups == nullptr || !groups->is_array())
-    return invalid_input("attention: expected an array");
-  for (const Json& entry : *groups) {
-    FERRY_TRY_VOID(read_group(entry, model.attention.emplace_back()));
-  }
-  return model;
-}
-
-Result<std::vector<PlanModel>> data_models() {
-  FERRY_TRY(const Json json, parse_json(models_json()));
-  std::vector<PlanModel> models;
-  for (const Json& entry : json["models"]) {
-    FERRY_TRY(PlanModel model, read_model(entry));
-    models.push_back(std::move(model));
-  }
-  return models;
 }
 
 }  // namespace
@@ -254,11 +183,7 @@ Result<PlanModel> model_from_config(const Json& config, std::string name) {
 std::vector<std::string> model_names() {
   std::vector<std::string> names;
   for (const models::PublicShape& shape : models::public_shapes()) names.emplace_back(shape.name);
-  if (const auto extra = data_models(); extra.ok()) {
-    for (const PlanModel& model : *extra) names.push_back(model.name);
-  }
   std::sort(names.begin(), names.end());
-  names.erase(std::unique(names.begin(), names.end()), names.end());
   return names;
 }
 
@@ -266,10 +191,6 @@ Result<PlanModel> find_model(std::string_view name) {
   std::string wanted(name.substr(0, 200));
   for (const auto& [alias, target] : kAliases) {
     if (same_name(alias, wanted)) wanted = target;
-  }
-  FERRY_TRY(std::vector<PlanModel> extra, data_models());
-  for (PlanModel& model : extra) {
-    if (same_name(model.name, wanted)) return std::move(model);
   }
   if (models::find_public_shape(wanted) == nullptr) {
     std::vector<std::string> names = model_names();

@@ -61,11 +61,10 @@ struct PlanModel {
   double other_parameters = 0;      // attention, dense and shared MLPs, routers, norms
   double embedding_parameters = 0;  // input table; 0 if it is the head's
   double head_parameters = 0;
-  double activations = 0;     // elements of a token into and out of dense products, all layers
-  double fixed_kv_bytes = 0;  // per sequence, whatever its length
+  double activations = 0;  // elements of a token into and out of dense products, all layers
   std::vector<AttentionGroup> attention;
 
-  // Of models with an architecture: measured without weights, for memory plans by nn/memory_plan.h.
+  // Measured without weights, for memory plans by nn/memory_plan.h.
   std::shared_ptr<const nn::Model> measured;
   // Of models on disk: precision "file".
   std::optional<StoredWeights> stored;
@@ -91,8 +90,8 @@ struct PlanModel {
   double index_bits() const;
 };
 
-// A public shape (data/shapes/), an alias such as "deepseek-r1", or a model of models.json. Error:
-// kNotFound with the nearest names.
+// A public shape (data/shapes/), or an alias such as "deepseek-r1". Error: kNotFound with the
+// nearest names.
 Result<PlanModel> find_model(std::string_view name);
 std::vector<std::string> model_names();
 

@@ -135,15 +135,23 @@ Status try_cuts(const PlanModel& model, const SearchOptions& options, const Depl
   return {};
 }
 
-Result<std::optional<Option>> best_of_chip(const PlanModel& model, const SearchOptions& options,
-                                           const EfficiencyTable& table, const Chip& chip,
-                                           const std::string& precision) {
+double longest_sequence(const Workload& w) {
+  return w.longest > 0 ? w.longest : w.input + w.output;
+}
+
+// One chip, with what goes for all cuts of it.
+Result<Deployment> one_chip(const PlanModel& model, const SearchOptions& options, const Chip& chip,
+                            const std::string& precision) {
   Deployment base{.chip = &chip, .model = &model};
   FERRY_TRY(base.precision, precision_for(model, precision, options.kv));
   base.mtp = options.mtp;
   base.accepted = options.accepted;
   base.stack = options.stack;
-  const Efficiency& efficiency = table.of(chip, options.stack);
+  return base;
+}
+
+Result<std::optional<Option>> best_of_chip(const PlanModel& model, const SearchOptions& options,
+                                           const Deployment& base, const Efficiency& efficiency) {
   std::optional<Option> best;
   for (int64_t chips : powers(options.chips_exactly, options.max_chips)) {
     FERRY_TRY_VOID(try_cuts(model, options, base, chips, efficiency, best));
@@ -158,8 +166,7 @@ Result<std::optional<Option>> best_batch(const Deployment& deployment, const Eff
   Option option{.deployment = deployment, .efficiency = efficiency, .error = efficiency.error};
   FERRY_TRY(option.memory, memory_of(deployment));
   const Workload& w = options.workload;
-  const double longest = w.longest > 0 ? w.longest : w.input + w.output;
-  if (option.memory.max_sequences(longest, 1) < 1) return std::optional<Option>();
+  if (option.memory.max_sequences(longest_sequence(w), 1) < 1) return std::optional<Option>();
   option.max_sequences = option.memory.max_sequences(w.input + w.output, deployment.dp);
   const int64_t most = std::min(option.max_sequences, kMaxBatch);
   if (options.batch > most) return std::optional<Option>();
@@ -207,8 +214,12 @@ Result<SearchResult> search(const PlanModel& model, const SearchOptions& options
     std::string why = "no cut of up to " + std::to_string(options.max_chips) +
                       " chips fits and keeps to the levels";
     bool any = false;
+    const Efficiency& efficiency = table.of(*chip, options.stack);
     for (const std::string& precision : precisions) {
-      const auto best = best_of_chip(model, options, table, *chip, precision);
+      FERRY_TRY(const Deployment base, one_chip(model, options, *chip, precision));
+      const auto larger = hot_set(base, efficiency, longest_sequence(options.workload));
+      if (larger.ok() && *larger) result.larger_than_memory.push_back(**larger);
+      const auto best = best_of_chip(model, options, base, efficiency);
       if (!best.ok()) {
         if (best.error().kind != ErrorKind::kUnsupported) return best.error();
         why = best.error().message;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "plan/hot_set.h"
 #include "plan/speed.h"
 
 namespace ferry::plan {
@@ -59,6 +60,7 @@ struct SearchOptions {
   double accepted = 0;
   std::string stack = "tuned";
   bool disaggregated = false;  // prompts are computed by deployments of their own
+  double disk_gbs = 0;         // that experts are read from, where they don't fit; 0: unknown
   // Asked often, on the thread that searches: true ends the search with kCancelled. May be empty.
   std::function<bool()> stop;
 };
@@ -88,6 +90,9 @@ struct Option {
 struct SearchResult {
   std::vector<Option> options;        // best first
   std::vector<std::string> rejected;  // one line per chip that has no option, and why
+  // One of each chip and precision whose weights are more than its memory, and that can read
+  // experts when they are needed.
+  std::vector<HotSet> larger_than_memory;
 };
 
 // The best option of every chip and precision, by cost per token where known, then by tokens per

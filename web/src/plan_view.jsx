@@ -227,6 +227,57 @@ export function workloadText({ workload, slo }) {
   return parts.join(', ');
 }
 
+const gigabytesOf = (bytes) => gigabytes(bytes / 1e9);
+const orUnknown = (value) => (value === null ? 'unknown' : short(value));
+const largerColumns = [
+  ['Chip', (row) => row.chip],
+  ['Weights', (row) => row.precision],
+  ['File', (row) => gigabytesOf(row.weight_bytes)],
+  ['Always in memory', (row) => gigabytesOf(row.stay_bytes)],
+  ['Experts in memory', (row) => `${gigabytesOf(row.expert_memory_bytes)} (${percent(row.expert_share)})`],
+  ['Read a token', (row) => gigabytesOf(row.read_bytes_per_token)],
+  ['Tokens/s computed', (row) => orUnknown(row.tokens_s_computed)],
+  ['Per GB/s of disk', (row) => short(row.tokens_s_per_disk_gb_s)],
+  ['Tokens/s at most', (row) => orUnknown(row.tokens_s_at_most)],
+];
+
+// What one machine does whose memory the weights exceed.
+function Larger({ rows }) {
+  return (
+    <section class="plan-larger">
+      <h2>Larger than one machine's memory</h2>
+      <p class="quiet plan-fine">
+        Experts stay in the file, those used last in memory (--expert-memory). Assumed: {rows[0].assumes}.
+        {rows[0].disk_gb_s === null && ' What the disk reads is not known (--disk-gbs).'}
+      </p>
+      <div class="table plan-table" tabIndex="0" role="region" aria-label="Larger than one machine's memory">
+        <table>
+          <thead>
+            <tr>
+              {largerColumns.map(([name]) => (
+                <th key={name} class={texts.has(name) ? '' : 'number'}>
+                  {name}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {rows.map((row) => (
+              <tr key={row.chip + row.precision}>
+                {largerColumns.map(([name, show]) => (
+                  <td key={name} data-name={name} class={texts.has(name) ? '' : 'number'}>
+                    {show(row)}
+                  </td>
+                ))}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </section>
+  );
+}
+
 export function PlanView({ plan }) {
   const { options, rejected } = plan;
   const plotted = options.slice(0, PLOTTED);
@@ -248,6 +299,7 @@ export function PlanView({ plan }) {
           </div>
         </>
       )}
+      {plan.larger_than_memory.length > 0 && <Larger rows={plan.larger_than_memory} />}
       {rejected.length > 0 && (
         <details class="plan-rejected" open={options.length === 0}>
           <summary>Without an option: {rejected.length}</summary>
