@@ -2,8 +2,13 @@
 
 #include <unistd.h>
 
+#include <atomic>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+
+#include "disk/mapped_file.h"
 
 namespace ferry::cmd {
 namespace {
@@ -30,6 +35,26 @@ std::string printable(std::string_view text) {
     }
   }
   return out;
+}
+
+// Only the signal-safe: the thread may hold any lock. A SIGBUS of anything else is what it was.
+void on_bus_error(int signal, siginfo_t* info, void*) {
+  const char* const path = disk::map_at(info->si_addr);
+  if (path == nullptr) {
+    struct sigaction action = {};
+    action.sa_handler = SIG_DFL;
+    sigaction(signal, &action, nullptr);  // the read is tried again
+    return;
+  }
+  static std::atomic_flag said;
+  while (said.test_and_set()) pause();  // another thread says it
+  for (const char* part :
+       {"ferry: ", path,
+        ": has become shorter, or can't be read any more, while it was in use; start again once it "
+        "is whole\n"}) {
+    [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, part, std::strlen(part));
+  }
+  _exit(exit_code(ErrorKind::kIo));
 }
 
 }  // namespace
@@ -70,6 +95,14 @@ std::string format_count(int64_t count) {
   std::string text = scaled(static_cast<double>(count), 1000, {"", "K", "M", "B", "T"});
   if (text.back() == ' ') text.pop_back();
   return text;
+}
+
+void report_shortened_files() {
+  struct sigaction action = {};
+  action.sa_sigaction = on_bus_error;
+  action.sa_flags = SA_SIGINFO;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGBUS, &action, nullptr);
 }
 
 }  // namespace ferry::cmd

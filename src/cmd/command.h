@@ -41,6 +41,10 @@ void add_completion(CLI::App& app, Action& action);
 int fail(const Error& error);
 int exit_code(ErrorKind kind);
 
+// From now on a mapped file that another program has made shorter ends this one with a line that
+// names it, and code 3, once what is missing is read.
+void report_shortened_files();
+
 // The result of a --json command on stdout, indented, with a newline.
 void print_json(const Json& value);
 

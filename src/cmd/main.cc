@@ -167,5 +167,6 @@ int main(int argc, char** argv) {
   std::setlocale(LC_CTYPE, "");
   // A reader of our output that went away is an error of write(), not the end of the program.
   std::signal(SIGPIPE, SIG_IGN);
+  ferry::cmd::report_shortened_files();
   return ferry::cmd::main_impl(argc, argv);
 }

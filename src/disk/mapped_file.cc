@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
@@ -32,6 +34,16 @@ class FileDescriptor {
   int fd_;
 };
 
+// All maps there are, for map_at(), which may lock nothing.
+struct Map {
+  std::atomic<bool> taken = false;
+  std::atomic<uintptr_t> begin = 0;  // 0: the rest says nothing
+  std::atomic<uintptr_t> end = 0;
+  std::atomic<const char*> path = nullptr;
+};
+static_assert(std::atomic<uintptr_t>::is_always_lock_free);
+constinit std::array<Map, 4096> g_maps;
+
 // madvise over the whole pages that lie in `part` (inner) or touch it (outer).
 void advise(std::span<const uint8_t> part, int advice, bool outer) {
   if (part.empty()) return;
@@ -44,6 +56,17 @@ void advise(std::span<const uint8_t> part, int advice, bool outer) {
 }
 
 }  // namespace
+
+const char* map_at(const void* address) {
+  // The last page of a file is mapped whole.
+  constexpr uintptr_t kPageMask = 4095;
+  const auto at = reinterpret_cast<uintptr_t>(address);
+  for (const Map& map : g_maps) {
+    const uintptr_t begin = map.begin;
+    if (begin != 0 && at >= begin && at <= (map.end - 1 | kPageMask)) return map.path;
+  }
+  return nullptr;
+}
 
 std::string errno_text(int error) { return std::generic_category().message(error); }
 
@@ -72,8 +95,30 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
   // Weights are streamed from the mapping for every token. Where the file system caches files in
   // huge pages this maps them as such; elsewhere it changes nothing.
   ::madvise(data, size, MADV_HUGEPAGE);
-  return std::shared_ptr<const MappedFile>(
+  std::shared_ptr<MappedFile> mapped(
       new MappedFile(path, {static_cast<const uint8_t*>(data), size}, file.release()));
+  mapped->remember();
+  return std::shared_ptr<const MappedFile>(std::move(mapped));
+}
+
+void MappedFile::remember() {
+  for (Map& map : g_maps) {
+    if (map.taken.exchange(true)) continue;
+    const auto begin = reinterpret_cast<uintptr_t>(bytes_.data());
+    map.path = path_.c_str();
+    map.end = begin + bytes_.size();
+    map.begin = begin;
+    return;
+  }
+}
+
+void MappedFile::forget() {
+  for (Map& map : g_maps) {
+    if (map.begin != reinterpret_cast<uintptr_t>(bytes_.data())) continue;
+    map.begin = 0;
+    map.taken = false;
+    return;
+  }
 }
 
 std::shared_ptr<const MappedFile> MappedFile::view(std::string path,
@@ -83,6 +128,7 @@ std::shared_ptr<const MappedFile> MappedFile::view(std::string path,
 
 MappedFile::~MappedFile() {
   if (!mapped()) return;
+  forget();
   ::munmap(const_cast<uint8_t*>(bytes_.data()), bytes_.size());
   ::close(file_);
 }

@@ -1,10 +1,10 @@
 // MappedFile: the bytes of one file, read-only, without copying them. Either a memory map of a file
 // on disk or a view of bytes that the program already holds (the built-in model).
 //
-// Out of scope: a file that another process shortens while it is mapped. The kernel answers a read
-// past the new end with SIGBUS; ferry does not catch it. Writers that replace files by rename (as
-// ferry's own do) are safe, because the map keeps the old file alive. read() goes by the file and
-// not by the map: there the same is an error.
+// A file that another process shortens while it is mapped can't be gone on with: the kernel answers
+// a read past the new end with SIGBUS. A program may say which file it was (map_at()) before it
+// ends. Writers that replace files by rename (as ferry's own do) are safe, because the map keeps
+// the old file alive. read() goes by the file and not by the map: there the same is an error.
 #pragma once
 
 #include <cstdint>
@@ -60,10 +60,17 @@ class MappedFile {
       : path_(std::move(path)), bytes_(bytes), file_(file) {}
   bool mapped() const { return file_ >= 0; }
 
+  void remember();
+  void forget();
+
   std::string path_;
   std::span<const uint8_t> bytes_;
   int file_;  // descriptor; -1: a view
 };
+
+// The path of the file whose map holds `address`; nullptr: none does, or it is one of more than a
+// few thousand maps. Async-signal-safe, for a handler of SIGBUS.
+const char* map_at(const void* address);
 
 // "…: permission denied" and the like for an errno value.
 std::string errno_text(int error);
