@@ -61,8 +61,8 @@ inline constexpr KeyPair kV4Keys[] = {
     {"compress_rope_theta", "attention.compress_rope_freq_base", KeyKind::kFloat},
     {"hc_mult", "hyper_connection.count"},
     {"hc_sinkhorn_iters", "hyper_connection.sinkhorn_iterations"},
-    {"hc_eps", "hyper_connection.epsilon", KeyKind::kFloat},
-    {"num_hash_layers", "hash_layer_count"},
+    {"hc_eps", "hyper_connection.epsilon", KeyKind::kFloat, false},
+    {"num_hash_layers", "hash_layer_count", KeyKind::kInt, false},
 };
 
 struct GateName {

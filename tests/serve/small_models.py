@@ -62,7 +62,7 @@ def question(prompt):
 
 def guesses(folder):
     drafts, right = "ferry_spec_decode_num_draft_tokens_total", "ferry_spec_decode_num_accepted_tokens_total"
-    prompts = [[5 + i, 300 - i, 77, 8 * i] for i in range(4)]
+    prompts = [[5 + i, 200 - i, 77, 8 * i] for i in range(4)]
 
     def answers(server):
         return [server.post("/v1/completions", question(prompt)).json()["choices"][0]["text"] for prompt in prompts]
