@@ -1,5 +1,5 @@
 // GGUF with prediction modules: a checkpoint that `ferry synth --from --mtp` has written as GGUF
-// gives the same answers bit for bit as the folder that it came from, and the same guesses.
+// gives the same answers as the folder that it came from, and the same guesses.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -34,6 +34,15 @@ Completion answer_of(const std::string& model) {
   return engine::complete(engine::load_engine(options), request_of_few_tokens());
 }
 
+// The same tokens; logits up to the order of sums, which kv_b in two halves changes.
+void expect_alike(const Completion& a, const Completion& b) {
+  EXPECT_EQ(a.tokens, b.tokens);
+  ASSERT_EQ(a.logprobs.size(), b.logprobs.size());
+  for (size_t i = 0; i < a.logprobs.size(); ++i) {
+    EXPECT_NEAR(a.logprobs[i].chosen.logprob, b.logprobs[i].chosen.logprob, 1e-4) << i;
+  }
+}
+
 class GgufExport : public ::testing::TestWithParam<const char*> {
  protected:
   // A folder of the model with its module, all in F32.
@@ -66,7 +75,7 @@ TEST_P(GgufExport, KeepsAnswersAndGuesses) {
   const Completion expected = answer_of(folder_.path());
   EXPECT_GT(expected.finish.accepted_tokens, 5);
   const Completion found = answer_of(write("F32", " --mtp"));
-  engine::expect_same_bits(expected, found, 0);
+  expect_alike(expected, found);
   EXPECT_EQ(found.finish.draft_tokens, expected.finish.draft_tokens);
   EXPECT_EQ(found.finish.accepted_tokens, expected.finish.accepted_tokens);
   EXPECT_GT(answer_of(write("Q8_0", " --mtp")).finish.draft_tokens, 0);
@@ -78,7 +87,7 @@ TEST_P(GgufExport, LeavesTheModuleOutUnlessAsked) {
   options.model = path;
   Request request = request_of_few_tokens();
   const Completion plain = engine::complete(engine::load_engine(options), request);
-  engine::expect_same_bits(answer_of(folder_.path()), plain, 0);
+  expect_alike(answer_of(folder_.path()), plain);
   options.speculation = Speculation::kMtp;
   EXPECT_THAT(Engine::load(options).error().message, HasSubstr("has no prediction module (MTP)"));
 }

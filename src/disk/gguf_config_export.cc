@@ -69,7 +69,8 @@ class ToGguf {
   Status grouped_attention() {
     FERRY_TRY(const int64_t heads, json_int(config_, "num_attention_heads"));
     FERRY_TRY(const int64_t hidden, json_int(config_, "hidden_size"));
-    FERRY_TRY(const int64_t kv_heads, json_int_or(config_, "num_key_value_heads", heads));
+    FERRY_TRY(const int64_t kv_heads, json_int_or(config_, "num_key_value_heads",
+                                                  architecture_ == "deepseek4" ? 1 : heads));
     if (heads < 1) return invalid_input("num_attention_heads: {}, expected at least 1", heads);
     FERRY_TRY(const int64_t head_dim, json_int_or(config_, "head_dim", hidden / heads));
     FERRY_TRY_VOID(add_count("attention.head_count_kv", kv_heads));
@@ -126,7 +127,15 @@ class ToGguf {
   Status deepseek_experts() {
     FERRY_TRY_VOID(copy(kDeepseekMoeKeys));
     FERRY_TRY_VOID(copy(kDeepseekGroupKeys));
-    FERRY_TRY(const std::string gate, json_string_or(config_, "scoring_func", "softmax"));
+    // What each generation does where its config says nothing.
+    FERRY_TRY(const std::string model_type, json_string(config_, "model_type"));
+    const char* usual = model_type == "deepseek_v2"   ? "softmax"
+                        : model_type == "deepseek_v4" ? "sqrtsoftplus"
+                                                      : "sigmoid";
+    FERRY_TRY(const std::string gate, json_string_or(config_, "scoring_func", usual));
+    if (json_find(config_, "norm_topk_prob") == nullptr && model_type != "deepseek_v2") {
+      out_.add_bool(key("expert_weights_norm"), true);
+    }
     for (const GateName& name : kGates) {
       if (name.hf == gate) return add_count("expert_gating_func", static_cast<int64_t>(name.gguf));
     }
