@@ -42,20 +42,7 @@ list(FILTER FERRY_HOT_SOURCES INCLUDE REGEX "/src/(quant|backends/(cpu|reference
 set_source_files_properties(${FERRY_HOT_SOURCES} PROPERTIES COMPILE_OPTIONS
   "$<$<CONFIG:Release,RelWithDebInfo>:-O3>")
 
-# Each instruction set in translation units of its own, found by name; the rest of the build stays
-# at the baseline of the architecture, so that one binary runs everywhere.
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  set(FERRY_FLAGS_avx2 -mavx2 -mfma -mf16c -mbmi2)
-  set(FERRY_FLAGS_avx512 ${FERRY_FLAGS_avx2} -mavx512f -mavx512bw -mavx512dq -mavx512vl)
-  set(FERRY_FLAGS_avx512vnni ${FERRY_FLAGS_avx512} -mavx512vnni)
-  set(FERRY_FLAGS_avx512bf16 ${FERRY_FLAGS_avx512} -mavx512bf16)
-  set(FERRY_FLAGS_amx ${FERRY_FLAGS_avx512vnni})  # the tile instructions are assembly
-  foreach(isa avx2 avx512 avx512vnni avx512bf16 amx)
-    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/*_${isa}.cc)
-    set_property(SOURCE ${sources} APPEND PROPERTY COMPILE_OPTIONS ${FERRY_FLAGS_${isa}})
-    set_property(SOURCE ${sources} PROPERTY SKIP_PRECOMPILE_HEADERS ON)
-  endforeach()
-endif()
+include(${CMAKE_CURRENT_LIST_DIR}/InstructionSets.cmake)
 
 list(REMOVE_ITEM FERRY_COMMAND_SOURCES ${PROJECT_SOURCE_DIR}/src/cmd/main.cc)
 add_library(ferry_commands STATIC ${FERRY_COMMAND_SOURCES})
@@ -79,7 +66,7 @@ function(ferry_compile_together target)
   endif()
   get_target_property(sources ${target} SOURCES)
   list(FILTER sources INCLUDE REGEX "\\.cc$")
-  list(FILTER sources EXCLUDE REGEX "/src/(models|quant/formats)/|_(avx2|avx512[a-z0-9]*|amx)\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "/src/(models|quant/formats)/|_(avx2|avx512[a-z0-9]*|amx|neon|dotprod)\\.cc$")
   foreach(path IN LISTS sources)
     file(STRINGS ${path} table REGEX "_table\\.inc\"" LIMIT_COUNT 1)
     if(table)

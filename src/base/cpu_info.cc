@@ -6,6 +6,9 @@
 
 #if defined(__x86_64__) || defined(__i386__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 #include <algorithm>
@@ -222,6 +225,8 @@ CpuFeatures read_cpu_features() {
   if (__get_cpuid_count(7, 1, &a, &b, &c, &d) != 0) {
     features.avx512_bf16 = os_avx512 && has(a, 5);
   }
+#elif defined(__aarch64__) && defined(__linux__)
+  features.dotprod = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
 #endif
   return features;
 }

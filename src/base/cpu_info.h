@@ -25,6 +25,7 @@ struct CpuFeatures {
   bool amx_tile = false;
   bool amx_int8 = false;
   bool amx_bf16 = false;
+  bool dotprod = false;  // of bytes, on AArch64
 };
 
 struct CpuInfo {

@@ -40,6 +40,7 @@ std::string features_text(const CpuFeatures& f) {
   add(f.avx512_bf16, "BF16");
   add(f.amx_int8, "AMX-INT8");
   add(f.amx_bf16, "AMX-BF16");
+  add(f.dotprod, "DotProd");
   return out.empty() ? "none that ferry has kernels for" : out;
 }
 

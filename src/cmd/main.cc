@@ -20,7 +20,8 @@ or as org/name in the Hugging Face cache. Without one, the small built-in model 
 
 Environment:
   FERRY_<FLAG>        default of --flag of every command, e.g. FERRY_THREADS=4
-  FERRY_CPU           generic, avx2, avx512, amx or neon: an instruction set of the cpu backend
+  FERRY_CPU           generic, avx2, avx512, amx, neon or dotprod: an instruction set of the cpu
+                      backend
   HF_HUB_CACHE, HF_HOME, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE   as Hugging Face's tools read them
   NO_COLOR            no colours or other escape sequences
 

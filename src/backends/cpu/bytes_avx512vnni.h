@@ -57,7 +57,7 @@ template <typename Piece>
 [[gnu::always_inline]] inline void b_quads_of(Rows rows, int64_t offset, Piece piece, Bytes* out) {
   const uint8_t* p = rows.data + offset;
   auto load = [&](int row) {
-    const __m128i v = piece(p + row * rows.stride);
+    const auto v = reinterpret_cast<__m128i>(piece(p + row * rows.stride));
     if (row == 1) p = next_two(p, rows.stride);
     return v;
   };

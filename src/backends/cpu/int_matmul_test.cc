@@ -2,9 +2,12 @@
 // with its decoded weights, any tile against any other, and the levels against each other.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <map>
+#include <string_view>
 
 #include "backends/cpu/testing.h"
 #include "device/workspace.h"
@@ -196,6 +199,38 @@ TEST(IntMatmul, SameBitsInEveryTable) {
         EXPECT_EQ(out, first) << format->name << " " << table->name << " " << tokens;
       }
     }
+  }
+}
+
+// FNV-1a of what 7 tokens give, as words: the same on every processor. Every format has a value.
+TEST_P(IntMatmulTest, SameBitsOnEveryProcessor) {
+  const std::map<std::string_view, uint32_t> expected{
+      {"Q4_0", 0x1aad3f66},  {"Q4_1", 0x8c05ee80},    {"Q5_0", 0x1901b49f},
+      {"Q5_1", 0xa2b82abd},  {"Q8_0", 0xbcb8e680},    {"Q2_K", 0x1f2993c0},
+      {"Q3_K", 0xca86653f},  {"Q4_K", 0x47a8b580},    {"Q5_K", 0xb713ad28},
+      {"Q6_K", 0x2f80a8f2},  {"IQ4_NL", 0xc7934fbc},  {"IQ4_XS", 0x6881590d},
+      {"MXFP4", 0x20eaf84d}, {"IQ2_XXS", 0xc351de02}, {"IQ3_XXS", 0x63acb8e6}};
+  for (int f = 0; f < kernels->num_formats; ++f) {
+    const auto* format = quant::find_format(kernels->formats[f].format);
+    ASSERT_NE(format, nullptr);
+    const int64_t rows = 13, cols = 1280, tokens = 7;
+    const TestDevice device = open_device("cpu");
+    const TestWeight w(*device.backend, *format, rows, cols, 3);
+    const auto data = quantize_rows(*kernels, random_floats(tokens * cols, 5), cols);
+    std::vector<float> out(static_cast<size_t>(tokens * rows));
+    run_block(kernels->formats[f], {.data = static_cast<const uint8_t*>(w.weight.view.data),
+                                    .row_bytes = w.weight.view.row_bytes,
+                                    .cols = cols,
+                                    .rows = rows,
+                                    .x = data.data(),
+                                    .tokens = tokens,
+                                    .out = out.data(),
+                                    .out_stride = rows});
+    uint32_t hash = 0x811c9dc5;
+    for (const float value : out) hash = (hash ^ std::bit_cast<uint32_t>(value)) * 0x01000193;
+    const auto known = expected.find(format->name);
+    ASSERT_NE(known, expected.end()) << format->name;
+    EXPECT_EQ(hash, known->second) << format->name;
   }
 }
 

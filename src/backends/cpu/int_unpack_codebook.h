@@ -9,6 +9,10 @@
 namespace ferry::cpu::FERRY_ISA {
 namespace {
 
+// 16 looked-up bytes.
+typedef int64_t TwoWords __attribute__((vector_size(16)));
+typedef int32_t FourWords __attribute__((vector_size(16)));
+
 // The signs of 32 numbers, bit k for number k, from four times 7 bits: each eighth sign makes the
 // number of minuses even (quant/codebooks.h).
 inline Ints even_signs_of(Ints packed) {
@@ -55,12 +59,12 @@ struct Iq2Xxs {
       store_words<Iq2Xxs>(rows, at, at + 4, s, d, panel);
     }
   }
-  [[gnu::always_inline]] static __m128i words(const uint8_t* p) {
+  [[gnu::always_inline]] static TwoWords words(const uint8_t* p) {
     const int8_t* const book = quant::kIq2XxsBytes;
-    const __m128i first = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(book + 8 * p[0]));
-    int64_t second;
-    __builtin_memcpy(&second, book + 8 * p[1], sizeof second);
-    return _mm_insert_epi64(first, second, 1);
+    int64_t word[2];
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) __builtin_memcpy(word + i, book + 8 * p[i], sizeof *word);
+    return TwoWords{word[0], word[1]};
   }
 };
 
@@ -78,12 +82,12 @@ struct Iq3Xxs {
       store_words<Iq3Xxs>(rows, at, offset + 66 + 4 * s, s, d, panel);
     }
   }
-  [[gnu::always_inline]] static __m128i words(const uint8_t* p) {
+  [[gnu::always_inline]] static FourWords words(const uint8_t* p) {
     const int8_t* const book = quant::kIq3XxsBytes;
     int32_t word[4];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) __builtin_memcpy(word + i, book + 4 * p[i], sizeof *word);
-    return _mm_setr_epi32(word[0], word[1], word[2], word[3]);
+    return FourWords{word[0], word[1], word[2], word[3]};
   }
 };
 

@@ -17,10 +17,13 @@ extern const Int8Kernels int8_kernels_avx512vnni;
 extern const IntKernels int_kernels_amx;
 #elif defined(__aarch64__)
 extern const Kernels kernels_neon;
+extern const IntKernels int_kernels_neon;
+extern const IntKernels int_kernels_dotprod;
 #endif
 
 std::string_view level_name(Level level) {
-  static constexpr std::string_view kNames[] = {"generic", "avx2", "avx512", "amx", "neon"};
+  static constexpr std::string_view kNames[] = {"generic", "avx2", "avx512",
+                                                "amx",     "neon", "dotprod"};
   return kNames[static_cast<int>(level)];
 }
 
@@ -43,8 +46,9 @@ std::string missing_features(Level level, const CpuFeatures& features) {
       {Level::kAmx, "amx_int8", features.amx_int8},
       {Level::kAmx, "amx_bf16", features.amx_bf16},
   };
+  if (level == Level::kDotprod && !features.dotprod) return "dotprod";
   std::string missing;
-  if (level == Level::kNeon) return missing;  // part of the baseline where it is listed
+  if (level >= Level::kNeon) return missing;  // part of the baseline where it is listed
   for (const Need& need : needs) {
     if (level < need.from || need.present) continue;
     missing += (missing.empty() ? "" : ", ") + std::string(need.name);
@@ -91,7 +95,7 @@ const Kernels& select_kernels(Level level) {
   if (level == Level::kAvx2) return kernels_avx2;
   if (level == Level::kAvx512 || level == Level::kAmx) return kernels_avx512;
 #elif defined(__aarch64__)
-  if (level == Level::kNeon) return kernels_neon;
+  if (level >= Level::kNeon) return kernels_neon;
 #endif
   CHECK(level == Level::kGeneric);
   return kernels_generic;
@@ -104,6 +108,9 @@ const IntKernels* select_int_kernels(Level level, const CpuFeatures& features) {
   }
   if (level >= Level::kAvx512 && features.avx512_vnni) return &int_kernels_avx512vnni;
   if (level >= Level::kAvx2) return &int_kernels_avx2;
+#elif defined(__aarch64__)
+  if (level == Level::kDotprod) return &int_kernels_dotprod;
+  if (level == Level::kNeon) return &int_kernels_neon;
 #endif
   static_cast<void>(level);
   static_cast<void>(features);

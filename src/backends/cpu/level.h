@@ -14,15 +14,16 @@
 
 namespace ferry::cpu {
 
-enum class Level { kGeneric, kAvx2, kAvx512, kAmx, kNeon };
+enum class Level { kGeneric, kAvx2, kAvx512, kAmx, kNeon, kDotprod };
 // Those of the processors that this program was built for, each with all that is before it.
 #if defined(__aarch64__)
-inline constexpr Level kLevels[] = {Level::kGeneric, Level::kNeon};
+inline constexpr Level kLevels[] = {Level::kGeneric, Level::kNeon, Level::kDotprod};
 #else
 inline constexpr Level kLevels[] = {Level::kGeneric, Level::kAvx2, Level::kAvx512, Level::kAmx};
 #endif
 
-std::string_view level_name(Level level);  // "generic", "avx2", "avx512", "amx", "neon"
+// "generic", "avx2", "avx512", "amx", "neon", "dotprod"
+std::string_view level_name(Level level);
 
 // What the level needs and the processor or the system lacks: "avx512f, avx512bw"; "" if nothing.
 std::string missing_features(Level level, const CpuFeatures& features);
@@ -34,8 +35,8 @@ Result<Level> choose_level(const char* forced, const CpuFeatures& features);
 // One line about the level for DeviceSpec::detail. `integer` is what select_int_kernels() chose.
 std::string describe_level(Level level, const CpuFeatures& features, const IntKernels* integer);
 
-// REQUIRES: missing_features(level) is empty. The amx level has integer matmuls of its own; the
-// rest is that of avx512.
+// REQUIRES: missing_features(level) is empty. The amx and dotprod levels have integer matmuls of
+// their own; the rest is that of avx512 and neon.
 const Kernels& select_kernels(Level level);
 
 // The integer matmuls, nullptr where the level has none: from avx512 on they need VNNI as well, and
