@@ -293,6 +293,14 @@ struct Q4_K {
   }
 };
 
+// Bit `From` of each byte as its bit `To`.
+template <int From, int To>
+inline Bytes bit_as(Bytes a) {
+  if constexpr (From < To) a = b_left<To - From>(a);
+  if constexpr (From > To) a = b_right<From - To>(a);
+  return b_and(a, b_set1(1 << To));
+}
+
 struct Q5_K {
   static constexpr const char* kName = "Q5_K";
   static constexpr int kGroup = 32, kBits = 5, kOffset = 0;
@@ -303,18 +311,22 @@ struct Q5_K {
     Bytes fifth[8];
     panel.load(rows, offset + 16, fifth);
     panel.load(rows, offset + 32, fifth + 4);
-    for (int pair = 0; pair < 4; ++pair) {
+    store_pairs<0>(rows, offset, fifth, panel);
+  }
+  template <int Pair>
+  static inline void store_pairs(Rows rows, int64_t offset, const Bytes* fifth, const auto& panel) {
+    if constexpr (Pair < 4) {
       Bytes low[8], high[8];
-      panel.load(rows, offset + 48 + 32 * pair, low);
-      panel.load(rows, offset + 64 + 32 * pair, low + 4);
-      const Bytes even = b_set1(1 << (2 * pair)), odd = b_set1(2 << (2 * pair));
+      panel.load(rows, offset + 48 + 32 * Pair, low);
+      panel.load(rows, offset + 64 + 32 * Pair, low + 4);
 #pragma GCC unroll 8
       for (int j = 0; j < 8; ++j) {
-        high[j] = b_or(high_half(low[j]), b_where(fifth[j], odd, 16));
-        low[j] = b_or(low_half(low[j]), b_where(fifth[j], even, 16));
+        high[j] = b_or(high_half(low[j]), bit_as<2 * Pair + 1, 4>(fifth[j]));
+        low[j] = b_or(low_half(low[j]), bit_as<2 * Pair, 4>(fifth[j]));
       }
-      panel.template store<Q5_K>(2 * pair, low);
-      panel.template store<Q5_K>(2 * pair + 1, high);
+      panel.template store<Q5_K>(2 * Pair, low);
+      panel.template store<Q5_K>(2 * Pair + 1, high);
+      store_pairs<Pair + 1>(rows, offset, fifth, panel);
     }
   }
 };

@@ -95,9 +95,7 @@ inline void row_matmul(const IntMatmulBlock& block) {
   const PanelScratch scratch = panel_scratch(block);
   const QuantRows x(block);
   const uint8_t* tokens[T];
-  for (int t = 0; t < T; ++t) {  // fewer than T: the last one again
-    tokens[t] = x.data + (t < block.tokens ? t : block.tokens - 1) * x.stride;
-  }
+  for (int t = 0; t < T; ++t) tokens[t] = x.data + t * x.stride;
   const RowPanel<Format, T> panel{x, tokens, 0, scratch.products, scratch.scale, scratch.low};
   for_each_panel<Format, 1>(block, scratch, panel, [&](int64_t first, int64_t groups, int) {
     add_groups<Format, T>(scratch.products, T, scratch.scale, scratch.low, first, groups, x, tokens,
@@ -105,12 +103,13 @@ inline void row_matmul(const IntMatmulBlock& block) {
   });
 }
 
-// REQUIRES: block.tokens <= kRowTokens
+// REQUIRES: 1 <= block.tokens <= kRowTokens
 template <typename Format>
 void row_matmul_block(const IntMatmulBlock& block) {
   static_assert(kRowTokens == 4 && kPanel / 16 * kRowTokens * kLanes <= 16 * 16 * 16);
   if (block.tokens == 1) return row_matmul<Format, 1>(block);
   if (block.tokens == 2) return row_matmul<Format, 2>(block);
+  if (block.tokens == 3) return row_matmul<Format, 3>(block);
   row_matmul<Format, 4>(block);
 }
 
