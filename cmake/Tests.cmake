@@ -56,6 +56,7 @@ if(FERRY_FUZZ)
     target_link_libraries(${name} PRIVATE ferry ferry_options fmt::fmt nlohmann_json::nlohmann_json)
     target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   endforeach()
+  target_link_libraries(plan_request_fuzz PRIVATE ferry_commands)
 endif()
 
 if(FERRY_BENCH)

@@ -23,6 +23,7 @@ namespace {
 
 constexpr int64_t kPageTokens = 16;
 constexpr int64_t kExpertsPerToken = 4;
+constexpr int64_t kHeadsToKeys = 8;  // rows of queries for each of keys, and of values
 constexpr int64_t kAttentionHeads = 16;
 constexpr int64_t kDecodeBatch = 8;
 constexpr int64_t kElementRows = 64;
@@ -39,8 +40,8 @@ class KernelBench {
     return bench;
   }
 
-  Result<plan::KernelTimes> matmul(const quant::StorageFormat& format);
-  Result<plan::KernelTimes> experts(const quant::StorageFormat& format);
+  Result<plan::KernelTimes> matmul(const quant::StorageFormat& format, int64_t hidden);
+  Result<plan::KernelTimes> experts(const quant::StorageFormat& format, int64_t hidden);
   Status gqa(plan::MeasuredKernels& out);
   Status mla(plan::MeasuredKernels& out);
   Status small_ops(plan::MeasuredKernels& out);
@@ -167,11 +168,11 @@ Result<std::vector<WeightView>> KernelBench::import(const quant::StorageFormat& 
   return views;
 }
 
-Result<plan::KernelTimes> KernelBench::matmul(const quant::StorageFormat& format) {
+Result<plan::KernelTimes> KernelBench::matmul(const quant::StorageFormat& format, int64_t hidden) {
   clear();
-  const int64_t hidden = options_.hidden, wide = 4 * hidden;
-  const Shape layer[] = {
-      {wide, hidden}, {wide, hidden}, {hidden, wide}, {hidden, hidden}, {hidden, hidden}};
+  const int64_t wide = 4 * hidden, narrow = hidden / kHeadsToKeys;
+  const Shape layer[] = {{wide, hidden},   {wide, hidden},   {hidden, wide},  {hidden, hidden},
+                         {hidden, hidden}, {narrow, hidden}, {narrow, hidden}};
   std::vector<Shape> shapes;
   for (int64_t bytes = 0; bytes < options_.bytes;) {
     for (const Shape& shape : layer) {
@@ -180,7 +181,8 @@ Result<plan::KernelTimes> KernelBench::matmul(const quant::StorageFormat& format
     }
   }
   FERRY_TRY(const std::vector<WeightView> matrices, import(format, shapes));
-  plan::KernelTimes times{.format = std::string(format.name)};
+  plan::KernelTimes times{.format = std::string(format.name),
+                          .hidden = static_cast<double>(hidden)};
   FERRY_TRY(const TensorView x, noise({options_.tokens_max * wide}));
   FERRY_TRY(const TensorView out, tensor(Dtype::kF32, {options_.tokens_max * wide}));
   for (const int64_t tokens : {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 512}) {
@@ -204,9 +206,9 @@ Result<plan::KernelTimes> KernelBench::matmul(const quant::StorageFormat& format
   return times;
 }
 
-Result<plan::KernelTimes> KernelBench::experts(const quant::StorageFormat& format) {
+Result<plan::KernelTimes> KernelBench::experts(const quant::StorageFormat& format, int64_t hidden) {
   clear();
-  const int64_t hidden = options_.hidden, inner = hidden / 256 * 3 / 4 * 256 + 256;
+  const int64_t inner = hidden / 256 * 3 / 4 * 256 + 256;
   const int64_t count = std::max<int64_t>(
       round_up(options_.bytes / (3 * format.bytes_for(inner * hidden)), kExpertsPerToken),
       kExpertsPerToken);
@@ -216,7 +218,8 @@ Result<plan::KernelTimes> KernelBench::experts(const quant::StorageFormat& forma
   const auto part = [&all, count](int64_t which) {
     return std::span(all).subspan(static_cast<size_t>(which * count), static_cast<size_t>(count));
   };
-  plan::KernelTimes times{.format = std::string(format.name)};
+  plan::KernelTimes times{.format = std::string(format.name),
+                          .hidden = static_cast<double>(hidden)};
   for (const int64_t each : {1, 2, 3, 4, 8, 16, 32, 64}) {
     const int64_t tokens = each * count / kExpertsPerToken;
     std::vector<int32_t> ids(static_cast<size_t>(tokens * kExpertsPerToken));
@@ -337,21 +340,21 @@ Status KernelBench::mla(plan::MeasuredKernels& out) {
 }
 
 Status KernelBench::small_ops(plan::MeasuredKernels& out) {
-  const int64_t width = 4 * options_.hidden;
+  const int64_t hidden = options_.hidden.back(), width = 4 * hidden;
   FERRY_TRY(const TensorView a, tensor(Dtype::kF32, {kElementRows, width}));
   FERRY_TRY(const TensorView b, tensor(Dtype::kF32, {kElementRows, width}));
   FERRY_TRY(double seconds, median_of([&] { stream_->swiglu({.gate = a, .up = b, .out = a}); }));
   out.element_ns = seconds * 1e9 / static_cast<double>(3 * kElementRows * width);
-  FERRY_TRY(const TensorView scale, tensor(Dtype::kF32, {options_.hidden}));
+  FERRY_TRY(const TensorView scale, tensor(Dtype::kF32, {hidden}));
   FERRY_TRY(const auto batch, batches());
-  FERRY_TRY(const TensorView pages, tensor(Dtype::kBF16, {1, kPageTokens, options_.hidden / 4}));
+  FERRY_TRY(const TensorView pages, tensor(Dtype::kBF16, {1, kPageTokens, hidden / 4}));
   const std::vector<int32_t> first_page = {0};
   const nn::BatchInput token{
       .tokens = std::span(batch->ids).first(1), .pages = first_page, .decode = true};
   const BatchView& alone = batch->decode.lay_out(*stream_, {&token, 1});
-  const TensorView row = TensorView::contiguous(a.data, Dtype::kF32, {1, options_.hidden});
+  const TensorView row = TensorView::contiguous(a.data, Dtype::kF32, {1, hidden});
   const TensorView wide = a.slice(0, 0, 1);
-  const TensorView heads = row.split_last(kAttentionHeads, options_.hidden / kAttentionHeads);
+  const TensorView heads = row.split_last(kAttentionHeads, hidden / kAttentionHeads);
   const auto layer = [&] {
     for (const int half : {0, 1}) {
       stream_->add_rms_norm(
@@ -366,7 +369,7 @@ Status KernelBench::small_ops(plan::MeasuredKernels& out) {
          .scale = 0.1f,
          .batch = &alone,
          .out = TensorView::contiguous(b.data, Dtype::kF32,
-                                       {1, kAttentionHeads, options_.hidden / kAttentionHeads})});
+                                       {1, kAttentionHeads, hidden / kAttentionHeads})});
   };
   FERRY_TRY(seconds, median_of([&] {
               for (int i = 0; i < kSmallLayers; ++i) layer();
@@ -383,7 +386,7 @@ Result<plan::MeasuredKernels> measure_kernels(const std::shared_ptr<Backend>& ba
                                               const KernelMeasurement& options) {
   plan::MeasuredKernels measured;
   FERRY_TRY(KernelBench bench, KernelBench::create(backend, options));
-  const auto total = static_cast<int64_t>(2 * options.formats.size() + 3);
+  const auto total = static_cast<int64_t>(2 * options.formats.size() * options.hidden.size() + 3);
   int64_t done = 0;
   const auto step = [&] {
     if (options.progress) options.progress(++done, total);
@@ -392,16 +395,18 @@ Result<plan::MeasuredKernels> measure_kernels(const std::shared_ptr<Backend>& ba
     const quant::StorageFormat* format = quant::find_format(name);
     if (format == nullptr) return not_found("format \"{}\": not known", name.substr(0, 40));
     const OpQuery query{
-        .op = Op::kMatmul, .format = format, .rows = options.hidden, .cols = options.hidden};
+        .op = Op::kMatmul, .format = format, .rows = options.hidden[0], .cols = options.hidden[0]};
     if (format->encode == nullptr || !backend->supports(query)) {
       return unsupported("format {}: can't be measured on {}", name, backend->spec().backend);
     }
-    FERRY_TRY(plan::KernelTimes dense, bench.matmul(*format));
-    measured.matmul.push_back(std::move(dense));
-    step();
-    FERRY_TRY(plan::KernelTimes experts, bench.experts(*format));
-    measured.experts.push_back(std::move(experts));
-    step();
+    for (const int64_t hidden : options.hidden) {
+      FERRY_TRY(plan::KernelTimes dense, bench.matmul(*format, hidden));
+      measured.matmul.push_back(std::move(dense));
+      step();
+      FERRY_TRY(plan::KernelTimes experts, bench.experts(*format, hidden));
+      measured.experts.push_back(std::move(experts));
+      step();
+    }
   }
   FERRY_TRY_VOID(bench.gqa(measured));
   step();

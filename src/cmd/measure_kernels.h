@@ -17,7 +17,7 @@ struct KernelMeasurement {
   std::vector<std::string> formats;  // those that the backend lacks or that can't be written: none
   // Of all matrices of a format: several times the caches, which else hold part of them.
   int64_t bytes = int64_t{512} << 20;
-  int64_t hidden = 2048;  // of the matrices; a multiple of 256
+  std::vector<int64_t> hidden = {1536, 2048};  // of layers in whose shapes; multiples of 256
   int64_t tokens_max = 512;
   int64_t repeat = 9;  // the median counts
   std::function<void(int64_t done, int64_t total)> progress;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 namespace ferry::plan {
 namespace {
@@ -23,6 +24,14 @@ constexpr MeasuredField kMeasuredFields[] = {
     {"layer_us", &MeasuredKernels::layer_us},
     {"pass_us", &MeasuredKernels::pass_us},
 };
+
+Result<double> read_positive(const Json& entry, const char* key) {
+  FERRY_TRY(const double number, json_number(entry, key));
+  if (!(number > 0) || number > kMaxTime) {
+    return invalid_input("{}: expected a positive number", key);
+  }
+  return number;
+}
 
 Result<std::vector<double>> read_numbers(const Json& entry, const char* key) {
   const Json* list = json_find(entry, key);
@@ -50,6 +59,9 @@ Result<std::vector<KernelTimes>> read_times(const Json& json, const char* key) {
     if (!entry.is_object()) return invalid_input("{}: expected objects", key);
     KernelTimes times;
     FERRY_TRY(times.format, json_string(entry, "format"));
+    if (json_find(entry, "hidden") != nullptr) {
+      FERRY_TRY(times.hidden, read_positive(entry, "hidden"));
+    }
     FERRY_TRY(times.tokens, read_numbers(entry, "tokens"));
     FERRY_TRY(times.ns, read_numbers(entry, "ns"));
     if (times.tokens.size() != times.ns.size() || times.tokens.front() != 1 ||
@@ -68,7 +80,8 @@ Json times_to_json(const std::vector<KernelTimes>& all) {
   for (const KernelTimes& times : all) {
     Json ns = Json::array();
     for (double value : times.ns) ns.push_back(std::round(value * 10) / 10);
-    list.push_back({{"format", times.format}, {"tokens", times.tokens}, {"ns", ns}});
+    list.push_back(
+        {{"format", times.format}, {"hidden", times.hidden}, {"tokens", times.tokens}, {"ns", ns}});
   }
   return list;
 }
@@ -85,13 +98,20 @@ double KernelTimes::at(double count) const {
 }
 
 Result<const KernelTimes*> MeasuredKernels::find(const std::vector<KernelTimes>& times,
-                                                 std::string_view format) {
-  std::string known;
+                                                 std::string_view format, double hidden) {
+  const KernelTimes* nearest = nullptr;
+  const auto distance = [hidden](const KernelTimes& entry) {
+    return std::abs(std::log(entry.hidden / hidden));
+  };
+  std::set<std::string_view> known;
   for (const KernelTimes& entry : times) {
-    if (entry.format == format) return &entry;
-    known += (known.empty() ? "" : ", ") + entry.format;
+    known.insert(entry.format);
+    if (entry.format == format && (!nearest || distance(entry) < distance(*nearest))) {
+      nearest = &entry;
+    }
   }
-  return unsupported("{} was not measured there; measured: {}", format, known);
+  if (nearest != nullptr) return nearest;
+  return unsupported("{} was not measured there; measured: {}", format, fmt::join(known, ", "));
 }
 
 Result<MeasuredKernels> read_measured(const Json& json) {
@@ -100,10 +120,10 @@ Result<MeasuredKernels> read_measured(const Json& json) {
   FERRY_TRY(measured.matmul, read_times(json, "matmul"));
   FERRY_TRY(measured.experts, read_times(json, "experts"));
   for (const MeasuredField& field : kMeasuredFields) {
-    FERRY_TRY(measured.*field.field, json_number(json, field.key));
-    if (!(measured.*field.field > 0) || measured.*field.field > kMaxTime) {
-      return invalid_input("{}: expected a positive number", field.key);
-    }
+    FERRY_TRY(measured.*field.field, read_positive(json, field.key));
+  }
+  if (json_find(json, "read_gbs") != nullptr) {
+    FERRY_TRY(measured.read_gbs, read_positive(json, "read_gbs"));
   }
   return measured;
 }
@@ -112,6 +132,7 @@ Json measured_to_json(const MeasuredKernels& measured) {
   Json json = {{"matmul", times_to_json(measured.matmul)},
                {"experts", times_to_json(measured.experts)}};
   for (const MeasuredField& field : kMeasuredFields) json[field.key] = measured.*field.field;
+  if (measured.read_gbs > 0) json["read_gbs"] = measured.read_gbs;
   return json;
 }
 

@@ -228,13 +228,24 @@ TEST_F(PlanTest, MeasuredKernelsSayWhatAStepTakes) {
                                   {"[1, 4, 512]", "7"},
                                   {"15000", "-1"},
                                   {"15000", "\"x\""},
+                                  {"\"format\": \"Q6_K\"", "\"format\": \"Q6_K\", \"hidden\": 0"},
+                                  {"\"pass_us\": 100", "\"pass_us\": 100, \"read_gbs\": -1"},
                                   {"\"pass_us\": 100", "\"pass_us\": 0"},
                                   {"\"element_ns\": 0.2,", ""}}) {
     std::string broken = text;
     broken.replace(broken.find(good), std::string(good).size(), bad);
     EXPECT_FALSE(read_catalogue(broken).ok()) << bad;
   }
-  const MeasuredKernels& measured = *here.chips[0].measured;
+  MeasuredKernels measured = *here.chips[0].measured;
+  // Wider layers, of which there are times for their own.
+  measured.matmul.push_back({.format = "Q4_0", .hidden = 8192, .tokens = {1}, .ns = {14000}});
+  measured.read_gbs = 60;
+  const auto of_width = [&measured](double hidden) {
+    return (*MeasuredKernels::find(measured.matmul, "Q4_0", hidden))->at(1);
+  };
+  EXPECT_EQ(of_width(1024), 15000);
+  EXPECT_EQ(of_width(4000), 15000);
+  EXPECT_EQ(of_width(4200), 14000);
   EXPECT_EQ(measured_to_json(read_measured(measured_to_json(measured)).value()),
             measured_to_json(measured));
 }

@@ -203,6 +203,7 @@ Result<StepTime> measured_time(const Deployment& d, const MeasuredKernels& kerne
   const Precision& p = d.precision;
   const auto tp = static_cast<double>(d.tp);
   const double copy = work.uneven / static_cast<double>(d.dp);
+  const auto hidden = static_cast<double>(model.hidden_size);
   const double bandwidth = (d.chip->memory_gbs ? d.chip->memory_gbs->value : 1e6) * kGiga;
   StepTime time;
   const auto add = [&time, bandwidth](double weights, double bytes, double ns) {
@@ -211,10 +212,12 @@ Result<StepTime> measured_time(const Deployment& d, const MeasuredKernels& kerne
     time.memory += loading;
     time.compute += seconds - loading;
   };
-  FERRY_TRY(const KernelTimes* dense, MeasuredKernels::find(kernels.matmul, p.other_format));
+  FERRY_TRY(const KernelTimes* dense,
+            MeasuredKernels::find(kernels.matmul, p.other_format, hidden));
   add(model.other_parameters / tp, p.other_bytes, dense->at(work.tokens * copy));
   if (model.moe_layers > 0) {
-    FERRY_TRY(const KernelTimes* experts, MeasuredKernels::find(kernels.experts, p.expert_format));
+    FERRY_TRY(const KernelTimes* experts,
+              MeasuredKernels::find(kernels.experts, p.expert_format, hidden));
     const ExpertLoad load = expert_load(d, work.tokens);
     add(static_cast<double>(model.moe_layers) * model.expert_parameters * load.read, p.expert_bytes,
         experts->at(load.pairs / load.read));
@@ -229,7 +232,7 @@ Result<StepTime> measured_time(const Deployment& d, const MeasuredKernels& kerne
   time.overhead =
       static_cast<double>(model.num_layers) * (kernels.layer_us + collectives_us(d)) * kMicro;
   scale(time, work.layers);
-  FERRY_TRY(const KernelTimes* head, MeasuredKernels::find(kernels.matmul, p.head_format));
+  FERRY_TRY(const KernelTimes* head, MeasuredKernels::find(kernels.matmul, p.head_format, hidden));
   add(model.head_parameters / tp, p.head_bytes, head->at(work.sequences * copy));
   time.memory +=
       work.sequences * copy * static_cast<double>(model.vocab_size) * kLogitBytes / bandwidth;
