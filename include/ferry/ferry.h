@@ -89,6 +89,11 @@ struct EngineOptions {
   // then get what is left.
   int64_t expert_memory = 0;
 
+  // Weights are looked through for values that are not finite when they are loaded. Folder where it
+  // is noted which files were, by size and times of change, so that the next load need not; made if
+  // it is not there. Empty: every load looks.
+  std::string notes_folder;
+
   Speculation speculation = Speculation::kOff;
   int64_t draft_tokens = 8;  // kPromptLookup: guessed per step at most; [1, 15]. kMtp: always one
   int64_t min_match = 2;     // kPromptLookup: tokens an ending must have in common; [1, 16]

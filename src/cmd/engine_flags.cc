@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <charconv>
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 
 #include "cmd/builtin_model.h"
@@ -37,6 +38,15 @@ void print_builtin_notice() {
 
 double per_second(int64_t count, double seconds) {
   return seconds > 0 ? static_cast<double>(count) / seconds : 0;
+}
+
+// By the XDG base directory specification; empty where there is no home.
+std::string notes_folder() {
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  if (cache != nullptr && cache[0] == '/') return std::string(cache) + "/ferry/looked-through";
+  const char* home = std::getenv("HOME");
+  return home == nullptr || home[0] != '/' ? std::string()
+                                           : std::string(home) + "/.cache/ferry/looked-through";
 }
 
 }  // namespace
@@ -121,6 +131,12 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
   add_activations_flag(command, flags.activations);
   add_expert_memory_flag(command, flags.expert_memory);
   add_speculate_flags(command, flags.speculate, flags.draft_tokens);
+  command
+      .add_option("--check-weights", flags.check_weights,
+                  "Look through the weights for values that are not finite: once for each file, "
+                  "noted in $XDG_CACHE_HOME/ferry (~/.cache/ferry), or at every start")
+      ->type_name("WHEN")
+      ->check(CLI::IsMember({"once", "always"}));
   command.add_flag("-v,--verbose", flags.verbose,
                    "Say on stderr what is loaded and how fast it is");
 }
@@ -142,6 +158,7 @@ EngineOptions engine_options(const EngineFlags& flags) {
   options.expert_memory = expert_memory_bytes(flags.expert_memory);
   options.speculation = kSpeculations.at(flags.speculate);
   options.draft_tokens = flags.draft_tokens;
+  if (flags.check_weights == "once") options.notes_folder = notes_folder();
   return options;
 }
 

@@ -27,6 +27,7 @@ struct EngineFlags {
   std::string speculate = "off";
   std::string expert_memory = "auto";
   int64_t draft_tokens = EngineOptions().draft_tokens;
+  std::string check_weights = "once";
   bool verbose = false;
 };
 

@@ -2,6 +2,7 @@
 #include "disk/mapped_file.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,6 +19,8 @@
 
 namespace ferry::disk {
 namespace {
+
+constexpr uintptr_t kLookEvery = uintptr_t{2} << 20;
 
 class FileDescriptor {
  public:
@@ -139,6 +142,28 @@ void MappedFile::will_need(std::span<const uint8_t> part) const {
 
 void MappedFile::done_with(std::span<const uint8_t> part) const {
   if (mapped()) advise(part, MADV_DONTNEED, false);
+}
+
+bool MappedFile::in_memory(std::span<const uint8_t> part) const {
+  if (!mapped()) return true;
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(part.data());
+  for (uintptr_t at = begin; at < begin + part.size(); at += kLookEvery) {
+    unsigned char resident = 0;
+    if (::mincore(reinterpret_cast<void*>(at / page * page), page, &resident) != 0) return false;
+    if ((resident & 1) == 0) return false;
+  }
+  return true;
+}
+
+std::string MappedFile::identity() const {
+  struct stat info {};
+  if (!mapped() || ::fstat(file_, &info) != 0) return {};
+  const auto nanoseconds = [](const timespec& time) {
+    return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+  };
+  return fmt::format("{} {} {} {} {}", info.st_dev, info.st_ino, info.st_size,
+                     nanoseconds(info.st_mtim), nanoseconds(info.st_ctim));
 }
 
 void MappedFile::read_past_cache() const {

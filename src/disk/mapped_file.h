@@ -41,6 +41,12 @@ class MappedFile {
   void will_need(std::span<const uint8_t> part) const;
   void done_with(std::span<const uint8_t> part) const;
 
+  // Whether the part is in the page cache, by a look at one page of each 2 MiB; a view always is.
+  bool in_memory(std::span<const uint8_t> part) const;
+  // Changes whenever the file is written to or replaced: device, inode, size, times of change.
+  // Empty: a view, or not to be had.
+  std::string identity() const;
+
   // From now on read() goes past the page cache, where the file system can: what is read again and
   // again into memory of the caller's own would only push out what is mapped.
   void read_past_cache() const;

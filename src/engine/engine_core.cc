@@ -79,7 +79,8 @@ Result<LoadedModel> load_weights(const disk::ModelSource& source, std::shared_pt
                    .kv_dtype = fitting.sizing.limits.cache.dtype,
                    .threads = options.threads,
                    .mtp = options.speculation == Speculation::kMtp,
-                   .expert_memory = fitting.expert_memory};
+                   .expert_memory = fitting.expert_memory,
+                   .notes_folder = options.notes_folder};
   if (options.progress) {
     load.progress = [&options](int64_t done, int64_t total) { options.progress({done, total}); };
   }

@@ -2,6 +2,7 @@
 #include "engine/model_loader.h"
 
 #include <algorithm>
+#include <optional>
 #include <thread>
 
 #include "device/plan_stream.h"
@@ -88,6 +89,11 @@ Result<LoadedModel> load_model(const disk::ModelSource& source, std::shared_ptr<
   loader_options.measure_only = false;
   loader_options.team = &team;
   loader_options.progress = options.progress;
+  std::optional<weights::LookedThrough> looked_through;
+  if (!options.notes_folder.empty()) {
+    loader_options.looked_through =
+        &looked_through.emplace(source.checkpoint, options.notes_folder);
+  }
   weights::FileLoader loader(source.checkpoint, backend, loader_options);
   loaded.model = (*architecture)->build(*spec, loader, build_options);
   FERRY_TRY_VOID(loader.finish());

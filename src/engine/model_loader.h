@@ -26,6 +26,8 @@ struct LoadOptions {
   // Experts are left in the file and read when they are needed; so many bytes of them are kept in
   // memory. 0: everything is loaded. See engine/expert_memory.h.
   int64_t expert_memory = 0;
+  // Where it is noted what was looked through; see weights/looked_through.h. Empty: nowhere.
+  std::string notes_folder;
   // Called on the loading thread with the bytes of tensors done and of all tensors there.
   std::function<void(int64_t bytes_done, int64_t bytes_total)> progress;
 };

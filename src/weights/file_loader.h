@@ -8,7 +8,7 @@
 // or INT4 with a NAME.weight_scale of one scale per group of columns and a NAME.weight_shape, or
 // NVFP4 with, perhaps, a NAME.scale: one factor for all of the matrix, or one for each expert. The
 // look through the values is also what brings a mapped file into memory: every byte is read once,
-// by all threads of the team.
+// by all threads of the team; not what an earlier start looked through, if it is still there.
 //
 // Messages: "model.safetensors: tensor "X": found [a, b], expected [c, d]".
 #pragma once
@@ -21,6 +21,7 @@
 #include "base/thread_team.h"
 #include "device/backend.h"
 #include "disk/tensor_file.h"
+#include "weights/looked_through.h"
 #include "weights/weight_loader.h"
 
 namespace ferry::weights {
@@ -29,6 +30,8 @@ struct FileLoaderOptions {
   // Names, shapes, formats and sizes only: no value is read and nothing handed to the backend.
   bool measure_only = false;
   ThreadTeam* team = nullptr;  // reads with all its threads; nullptr: the calling one
+  // What an earlier start looked through is not read again; finish() adds what this one did.
+  LookedThrough* looked_through = nullptr;
   // Called now and then with the bytes of tensors done and of all tensors there.
   std::function<void(int64_t bytes_done, int64_t bytes_total)> progress;
   // Leaves the experts in the file, for a backend that can read them on demand. Their values are
