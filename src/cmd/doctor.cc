@@ -51,6 +51,7 @@ struct Chip {
   DeviceSpec spec;
   std::string error;
   std::vector<OpPath> paths;  // of backends that tell
+  std::vector<CollectivePath> collectives;
 };
 
 std::vector<Chip> find_chips() {
@@ -64,7 +65,10 @@ std::vector<Chip> find_chips() {
       if (backend.ok()) {
         chip.spec = (*backend)->spec();
         const auto* tells = dynamic_cast<const OpPaths*>(backend->get());
-        if (tells != nullptr) chip.paths = tells->op_paths();
+        if (tells != nullptr) {
+          chip.paths = tells->op_paths();
+          chip.collectives = tells->collective_paths();
+        }
       } else {
         chip.error = backend.error().message;
       }
@@ -117,6 +121,9 @@ Json found_chip_json(const Chip& chip) {
   for (const OpPath& path : chip.paths) {
     out["ops"].push_back({{"op", op_name(path.op)}, {"how", path.how}, {"proof", path.proof}});
   }
+  for (const CollectivePath& path : chip.collectives) {
+    out["collectives"].push_back({{"name", path.name}, {"how", path.how}, {"proof", path.proof}});
+  }
   return out;
 }
 
@@ -155,7 +162,9 @@ void print_chips(const std::vector<Chip>& chips) {
     } else if (!chip.error.empty()) {
       row(chip.backend.c_str(), "cannot be opened: " + chip.error);
     } else {
-      row(chip.backend.c_str(), fmt::format("{} ({})", chip.spec.name, chip.spec.detail));
+      row(chip.backend.c_str(),
+          fmt::format("{}{} ({})", chip.devices > 1 ? fmt::format("{} × ", chip.devices) : "",
+                      chip.spec.name, chip.spec.detail));
     }
   }
   for (const Chip& chip : chips) {
@@ -163,6 +172,9 @@ void print_chips(const std::vector<Chip>& chips) {
     std::printf("\nWhat %s computes with, and how far that is proven\n", chip.backend.c_str());
     for (const OpPath& path : chip.paths) {
       row(std::string(op_name(path.op)).c_str(), fmt::format("{} [{}]", path.how, path.proof));
+    }
+    for (const CollectivePath& path : chip.collectives) {
+      row(std::string(path.name).c_str(), fmt::format("{} [{}]", path.how, path.proof));
     }
   }
 }

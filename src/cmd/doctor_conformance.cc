@@ -2,13 +2,16 @@
 // error, what was allowed, and the time.
 #include "cmd/doctor_conformance.h"
 
+#include <algorithm>
 #include <cstdio>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "cmd/command.h"
 #include "cmd/progress.h"
 #include "device/backend.h"
+#include "device/conformance/collectives.h"
 #include "device/conformance/conformance.h"
 #include "disk/atomic_file.h"
 
@@ -18,8 +21,33 @@ namespace {
 struct Tested {
   DeviceSpec spec;
   std::vector<ConformanceResult> results;
+  std::vector<CollectiveResult> collectives;  // where there are devices to join
   int64_t passed = 0, skipped = 0, failed = 0;
 };
+
+constexpr int kMostJoined = 8;
+
+// Collectives of all devices together, if there are several.
+Status test_collectives(const std::string& name, const ConformanceFlags& flags, Tested& tested) {
+  std::string why;
+  int count = 0;
+  for (const BackendEntry* entry : all_backends()) {
+    if (entry->name == name) count = std::min(entry->count_devices(&why), kMostJoined);
+  }
+  if (count < 2) return {};
+  std::vector<std::shared_ptr<Backend>> devices;
+  for (int i = 0; i < count; ++i) {
+    FERRY_TRY(auto device, open_backend(name, {.device = i}));
+    devices.push_back(std::move(device));
+  }
+  FERRY_TRY(const auto all, check_collectives(devices));
+  for (const CollectiveResult& result : all) {
+    if (result.name.find(flags.filter) == std::string::npos) continue;
+    ++(result.passed ? tested.passed : tested.failed);
+    tested.collectives.push_back(result);
+  }
+  return {};
+}
 
 Result<Tested> test_chip(const std::string& name, const ConformanceFlags& flags) {
   FERRY_TRY(const auto subject, open_backend(name, {}));
@@ -29,7 +57,6 @@ Result<Tested> test_chip(const std::string& name, const ConformanceFlags& flags)
   for (const ConformanceCase& one : conformance_cases()) {
     total += one.name.find(flags.filter) != std::string::npos;
   }
-  if (total == 0) return not_found("--filter: no case has \"{}\" in its name", flags.filter);
   Progress progress("conformance of " + name, " cases");
   int64_t done = 0;
   tested.results = run_conformance(
@@ -38,6 +65,10 @@ Result<Tested> test_chip(const std::string& name, const ConformanceFlags& flags)
                              }});
   for (const ConformanceResult& result : tested.results) {
     ++(result.skipped ? tested.skipped : result.passed ? tested.passed : tested.failed);
+  }
+  FERRY_TRY_VOID(test_collectives(name, flags, tested));
+  if (tested.results.empty() && tested.collectives.empty()) {
+    return not_found("--filter: no case has \"{}\" in its name", flags.filter);
   }
   return tested;
 }
@@ -55,6 +86,11 @@ Json report_of(const Tested& tested) {
                      {"seconds", result.seconds},
                      {"detail", result.detail}});
   }
+  for (const CollectiveResult& result : tested.collectives) {
+    cases.push_back({{"case", result.name},
+                     {"result", result.passed ? "passed" : "failed"},
+                     {"detail", result.detail}});
+  }
   return {{"backend", tested.spec.backend},  {"device", tested.spec.name},
           {"detail", tested.spec.detail},    {"ferry", FERRY_VERSION},
           {"passed", tested.passed},         {"failed", tested.failed},
@@ -68,6 +104,10 @@ void print_tested(const Tested& tested) {
     if (result.passed || result.skipped) continue;
     std::printf("  FAILED %s: error %.3g, allowed %.3g; %s\n", result.name.c_str(), result.error,
                 result.tolerance, result.detail.c_str());
+  }
+  for (const CollectiveResult& result : tested.collectives) {
+    if (result.passed) continue;
+    std::printf("  FAILED %s: %s\n", result.name.c_str(), result.detail.c_str());
   }
   std::printf("  %lld cases passed, %lld failed, %lld are not supported\n",
               static_cast<long long>(tested.passed), static_cast<long long>(tested.failed),

@@ -16,6 +16,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "device/communicator.h"
 #include "device/ops.h"
 
 namespace ferry {
@@ -79,6 +80,8 @@ class Stream {
   virtual Event record() = 0;                 // marks this point of the queue
   virtual void wait(const Event& event) = 0;  // what follows runs after another stream's event
   virtual Status synchronize() = 0;           // everything done; the first error, if any
+  // The queue as the vendor's own libraries know it, for its collectives; nullptr: there is none.
+  virtual void* native_queue() { return nullptr; }
 
   // No ops: what is queued from one to the other is a step that will probably come again, with the
   // same shapes and addresses, so that a chip may keep it as a whole. Memory that it uses stays
@@ -150,6 +153,11 @@ class Backend : public std::enable_shared_from_this<Backend> {
   // last. REQUIRES: spec().weights_on_demand
   virtual void set_on_demand_memory(int64_t bytes) { static_cast<void>(bytes); }
   virtual OnDemandStats on_demand_stats() const { return {}; }
+
+  // Joins devices of this backend for collectives, rank 0 first, which is this one; a communicator
+  // for each. The default goes through host memory.
+  // REQUIRES: every rank's backend has the name of this one, and made the rank's stream
+  virtual Result<Communicators> connect(std::span<const Rank> ranks);
 
   virtual bool supports(const OpQuery& query) const = 0;
   // DeviceSpec::matmul_rounding of products with weights of one format.

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "device/communicator.h"
 #include "device/ops.h"
 
 namespace ferry {
@@ -29,6 +30,8 @@ class OpPaths {
   virtual ~OpPaths() = default;
   // One for each op.
   virtual std::vector<OpPath> op_paths() const = 0;
+  // One for each collective.
+  virtual std::vector<CollectivePath> collective_paths() const = 0;
 };
 
 }  // namespace ferry

@@ -4,6 +4,7 @@
 #include "device/backend.h"
 
 #include "backends/ascend/calls.h"
+#include "backends/ascend/collectives.h"
 #include "backends/ascend/paths.h"
 #include "backends/ascend/stream.h"
 #include "device/composed/self_check.h"
@@ -72,6 +73,19 @@ class AscendBackend : public Backend, public OpPaths {
     return composed::import_bytes(weight, packing_);
   }
 
+  Result<Communicators> connect(std::span<const Rank> ranks) override {
+    std::string why;
+    const auto hccl = load_hccl(&why);
+    if (hccl == nullptr) return Backend::connect(ranks);
+    std::vector<HcclRank> devices;
+    for (const Rank& rank : ranks) {
+      devices.push_back({static_cast<AscendBackend*>(rank.backend.get())->device_,
+                         static_cast<AclStream>(rank.stream->native_queue())});
+    }
+    return connect_by_hccl(hccl, devices);
+  }
+
+  std::vector<CollectivePath> collective_paths() const override { return describe_collectives(); }
   std::vector<OpPath> op_paths() const override {
     std::vector<OpPath> all;
     for (int op = 0; op < kNumOps; ++op) {

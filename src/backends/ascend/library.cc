@@ -17,7 +17,8 @@ std::string environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-// Never closed again: streams and buffers may live until the process ends.
+}  // namespace
+
 void* open_library(const std::string& name, std::string* why) {
   std::string home = environment("ASCEND_HOME_PATH");
   if (home.empty()) home = environment("ASCEND_TOOLKIT_HOME");
@@ -30,6 +31,8 @@ void* open_library(const std::string& name, std::string* why) {
   }
   return nullptr;
 }
+
+namespace {
 
 // In the order in which an operator is looked for; those that aren't there are left out.
 std::vector<void*> operator_libraries(std::string* why) {
@@ -130,7 +133,6 @@ Result<std::shared_ptr<const Vendor>> load_vendor() {
   if (status != kAclSuccess && status != kAclRepeatInitialize && status != kRtRepeatedInit) {
     return acl_error(*vendor, "aclInit", status);
   }
-  vendor->has_hccl = open_library("libhccl.so", &why) != nullptr;
   return std::shared_ptr<const Vendor>(std::move(vendor));
 }
 

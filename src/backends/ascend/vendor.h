@@ -227,8 +227,7 @@ struct Vendor {
   FERRY_ACLNN_OPTIONAL_SYMBOLS(FERRY_OPERATOR)
 #undef FERRY_POINTER
 #undef FERRY_OPERATOR
-  std::string version;    // of the runtime
-  bool has_hccl = false;  // libhccl.so is there
+  std::string version;  // of the runtime
 };
 
 }  // namespace ferry::ascend

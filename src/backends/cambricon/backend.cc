@@ -4,6 +4,7 @@
 #include "device/backend.h"
 
 #include "backends/cambricon/calls.h"
+#include "backends/cambricon/collectives.h"
 #include "backends/cambricon/paths.h"
 #include "device/composed/self_check.h"
 #include "device/composed/stream.h"
@@ -67,6 +68,19 @@ class CambriconBackend : public Backend, public OpPaths {
     return composed::import_bytes(weight, packing_);
   }
 
+  Result<Communicators> connect(std::span<const Rank> ranks) override {
+    std::string why;
+    const auto cncl = load_cncl(&why);
+    if (cncl == nullptr) return Backend::connect(ranks);
+    std::vector<CnclRank> devices;
+    for (const Rank& rank : ranks) {
+      devices.push_back({static_cast<CambriconBackend*>(rank.backend.get())->device_,
+                         static_cast<Queue>(rank.stream->native_queue())});
+    }
+    return connect_by_cncl(cncl, devices);
+  }
+
+  std::vector<CollectivePath> collective_paths() const override { return describe_collectives(); }
   std::vector<OpPath> op_paths() const override {
     std::vector<OpPath> all;
     for (int op = 0; op < kNumOps; ++op) {

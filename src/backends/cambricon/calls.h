@@ -21,6 +21,7 @@ class Calls : public composed::Primitives {
   ~Calls() override;
 
   std::string_view symbol_of(Primitive primitive) const override;
+  void* native_queue() override { return queue_; }
 
   void copy_in(void* device_dst, const void* host_src, int64_t bytes) override;
   void copy_out(void* host_dst, const void* device_src, int64_t bytes) override;

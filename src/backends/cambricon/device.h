@@ -19,6 +19,7 @@ class Device {
   // Makes this device the one that the calling thread's calls go to (CNRT keeps that per thread).
   Status bind() const;
   MemoryPool& pool() const { return *pool_; }
+  int ordinal() const { return ordinal_; }
   const std::string& name() const { return name_; }
   int cores() const { return cores_; }
   int64_t total_bytes() const { return total_bytes_; }

@@ -11,7 +11,8 @@ namespace {
 
 constexpr const char* kUsualFolder = "/usr/local/neuware/lib64/";
 
-// Never closed again: streams and buffers may live until the process ends.
+}  // namespace
+
 void* open_library(const std::string& name, std::string* why) {
   std::vector<std::string> paths;
   const char* home = std::getenv("NEUWARE_HOME");
@@ -27,6 +28,8 @@ void* open_library(const std::string& name, std::string* why) {
   }
   return nullptr;
 }
+
+namespace {
 
 Error library_missing(const std::string& name, const std::string& why) {
   return not_found(
@@ -114,7 +117,6 @@ Result<std::shared_ptr<const Vendor>> load_vendor() {
   }
   Vendor::Version& d = vendor->driver;
   vendor->cnrtDriverGetVersion(&d.major, &d.minor, &d.patch);
-  vendor->has_cncl = open_library("libcncl.so", &why) != nullptr;
   return std::shared_ptr<const Vendor>(std::move(vendor));
 }
 

@@ -10,9 +10,13 @@
 
 namespace ferry::cambricon {
 
-// Opens libcnrt.so and libcnnl.so, and libcnnl_extra.so and libcncl.so where there are such. Looked
-// for in $NEUWARE_HOME/lib64 if that is set, otherwise where the loader looks and in
-// /usr/local/neuware/lib64. Errors: kNotFound (library), kUnsupported (symbol, named).
+// Looked for in $NEUWARE_HOME/lib64 if that is set, otherwise where the loader looks and in
+// /usr/local/neuware/lib64. nullptr, and why, if it isn't there. Never closed again: streams and
+// buffers may live until the process ends.
+void* open_library(const std::string& name, std::string* why);
+
+// Opens libcnrt.so and libcnnl.so, and libcnnl_extra.so where there is such. Errors: kNotFound
+// (library), kUnsupported (symbol, named).
 Result<std::shared_ptr<const Vendor>> load_vendor();
 
 // What a status of CNRT or CNNL that is not success means for the user, and what to do about it.

@@ -219,7 +219,6 @@ struct Vendor {
     int major = 0, minor = 0, patch = 0;
   };
   Version cnrt, cnnl, driver;
-  bool has_cncl = false;  // libcncl.so is there
 };
 
 }  // namespace ferry::cambricon

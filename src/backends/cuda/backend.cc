@@ -2,6 +2,7 @@
 // (kernels/), which nvcc makes when ferry is built. See docs/CUDA.md.
 #include "device/backend.h"
 
+#include "backends/cuda/collectives.h"
 #include "backends/cuda/stream.h"
 #include "backends/cuda/weights.h"
 #include "device/op_paths.h"
@@ -92,6 +93,19 @@ class CudaBackend : public Backend, public OpPaths {
     return cuda::import_bytes(weight, f32_products_);
   }
 
+  Result<Communicators> connect(std::span<const Rank> ranks) override {
+    std::string why;
+    const auto nccl = load_nccl(&why);
+    if (nccl == nullptr) return Backend::connect(ranks);
+    std::vector<NcclRank> devices;
+    for (const Rank& rank : ranks) {
+      devices.push_back({static_cast<CudaBackend*>(rank.backend.get())->device_,
+                         static_cast<DriverStream>(rank.stream->native_queue())});
+    }
+    return connect_by_nccl(nccl, devices);
+  }
+
+  std::vector<CollectivePath> collective_paths() const override { return describe_collectives(); }
   std::vector<OpPath> op_paths() const override {
     std::vector<OpPath> all;
     for (int i = 0; i < kNumOps; ++i) {

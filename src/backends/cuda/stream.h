@@ -24,6 +24,7 @@ class CudaStream : public Stream {
   Event record() override;
   void wait(const Event& event) override;
   Status synchronize() override;
+  void* native_queue() override { return stream_; }
   void begin_step() override;
   void end_step() override;
 

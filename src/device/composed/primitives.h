@@ -84,6 +84,9 @@ class Primitives {
   // What the vendor calls the operation, for messages.
   virtual std::string_view symbol_of(Primitive primitive) const = 0;
 
+  // As Stream::native_queue().
+  virtual void* native_queue() = 0;
+
   // Copies that wait in the queue; `src` / `dst` on the host as in Stream.
   virtual void copy_in(void* device_dst, const void* host_src, int64_t bytes) = 0;
   virtual void copy_out(void* host_dst, const void* device_src, int64_t bytes) = 0;

@@ -43,6 +43,7 @@ class ComposedStream : public Stream {
   Event record() override;
   void wait(const Event& event) override;
   Status synchronize() override;
+  void* native_queue() override { return p_->native_queue(); }
 
   void embed(const EmbedArgs& args) override;
   void rms_norm(const RmsNormArgs& args) override;

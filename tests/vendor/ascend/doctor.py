@@ -45,6 +45,22 @@ for operator, op, otherwise in (
     said = paths("current", operator)[op][0]
     check(otherwise in said, "wrong: " + said)
 
+# Collectives are HCCL's where it is there, and checked where there are devices to join.
+def collectives(release):
+    chips = json.loads(doctor(release, "--json").stdout)["chips"]
+    ascend = next(chip for chip in chips if chip["backend"] == "ascend")
+    return {one["name"]: one["how"] for one in ascend["collectives"]}
+
+
+check(collectives("current")["all_to_all_v"] == "HcclAlltoAllV", "collectives: current")
+check("host memory, as libhccl.so can't be opened" in collectives("old")["all_reduce"],
+      "collectives: %r" % collectives("old"))
+for wrong, code in (("", 0), ("HcclReduceScatter", 1)):
+    joined = doctor("current", "--conformance", "--backend", "ascend", "--filter", "reduce_scatter",
+                    FERRY_EMULATED_DEVICES="2", FERRY_EMULATED_WRONG=wrong)
+    check(joined.returncode == code and ("FAILED reduce_scatter f32" in joined.stdout) == bool(wrong),
+          "collectives with %r: %d %s" % (wrong, joined.returncode, joined.stdout + joined.stderr))
+
 how = paths("old")
 check(how["grouped_matmul"] == ("aclnnGroupedMatmulV4", "emulated"), "old release: %r" % (how,))
 check(how["rms_norm"][0].startswith("host, as aclnnRmsNorm is missing"), "old release: %r" % (how,))

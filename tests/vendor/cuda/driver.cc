@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "vendor/cuda/emulated_streams.h"
 #include "vendor/cuda/simt.h"
 
 namespace ferry::cuda {
@@ -134,6 +135,16 @@ const char* name_of(int status) {
 }  // namespace ferry::cuda
 
 using namespace ferry::cuda;
+
+namespace emulated {
+
+int cuda_device() { return current == nullptr ? -1 : current->device; }
+Memory& cuda_memory(int device) { return memory_of(device); }
+TaskQueue* cuda_queue(DriverStream stream) {
+  return stream != nullptr && check_stream(stream) == kSuccess ? &stream->queue : nullptr;
+}
+
+}  // namespace emulated
 
 extern "C" {
 

@@ -1,0 +1,15 @@
+// What the emulated libnccl.so.2 needs to know of the emulated driver's streams.
+#pragma once
+
+#include "backends/cuda/driver_api.h"
+#include "vendor/common/emulated.h"
+
+namespace emulated {
+
+// Of the context that the calling thread has chosen; −1: none.
+int cuda_device();
+Memory& cuda_memory(int device);
+// nullptr unless the stream belongs to that context.
+TaskQueue* cuda_queue(ferry::cuda::DriverStream stream);
+
+}  // namespace emulated
