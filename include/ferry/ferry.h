@@ -63,6 +63,10 @@ struct EngineOptions {
   std::string backend = "cpu";
   int device = 0;   // index among the backend's devices
   int threads = 0;  // of a backend that computes with host threads; 0: one per physical core
+  // Devices, from `device` on, that compute together: each has a share of the attention heads and
+  // of every feed-forward block, and keeps only that. On a backend that is the host itself they
+  // share its threads and its memory, which gains nothing but a test.
+  int tensor_parallel_size = 1;
 
   // Multiply weights by activations in f32 also where rounding these to int8 would be faster (the
   // quantised formats on the cpu).

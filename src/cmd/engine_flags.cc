@@ -114,6 +114,15 @@ Dtype kv_dtype_named(const std::string& name) {
   return name == "bf16" ? Dtype::kBF16 : name == "f16" ? Dtype::kF16 : Dtype::kF32;
 }
 
+void add_tensor_parallel_flag(CLI::App& command, int& value) {
+  command
+      .add_option(
+          "--tensor-parallel-size", value,
+          "Chips that compute together, from --device on; each keeps its share of the model")
+      ->type_name("N")
+      ->check(CLI::Range(1, 64));
+}
+
 void add_engine_flags(CLI::App& command, EngineFlags& flags) {
   command.add_option("--backend", flags.backend, "Chip to compute on (ferry doctor lists them)")
       ->type_name("NAME");
@@ -122,6 +131,7 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
   command.add_option("-t,--threads", flags.threads, "Compute threads; 0: one per physical core")
       ->type_name("N")
       ->check(CLI::Range(0, 1024));
+  add_tensor_parallel_flag(command, flags.tensor_parallel_size);
   command
       .add_option("-c,--context,--max-model-len", flags.context,
                   "Longest prompt and answer together, in tokens; 0: the model's, at most 8192")
@@ -152,6 +162,7 @@ EngineOptions engine_options(const EngineFlags& flags) {
   options.backend = flags.backend;
   options.device = flags.device;
   options.threads = flags.threads;
+  options.tensor_parallel_size = flags.tensor_parallel_size;
   options.f32_activations = flags.activations == "f32";
   options.max_context = flags.context;
   options.kv_dtype = kKvDtypes.at(flags.kv_dtype);

@@ -21,6 +21,7 @@ struct EngineFlags {
   std::string backend = "cpu";
   int device = 0;
   int threads = 0;
+  int tensor_parallel_size = 1;
   int64_t context = 0;
   std::string kv_dtype = "bf16";
   std::string activations = "int8";
@@ -32,6 +33,8 @@ struct EngineFlags {
 };
 
 void add_engine_flags(CLI::App& command, EngineFlags& flags);
+// --tensor-parallel-size.
+void add_tensor_parallel_flag(CLI::App& command, int& value);
 // --activations int8|f32; what `value` holds is the default.
 void add_activations_flag(CLI::App& command, std::string& value);
 // --expert-memory SIZE|auto; expert_memory_bytes() takes what it let through, auto is 0.

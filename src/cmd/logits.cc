@@ -16,6 +16,7 @@
 #include "cmd/progress.h"
 #include "cmd/read_input.h"
 #include "disk/atomic_file.h"
+#include "engine/ranks.h"
 
 namespace ferry::cmd {
 namespace {
@@ -29,6 +30,7 @@ struct LogitsFlags {
   std::string kv_dtype = "f32";
   std::string activations = "f32";  // the porter's tool shows the model, not a fast path
   int threads = 0;
+  int tensor_parallel_size = 1;
   int64_t step = -1;
   int64_t chunk = 0;
   bool json = false;
@@ -68,15 +70,16 @@ Status check_output(const std::string& path) {
   return {};
 }
 
-Result<engine::LoadedModel> load_on(const std::string& backend_name,
-                                    const disk::ModelSource& source, const LogitsFlags& flags,
-                                    size_t num_tokens) {
-  FERRY_TRY(std::shared_ptr<Backend> backend,
-            open_backend(backend_name, {.threads = flags.threads,
-                                        .f32_activations = flags.activations == "f32"}));
+Result<std::vector<engine::LoadedModel>> load_on(const std::string& backend_name,
+                                                 const disk::ModelSource& source,
+                                                 const LogitsFlags& flags, size_t num_tokens) {
+  FERRY_TRY(const auto devices, engine::open_ranks(backend_name,
+                                                   {.threads = flags.threads,
+                                                    .f32_activations = flags.activations == "f32"},
+                                                   flags.tensor_parallel_size));
   Progress progress("loading " + source.name);
-  return engine::load_model(
-      source, backend,
+  return engine::load_shards(
+      source, devices,
       {.max_context = static_cast<int64_t>(num_tokens),
        .kv_dtype = kv_dtype_named(flags.kv_dtype),
        .threads = flags.threads,
@@ -88,7 +91,8 @@ Result<int> compare(const LogitsFlags& flags, const disk::ModelSource& source,
                     std::span<const int32_t> tokens, const engine::LogitsOptions& options) {
   FERRY_TRY(const auto reference, load_on(flags.compare, source, flags, tokens.size()));
   FERRY_TRY(const auto subject, load_on(flags.backend, source, flags, tokens.size()));
-  FERRY_TRY(const auto comparison, engine::compare_ops(reference, subject, tokens, options));
+  FERRY_TRY(const auto comparison,
+            engine::compare_ops(reference.front(), subject.front(), tokens, options));
   if (flags.json) {
     print_json(comparison_json(comparison));
   } else {
@@ -109,14 +113,14 @@ Result<int> write_logits(const LogitsFlags& flags) {
   const engine::LogitsOptions options{
       .prefill = flags.step, .chunk = flags.chunk, .kv_dtype = kv_dtype_named(flags.kv_dtype)};
   if (!flags.compare.empty()) return compare(flags, source, tokens, options);
-  FERRY_TRY(const auto model, load_on(flags.backend, source, flags, tokens.size()));
-  FERRY_TRY(const std::vector<float> logits, engine::compute_logits(model, tokens, options));
+  FERRY_TRY(const auto shards, load_on(flags.backend, source, flags, tokens.size()));
+  FERRY_TRY(const std::vector<float> logits, engine::compute_logits(shards, tokens, options));
   static_assert(std::endian::native == std::endian::little);
   FERRY_TRY(disk::AtomicFile file, disk::AtomicFile::create(flags.out));
   FERRY_TRY_VOID(file.write(
       std::span(reinterpret_cast<const uint8_t*>(logits.data()), logits.size() * sizeof(float))));
   FERRY_TRY_VOID(file.commit());
-  const int64_t vocab_size = model.spec().vocab_size;
+  const int64_t vocab_size = shards.front().spec().vocab_size;
   if (flags.json) {
     print_json({{"out", flags.out},
                 {"tokens", tokens.size()},
@@ -152,11 +156,15 @@ void add_logits(CLI::App& app, Action& action) {
       ->type_name("FILE");
   CLI::Option* out =
       command->add_option("--out", flags->out, "Where the logits go")->type_name("FILE");
-  command
-      ->add_option("--compare", flags->compare,
-                   "Write no logits: find the first op of --backend that differs from this backend")
-      ->type_name("NAME")
-      ->excludes(out);
+  CLI::Option* compare =
+      command
+          ->add_option(
+              "--compare", flags->compare,
+              "Write no logits: find the first op of --backend that differs from this backend")
+          ->type_name("NAME")
+          ->excludes(out);
+  add_tensor_parallel_flag(*command, flags->tensor_parallel_size);
+  compare->excludes("--tensor-parallel-size");
   command->add_option("--step", flags->step, "Prompt tokens; the rest goes one by one")
       ->type_name("N")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24))

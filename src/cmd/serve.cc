@@ -43,7 +43,6 @@ Examples:
 struct ServerFlags {
   EngineFlags engine;
   server::ServerOptions server;
-  int tensor_parallel_size = 1;
   int64_t max_num_seqs = 64;
   int64_t max_batch_tokens = 512;
   int64_t max_waiting = 1024;
@@ -124,18 +123,6 @@ void add_model_flags(CLI::App& command, ServerFlags& flags) {
                   "What the model is called to clients (may repeat); else as it was named here")
       ->type_name("NAME")
       ->default_str("");
-  // vLLM's, so that command lines can be taken over; anything but 1 is refused.
-  command
-      .add_option("--tensor-parallel-size", flags.tensor_parallel_size, "Chips to compute on: 1")
-      ->type_name("N")
-      ->check(
-          [](const std::string& value) {
-            return value == "1"
-                       ? std::string()
-                       : "ferry computes on one chip: start a server for each, or take one "
-                         "with more memory (ferry plan)";
-          },
-          "1");
   command.add_flag("--strict-model-name", flags.server.strict_names,
                    "Refuse requests for any other model with 404");
   const auto number = [&](const char* name, int64_t& value, int64_t least, int64_t most,

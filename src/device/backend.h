@@ -27,6 +27,7 @@ struct DeviceSpec {
   std::string detail;             // instruction set, driver: one line for `ferry doctor`
   int64_t memory_bytes = 0;       // 0: unknown
   int compute_units = 0;          // threads, SMs, cube cores
+  bool host_memory = false;       // its memory is the host's: ranks on it share that
   bool weights_in_place = false;  // weights are used where the file is mapped, without a copy
   bool weights_on_demand =
       false;                     // experts may be left where they can be read (HostWeight::source)

@@ -78,12 +78,13 @@ TEST(DemoLogits, PredictionModuleAsPublished) {
         .max_logit_rows = count,
         .mtp = true};
     const nn::MemoryPlan plan = nn::plan_memory(*model.model, 0, limits);
-    auto runner = Runner::create(backend, *model.model,
-                                 {.batch = limits.batch,
-                                  .cache = limits.cache,
-                                  .max_logit_rows = count,
-                                  .mtp = true,
-                                  .workspace_bytes = plan.workspace_bytes});
+    const RunnerRank rank{backend, model.model.get()};
+    auto runner = Runner::create({&rank, 1}, {.batch = limits.batch,
+                                              .cache = limits.cache,
+                                              .max_logit_rows = count,
+                                              .mtp = true,
+                                              .workspace_bytes = plan.workspace_bytes,
+                                              .watch = {}});
     ASSERT_TRUE(runner.ok());
     const nn::BatchInput prompt{.tokens = tokens, .pages = pages};
     runner->launch({&prompt, 1});

@@ -30,7 +30,8 @@ Result<LoadedModel> measure_weights(const disk::ModelSource& source,
                    .kv_dtype = kv_dtype_of(options.kv_dtype),
                    .mtp = options.speculation == Speculation::kMtp,
                    .measure_only = true,
-                   .expert_memory = expert_memory};
+                   .expert_memory = expert_memory,
+                   .shard = {.rank = 0, .size = options.tensor_parallel_size}};
   if (load.max_context == 0) {
     // What the model allows is known only once its config was read.
     FERRY_TRY(const LoadedModel longest, load_model(source, backend, load));
@@ -45,12 +46,14 @@ struct Fitting {
   int64_t expert_memory = 0;  // 0: no experts are read on demand
 };
 
-// Without weights: what will not fit is said before anything is read.
+// Without weights: what will not fit is said before anything is read. All ranks take as much as the
+// first.
 Result<Fitting> fit_into_memory(const disk::ModelSource& source,
-                                const std::shared_ptr<Backend>& backend,
+                                std::span<const std::shared_ptr<Backend>> devices,
                                 const EngineOptions& options) {
+  const std::shared_ptr<Backend>& backend = devices.front();
   FERRY_TRY(LoadedModel measured, measure_weights(source, backend, options, options.expert_memory));
-  FERRY_TRY(const MemoryInfo memory, backend->memory_info());
+  FERRY_TRY(const MemoryInfo memory, memory_of_each(devices));
   const int64_t file_bytes = source.checkpoint.data_bytes();
   FERRY_TRY(const ExpertMemory share,
             share_memory(measured, file_bytes, options.expert_memory, memory));
@@ -66,15 +69,19 @@ Result<Fitting> fit_into_memory(const disk::ModelSource& source,
   }
   if (!options.notice) return fitting;
   if (!measured.spec().left_out.empty()) options.notice("left out: " + measured.spec().left_out);
-  options.notice(describe_plan(fitting.sizing, memory, file_bytes));
+  options.notice(
+      describe_plan(fitting.sizing, memory, file_bytes) +
+      (devices.size() > 1 ? fmt::format("; on each of {} devices", devices.size()) : ""));
   if (share.on_demand) {
     options.notice(describe_expert_memory(fitting.expert_memory, measured.expert_bytes));
   }
   return fitting;
 }
 
-Result<LoadedModel> load_weights(const disk::ModelSource& source, std::shared_ptr<Backend> backend,
-                                 const EngineOptions& options, const Fitting& fitting) {
+Result<std::vector<LoadedModel>> load_weights(const disk::ModelSource& source,
+                                              std::span<const std::shared_ptr<Backend>> devices,
+                                              const EngineOptions& options,
+                                              const Fitting& fitting) {
   LoadOptions load{.max_context = fitting.sizing.limits.batch.max_context,
                    .kv_dtype = fitting.sizing.limits.cache.dtype,
                    .threads = options.threads,
@@ -84,7 +91,7 @@ Result<LoadedModel> load_weights(const disk::ModelSource& source, std::shared_pt
   if (options.progress) {
     load.progress = [&options](int64_t done, int64_t total) { options.progress({done, total}); };
   }
-  return load_model(source, std::move(backend), load);
+  return load_shards(source, devices, load);
 }
 
 ModelInfo describe(const disk::ModelSource& source, const LoadedModel& model,
@@ -121,19 +128,21 @@ Result<std::unique_ptr<EngineCore>> EngineCore::load(const EngineOptions& option
   FERRY_TRY(auto tokenizer, read_tokenizer(source));
   FERRY_TRY(auto eos_token_ids, read_eos_token_ids(source, tokenizer));
   FERRY_TRY(auto default_sampling, read_default_sampling(source));
-  FERRY_TRY(auto backend, open_backend(options.backend,
-                                       {options.device, options.threads, options.f32_activations}));
+  FERRY_TRY(const auto devices,
+            open_ranks(options.backend, {options.device, options.threads, options.f32_activations},
+                       options.tensor_parallel_size));
 
-  FERRY_TRY(const Fitting fitting, fit_into_memory(source, backend, options));
+  FERRY_TRY(const Fitting fitting, fit_into_memory(source, devices, options));
   const Sizing& sizing = fitting.sizing;
-  FERRY_TRY(auto model, load_weights(source, backend, options, fitting));
+  FERRY_TRY(auto shards, load_weights(source, devices, options, fitting));
 
   ChatText chat(source, tokenizer);
   std::unique_ptr<EngineCore> core(
-      new EngineCore(std::move(tokenizer), std::move(chat), std::move(model)));
-  core->info_ = describe(source, core->model_, fitting);
+      new EngineCore(std::move(tokenizer), std::move(chat), std::move(shards)));
+  const LoadedModel& model = core->shards_.front();
+  core->info_ = describe(source, model, fitting);
   core->info_.vocab_size =
-      std::min<int64_t>(core->tokenizer_.vocab_size(), core->model_.spec().vocab_size);
+      std::min<int64_t>(core->tokenizer_.vocab_size(), model.spec().vocab_size);
   core->info_.eos_token_ids = std::move(eos_token_ids);
   core->info_.default_sampling = std::move(default_sampling);
   core->info_.has_chat_format = core->chat_.usable();
@@ -142,18 +151,19 @@ Result<std::unique_ptr<EngineCore>> EngineCore::load(const EngineOptions& option
   core->constraints_ = std::make_unique<ConstraintCompiler>(
       core->tokenizer_, core->info_.vocab_size, core->info_.eos_token_ids);
 
-  FERRY_TRY(auto runner, Runner::create(backend, *core->model_.model,
+  FERRY_TRY(auto runner, Runner::create(runner_ranks(core->shards_),
                                         {.batch = sizing.limits.batch,
                                          .cache = sizing.limits.cache,
                                          .max_logit_rows = sizing.limits.max_logit_rows,
                                          .mtp = sizing.limits.mtp,
-                                         .workspace_bytes = sizing.plan.workspace_bytes}));
+                                         .workspace_bytes = sizing.plan.workspace_bytes,
+                                         .watch = {}}));
   const SchedulerLimits limits{.block_size = options.block_size,
                                .num_pages = sizing.limits.cache.num_pages,
                                .max_batch_tokens = options.max_batch_tokens,
                                .max_sequences = options.max_sequences,
                                .max_draft_step_tokens = max_draft_step_tokens(options),
-                               .recent_tokens = core->model_.model->kv_layout().recent_tokens(),
+                               .recent_tokens = model.model->kv_layout().recent_tokens(),
                                .num_recent_pages = sizing.limits.cache.num_recent_pages};
   core->loop_ = std::make_unique<EngineLoop>(std::move(runner), limits, options.max_waiting,
                                              options.speculation);
@@ -162,7 +172,7 @@ Result<std::unique_ptr<EngineCore>> EngineCore::load(const EngineOptions& option
 
 EngineStats EngineCore::stats() const {
   EngineStats stats = loop_->stats();
-  const OnDemandStats experts = model_.backend->on_demand_stats();
+  const OnDemandStats experts = shards_.front().backend->on_demand_stats();
   stats.expert_hits_total = experts.hits;
   stats.expert_misses_total = experts.misses;
   stats.expert_guesses_total = experts.guesses;

@@ -13,6 +13,7 @@
 #include "engine/model_loader.h"
 #include "engine/model_text.h"
 #include "engine/output_text.h"
+#include "engine/ranks.h"
 
 namespace ferry::engine {
 
@@ -29,8 +30,8 @@ class EngineCore {
   EngineStats stats() const;
 
  private:
-  EngineCore(text::Tokenizer tokenizer, ChatText chat, LoadedModel model)
-      : tokenizer_(std::move(tokenizer)), chat_(std::move(chat)), model_(std::move(model)) {}
+  EngineCore(text::Tokenizer tokenizer, ChatText chat, std::vector<LoadedModel> shards)
+      : tokenizer_(std::move(tokenizer)), chat_(std::move(chat)), shards_(std::move(shards)) {}
 
   std::vector<int32_t> encode_chat(const std::string& text) const;
   TextParts chat_parts(const Request& request, const ChatPrompt& chat,
@@ -42,7 +43,7 @@ class EngineCore {
 
   text::Tokenizer tokenizer_;
   ChatText chat_;
-  LoadedModel model_;
+  std::vector<LoadedModel> shards_;  // of the model, one for each device
   ModelInfo info_;
   std::unique_ptr<ConstraintCompiler> constraints_;
   const BlockSecret block_secret_ = random_block_secret();

@@ -2,8 +2,11 @@
 #include "engine/logits.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "base/checked_math.h"
+#include "engine/ranks.h"
+#include "engine/runner.h"
 #include "nn/batch_memory.h"
 
 namespace ferry::engine {
@@ -43,7 +46,8 @@ Status check_tokens(const LoadedModel& model, std::span<const int32_t> tokens) {
 
 class Run {
  public:
-  Run(const LoadedModel& model, const LogitsOptions& options) : model_(model), options_(options) {}
+  Run(std::span<const LoadedModel> shards, const LogitsOptions& options)
+      : shards_(shards), options_(options) {}
 
   Result<std::vector<std::vector<float>>> run(std::span<const std::vector<int32_t>> sequences) {
     FERRY_TRY_VOID(prepare(sequences));
@@ -57,9 +61,9 @@ class Run {
  private:
   // Pages of the sequences take turns, so that none lies in one piece.
   Status prepare(std::span<const std::vector<int32_t>> sequences) {
-    const int64_t vocab_size = model_.spec().vocab_size;
+    const int64_t vocab_size = shards_.front().spec().vocab_size;
     for (const std::vector<int32_t>& tokens : sequences) {
-      FERRY_TRY_VOID(check_tokens(model_, tokens));
+      FERRY_TRY_VOID(check_tokens(shards_.front(), tokens));
       Row row;
       row.tokens = tokens;
       const int64_t wanted = options_.prefill < 0 ? row.size() : options_.prefill;
@@ -79,7 +83,6 @@ class Run {
   }
 
   Status allocate() {
-    Backend& backend = *model_.backend;
     const int64_t count = static_cast<int64_t>(rows_.size());
     nn::PlanLimits limits;
     limits.batch = {.max_tokens = count * chunk_,
@@ -89,14 +92,15 @@ class Run {
     limits.cache = {
         .dtype = options_.kv_dtype, .block_size = options_.block_size, .num_pages = num_pages_};
     limits.max_logit_rows = count * chunk_;
-    const nn::MemoryPlan plan = nn::plan_memory(*model_.model, model_.weights_bytes, limits);
-    FERRY_TRY(cache_, nn::KvCache::allocate(backend, model_.model->kv_layout(), limits.cache));
-    FERRY_TRY(workspace_, backend.allocate(std::max<int64_t>(plan.workspace_bytes, 1)));
-    FERRY_TRY(logits_device_, backend.allocate(plan.logits_bytes));
-    FERRY_TRY(logits_host_, backend.allocate_host(plan.logits_bytes));
-    FERRY_TRY(batch_memory_, nn::BatchMemory::allocate(backend, limits.batch));
-    FERRY_TRY(stream_, backend.create_stream());
-    if (options_.watch) stream_ = options_.watch(std::move(stream_));
+    const LoadedModel& first = shards_.front();
+    const nn::MemoryPlan plan = nn::plan_memory(*first.model, first.weights_bytes, limits);
+    FERRY_TRY(auto runner,
+              Runner::create(runner_ranks(shards_), {.batch = limits.batch,
+                                                     .cache = limits.cache,
+                                                     .max_logit_rows = limits.max_logit_rows,
+                                                     .workspace_bytes = plan.workspace_bytes,
+                                                     .watch = options_.watch}));
+    runner_.emplace(std::move(runner));
     return {};
   }
 
@@ -121,22 +125,10 @@ class Run {
   }
 
   Status step() {
-    const int64_t vocab_size = model_.spec().vocab_size;
-    const BatchView& batch = batch_memory_.lay_out(*stream_, inputs_);
-    Workspace workspace(workspace_.data, workspace_.bytes);
-    const TensorView logits =
-        TensorView::contiguous(logits_device_.data, Dtype::kF32, {batch.num_tokens, vocab_size});
-    model_.model->forward({.stream = *stream_,
-                           .workspace = workspace,
-                           .batch = batch,
-                           .cache = cache_,
-                           .logits = logits,
-                           .hidden = {},
-                           .mtp_state = {}});
-    stream_->copy_out(logits_host_.data, logits_device_.data,
-                      batch.num_tokens * vocab_size * dtype_bytes(Dtype::kF32));
-    FERRY_TRY_VOID(stream_->synchronize());
-    const float* from = static_cast<const float*>(logits_host_.data);
+    const int64_t vocab_size = runner_->vocab_size();
+    runner_->launch(inputs_);
+    FERRY_TRY(const std::span<const float> logits, runner_->wait());
+    const float* from = logits.data();
     for (size_t i = 0; i < inputs_.size(); ++i) {
       const int64_t count = static_cast<int64_t>(inputs_[i].tokens.size());
       std::copy_n(from, count * vocab_size,
@@ -147,35 +139,36 @@ class Run {
     return {};
   }
 
-  const LoadedModel& model_;
+  const std::span<const LoadedModel> shards_;
   const LogitsOptions& options_;
   std::vector<Row> rows_;
   int64_t longest_ = 0;
   int64_t num_pages_ = 0;
   int64_t chunk_ = 0;
-  nn::KvCache cache_;
-  Buffer workspace_;
-  Buffer logits_device_;
-  Buffer logits_host_;
-  nn::BatchMemory batch_memory_;
   std::vector<nn::BatchInput> inputs_;
   std::vector<Row*> order_;
-  std::unique_ptr<Stream> stream_;  // last: gone before the memory it works on
+  std::optional<Runner> runner_;
 };
 
 }  // namespace
 
 Result<std::vector<std::vector<float>>> compute_logits_together(
-    const LoadedModel& model, std::span<const std::vector<int32_t>> sequences,
+    std::span<const LoadedModel> shards, std::span<const std::vector<int32_t>> sequences,
     const LogitsOptions& options) {
-  return Run(model, options).run(sequences);
+  return Run(shards, options).run(sequences);
+}
+
+Result<std::vector<float>> compute_logits(std::span<const LoadedModel> shards,
+                                          std::span<const int32_t> tokens,
+                                          const LogitsOptions& options) {
+  const std::vector<int32_t> one[] = {{tokens.begin(), tokens.end()}};
+  FERRY_TRY(auto all, compute_logits_together(shards, one, options));
+  return std::move(all.front());
 }
 
 Result<std::vector<float>> compute_logits(const LoadedModel& model, std::span<const int32_t> tokens,
                                           const LogitsOptions& options) {
-  const std::vector<int32_t> one[] = {{tokens.begin(), tokens.end()}};
-  FERRY_TRY(auto all, compute_logits_together(model, one, options));
-  return std::move(all.front());
+  return compute_logits(std::span(&model, 1), tokens, options);
 }
 
 }  // namespace ferry::engine

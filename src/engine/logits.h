@@ -28,9 +28,13 @@ struct LogitsOptions {
 Result<std::vector<float>> compute_logits(const LoadedModel& model, std::span<const int32_t> tokens,
                                           const LogitsOptions& options = {});
 
-// The same for several sequences that run side by side in one batch.
+// The same of a model whose shards are spread over devices (engine/ranks.h), and for several
+// sequences that run side by side in one batch.
+Result<std::vector<float>> compute_logits(std::span<const LoadedModel> shards,
+                                          std::span<const int32_t> tokens,
+                                          const LogitsOptions& options = {});
 Result<std::vector<std::vector<float>>> compute_logits_together(
-    const LoadedModel& model, std::span<const std::vector<int32_t>> sequences,
+    std::span<const LoadedModel> shards, std::span<const std::vector<int32_t>> sequences,
     const LogitsOptions& options = {});
 
 }  // namespace ferry::engine

@@ -78,6 +78,7 @@ Status check_options(const EngineOptions& options) {
   };
   FERRY_TRY_VOID(in_range("threads", options.threads, 0, 1024));
   FERRY_TRY_VOID(in_range("device", options.device, 0, 1024));
+  FERRY_TRY_VOID(in_range("tensor_parallel_size", options.tensor_parallel_size, 1, 64));
   FERRY_TRY_VOID(in_range("max_context", options.max_context, 0, kMostTokens));
   FERRY_TRY_VOID(in_range("block_size", options.block_size, 1, 1024));
   FERRY_TRY_VOID(in_range("max_sequences", options.max_sequences, 1, 1024));

@@ -7,6 +7,7 @@
 
 #include "device/plan_stream.h"
 #include "models/registry/select.h"
+#include "nn/shard.h"
 #include "weights/file_loader.h"
 
 namespace ferry::engine {
@@ -38,6 +39,22 @@ Status check_memory(const Backend& backend, int64_t weights_bytes) {
                        backend.spec().backend, memory.free_bytes >> 20, memory.total_bytes >> 20);
 }
 
+Status check_shard(const nn::Architecture& architecture, const nn::ModelSpec& spec,
+                   const LoadOptions& options) {
+  if (options.shard.whole()) return {};
+  if (!architecture.shards) {
+    return unsupported("tensor parallel size {}: {} is computed on one device only",
+                       options.shard.size, architecture.name);
+  }
+  if (options.expert_memory > 0) {
+    return unsupported(
+        "tensor parallel size {}: experts that stay in the file are read for one "
+        "device only",
+        options.shard.size);
+  }
+  return nn::check_shards(spec, options.shard.size);
+}
+
 }  // namespace
 
 Result<LoadedModel> load_model(const disk::ModelSource& source, std::shared_ptr<Backend> backend,
@@ -47,6 +64,9 @@ Result<LoadedModel> load_model(const disk::ModelSource& source, std::shared_ptr<
   if (!architecture.ok()) return in_config(architecture.error());
   Result<nn::ModelSpec> spec = (*architecture)->read_spec(source.config);
   if (!spec.ok()) return in_config(spec.error());
+  if (Status fits = check_shard(**architecture, *spec, options); !fits.ok()) {
+    return in_config(fits.error());
+  }
   Result<models::ScaleBlock> scale_block = models::read_scale_block(source.config);
   if (!scale_block.ok()) return in_config(scale_block.error());
 
@@ -65,7 +85,8 @@ Result<LoadedModel> load_model(const disk::ModelSource& source, std::shared_ptr<
   weights::FileLoaderOptions loader_options{.measure_only = true,
                                             .experts_on_demand = options.expert_memory > 0,
                                             .scale_rows = scale_block->rows,
-                                            .scale_cols = scale_block->cols};
+                                            .scale_cols = scale_block->cols,
+                                            .shard = options.shard};
   const nn::BuildOptions build_options{.max_context = loaded.max_context};
   weights::FileLoader measure(source.checkpoint, backend, loader_options);
   loaded.model = (*architecture)->build(*spec, measure, build_options);
@@ -90,7 +111,7 @@ Result<LoadedModel> load_model(const disk::ModelSource& source, std::shared_ptr<
   loader_options.team = &team;
   loader_options.progress = options.progress;
   std::optional<weights::LookedThrough> looked_through;
-  if (!options.notes_folder.empty()) {
+  if (!options.notes_folder.empty() && options.shard.whole()) {
     loader_options.looked_through =
         &looked_through.emplace(source.checkpoint, options.notes_folder);
   }

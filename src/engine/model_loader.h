@@ -11,6 +11,7 @@
 #include "disk/model_source.h"
 #include "nn/memory_plan.h"
 #include "nn/model.h"
+#include "weights/shard.h"
 
 namespace ferry::engine {
 
@@ -28,6 +29,7 @@ struct LoadOptions {
   int64_t expert_memory = 0;
   // Where it is noted what was looked through; see weights/looked_through.h. Empty: nowhere.
   std::string notes_folder;
+  weights::Shard shard;  // what of the model is loaded
   // Called on the loading thread with the bytes of tensors done and of all tensors there.
   std::function<void(int64_t bytes_done, int64_t bytes_total)> progress;
 };
@@ -49,7 +51,8 @@ struct LoadedModel {
   const nn::ModelSpec& spec() const { return model->spec(); }
 };
 
-// Errors name the file, tensor or config key; kUnsupported the ops that the backend lacks;
+// Errors name the file, tensor or config key; kUnsupported the ops that the backend lacks, or what
+// can't be shared out among so many ranks;
 // kOutOfMemory the bytes wanted and free.
 Result<LoadedModel> load_model(const disk::ModelSource& source, std::shared_ptr<Backend> backend,
                                const LoadOptions& options);

@@ -23,6 +23,7 @@
 #include "disk/safetensors_writer.h"
 #include "disk/testing.h"
 #include "engine/logits.h"
+#include "engine/ranks.h"
 #include "models/registry/select.h"
 #include "nn/rope.h"
 #include "weights/shape_recorder.h"
@@ -302,6 +303,28 @@ inline LoadedModel load(const std::string& path, std::shared_ptr<Backend> backen
   if (!model.ok()) fmt::print(stderr, "{}\n", model.error().message);
   CHECK(model.ok());
   return *std::move(model);
+}
+
+// Its shards on as many devices of a backend.
+inline std::vector<LoadedModel> load_on_ranks(const std::string& path, std::string_view backend,
+                                              int64_t size, int threads = 1) {
+  const auto devices = open_ranks(
+      backend, {.threads = threads * static_cast<int>(size), .f32_activations = true}, size);
+  if (!devices.ok()) fmt::print(stderr, "{}\n", devices.error().message);
+  CHECK(devices.ok());
+  auto shards = load_shards(open_source(path), *devices, {});
+  if (!shards.ok()) fmt::print(stderr, "{}\n", shards.error().message);
+  CHECK(shards.ok());
+  return *std::move(shards);
+}
+
+inline std::vector<float> logits_of(std::span<const LoadedModel> shards,
+                                    std::span<const int32_t> tokens,
+                                    const LogitsOptions& options = {}) {
+  auto logits = compute_logits(shards, tokens, options);
+  if (!logits.ok()) fmt::print(stderr, "{}\n", logits.error().message);
+  CHECK(logits.ok());
+  return *std::move(logits);
 }
 
 inline std::vector<float> logits_of(const LoadedModel& model, std::span<const int32_t> tokens,

@@ -58,7 +58,7 @@ TEST_P(TinyModels, BitsDoNotDependOnCompany) {
   for (const LogitsOptions& options :
        {LogitsOptions{}, LogitsOptions{.chunk = 1}, LogitsOptions{.chunk = 7},
         LogitsOptions{.chunk = 64}, LogitsOptions{.prefill = 11, .chunk = 7}}) {
-    auto together = compute_logits_together(pair, sequences, options);
+    auto together = compute_logits_together({&pair, 1}, sequences, options);
     ASSERT_TRUE(together.ok()) << together.error().message;
     for (size_t i = 0; i < sequences.size(); ++i) {
       const LogitsOptions whole{.prefill = options.prefill};

@@ -47,6 +47,7 @@ const nn::Architecture architecture_deepseek_v2 = {
     .model_types = kModelTypes,
     .summary = "DeepSeek-V2, V2-Lite, V2.5, Coder-V2",
     .read_spec = read_spec,
+    .shards = true,
     .build = nn::build_decoder,
 };
 

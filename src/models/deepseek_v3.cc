@@ -32,6 +32,7 @@ const nn::Architecture architecture_deepseek_v3 = {
     .model_types = kModelTypes,
     .summary = "DeepSeek-V3, V3-0324, V3.1, R1; Kimi-K2; BF16 and FP8; MTP (--speculate mtp)",
     .read_spec = read_spec,
+    .shards = true,
     .build = nn::build_decoder,
 };
 

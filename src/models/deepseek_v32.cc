@@ -38,6 +38,7 @@ const nn::Architecture architecture_deepseek_v32 = {
     .summary =
         "DeepSeek-V3.2, V3.2-Exp, Speciale; sparse attention; BF16 and FP8; MTP (--speculate mtp)",
     .read_spec = read_spec,
+    .shards = true,
     .build = nn::build_decoder,
 };
 

@@ -33,6 +33,7 @@ const nn::Architecture architecture_llama = {
     .model_types = kModelTypes,
     .summary = "Llama 1 to 3, R1-Distill-Llama; llama3, linear and YaRN rope scaling",
     .read_spec = read_spec,
+    .shards = true,
     .build = nn::build_decoder,
 };
 

@@ -29,6 +29,7 @@ const nn::Architecture architecture_qwen2 = {
     .model_types = kModelTypes,
     .summary = "Qwen2, Qwen2.5, R1-Distill-Qwen; YaRN rope scaling",
     .read_spec = read_spec,
+    .shards = true,
     .build = nn::build_decoder,
 };
 

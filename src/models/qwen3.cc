@@ -31,6 +31,7 @@ const nn::Architecture architecture_qwen3 = {
     .model_types = kModelTypes,
     .summary = "Qwen3 dense, 0.6B to 32B; YaRN rope scaling",
     .read_spec = read_spec,
+    .shards = true,
     .build = nn::build_decoder,
 };
 

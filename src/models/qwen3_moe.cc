@@ -50,6 +50,7 @@ const nn::Architecture architecture_qwen3_moe = {
     .model_types = kModelTypes,
     .summary = "Qwen3-30B-A3B, Qwen3-235B-A22B; BF16 and FP8",
     .read_spec = read_spec,
+    .shards = true,
     .build = nn::build_decoder,
 };
 

@@ -35,6 +35,7 @@ void run_layer(const Step& step, const DecoderLayer& layer, const weights::Vecto
   } else {
     run_gqa(step, std::get<Gqa>(layer.attention), x, y);
   }
+  step.sum_over_ranks(y);
   step.stream.add_rms_norm(
       {.residual = h, .delta = y, .weight = layer.ffn_norm.view, .epsilon = epsilon, .out = x});
   if (const Moe* moe = std::get_if<Moe>(&layer.ffn)) {
@@ -44,6 +45,7 @@ void run_layer(const Step& step, const DecoderLayer& layer, const weights::Vecto
   } else {
     run_mlp(step, std::get<Mlp>(layer.ffn), x, y);
   }
+  step.sum_over_ranks(y);
   step.stream.add_rms_norm(
       {.residual = h, .delta = y, .weight = next_norm.view, .epsilon = epsilon, .out = x});
 }
@@ -60,8 +62,10 @@ Decoder::Decoder(ModelSpec spec, weights::WeightLoader& loader, const BuildOptio
   if (spec_.tie_word_embeddings) {
     head_ = embedding_;
     loader.skip_copy("lm_head", spec_.vocab_size, spec_.hidden_size);
-  } else {
+  } else if (loader.shard().rank == 0) {
     head_ = loader.matrix("lm_head", spec_.vocab_size, spec_.hidden_size);
+  } else {
+    loader.ignore_all("lm_head.");  // logits are the first rank's to make
   }
   load_mtp(loader);
   // A row for each position the model may be run at. The factors came with the config.
@@ -97,7 +101,8 @@ void Decoder::write_logits(const Step& step, const TensorView& x, const TensorVi
 }
 
 void Decoder::forward(const ForwardArgs& args) const {
-  const Step step{args.stream, args.workspace, args.batch, args.cache, spec_, rope_table_.view};
+  const Step step{args.stream, args.workspace,   args.batch,       args.cache,
+                  spec_,       rope_table_.view, args.communicator};
   auto scope = step.workspace.scope();
   const int64_t tokens = args.batch.num_tokens;
   TensorView h = step.workspace.tensor(Dtype::kF32, {tokens, spec_.hidden_size});
@@ -119,7 +124,8 @@ void Decoder::forward(const ForwardArgs& args) const {
 
 void Decoder::forward_mtp(const MtpArgs& args) const {
   const MtpModule& module = mtp_[static_cast<size_t>(args.module)];
-  const Step step{args.stream, args.workspace, args.batch, args.cache, spec_, rope_table_.view};
+  const Step step{args.stream, args.workspace,   args.batch,       args.cache,
+                  spec_,       rope_table_.view, args.communicator};
   auto scope = step.workspace.scope();
   const int64_t tokens = args.batch.num_tokens;
   const int64_t hidden = spec_.hidden_size;

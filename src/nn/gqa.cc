@@ -6,25 +6,33 @@ namespace ferry::nn {
 Gqa load_gqa(weights::WeightLoader& loader, const std::string& prefix, const ModelSpec& spec,
              KvLayout& layout) {
   const int64_t hidden = spec.hidden_size;
-  const int64_t q_width = spec.num_attention_heads * spec.head_dim;
-  const int64_t kv_width = spec.num_key_value_heads * spec.head_dim;
+  const int64_t heads = spec.num_attention_heads, kv_heads = spec.num_key_value_heads;
+  const int64_t q_width = heads * spec.head_dim;
+  const int64_t kv_width = kv_heads * spec.head_dim;
   Gqa gqa;
-  gqa.q = loader.matrix(prefix + ".q_proj", q_width, hidden);
-  gqa.k = loader.matrix(prefix + ".k_proj", kv_width, hidden);
-  gqa.v = loader.matrix(prefix + ".v_proj", kv_width, hidden);
-  gqa.o = loader.matrix(prefix + ".o_proj", hidden, q_width);
+  gqa.q = loader.matrix(prefix + ".q_proj", q_width, hidden, weights::cut_rows(heads));
+  gqa.k = loader.matrix(prefix + ".k_proj", kv_width, hidden, weights::cut_rows(kv_heads));
+  gqa.v = loader.matrix(prefix + ".v_proj", kv_width, hidden, weights::cut_rows(kv_heads));
+  gqa.o = loader.matrix(prefix + ".o_proj", hidden, q_width, weights::cut_columns(heads));
   if (spec.attention_bias) {
-    gqa.q_bias = loader.vector(prefix + ".q_proj.bias", q_width);
-    gqa.k_bias = loader.vector(prefix + ".k_proj.bias", kv_width);
-    gqa.v_bias = loader.vector(prefix + ".v_proj.bias", kv_width);
+    gqa.q_bias = loader.vector(prefix + ".q_proj.bias", q_width, weights::cut_rows(heads));
+    gqa.k_bias = loader.vector(prefix + ".k_proj.bias", kv_width, weights::cut_rows(kv_heads));
+    gqa.v_bias = loader.vector(prefix + ".v_proj.bias", kv_width, weights::cut_rows(kv_heads));
   }
-  if (spec.attention_output_bias) gqa.o_bias = loader.vector(prefix + ".o_proj.bias", hidden);
+  // Ranks' outputs are summed: one of them adds it.
+  if (spec.attention_output_bias && loader.shard().rank == 0) {
+    gqa.o_bias = loader.vector(prefix + ".o_proj.bias", hidden);
+  } else if (spec.attention_output_bias) {
+    loader.ignore(prefix + ".o_proj.bias");
+  }
   if (spec.qk_norm) {
     gqa.q_norm = loader.vector(prefix + ".q_norm.weight", spec.head_dim);
     gqa.k_norm = loader.vector(prefix + ".k_norm.weight", spec.head_dim);
   }
-  gqa.first_plane = layout.add_plane(kv_width, spec.head_dim);
-  layout.add_plane(kv_width, spec.head_dim);
+  gqa.num_heads = loader.shard().share(heads);
+  gqa.num_kv_heads = loader.shard().share(kv_heads);
+  gqa.first_plane = layout.add_plane(gqa.num_kv_heads * spec.head_dim, spec.head_dim);
+  layout.add_plane(gqa.num_kv_heads * spec.head_dim, spec.head_dim);
   return gqa;
 }
 
@@ -41,8 +49,8 @@ void run_gqa(const Step& step, const Gqa& gqa, const TensorView& x, const Tensor
   stream.matmul({.x = x, .w = gqa.k.view, .bias = gqa.k_bias.view, .out = k});
   stream.matmul({.x = x, .w = gqa.v.view, .bias = gqa.v_bias.view, .out = v});
 
-  const TensorView q_heads = q.split_last(spec.num_attention_heads, head_dim);
-  const TensorView k_heads = k.split_last(spec.num_key_value_heads, head_dim);
+  const TensorView q_heads = q.split_last(gqa.num_heads, head_dim);
+  const TensorView k_heads = k.split_last(gqa.num_kv_heads, head_dim);
   if (spec.qk_norm) {
     stream.rms_norm(
         {.x = q_heads, .weight = gqa.q_norm.view, .epsilon = spec.rms_norm_eps, .out = q_heads});
@@ -69,10 +77,10 @@ void run_gqa(const Step& step, const Gqa& gqa, const TensorView& x, const Tensor
   stream.gqa_attention({.q = q_heads,
                         .k_pages = k_pages,
                         .v_pages = v_pages,
-                        .num_kv_heads = spec.num_key_value_heads,
+                        .num_kv_heads = gqa.num_kv_heads,
                         .scale = spec.attention_scale,
                         .batch = &step.batch,
-                        .out = heads_out.split_last(spec.num_attention_heads, head_dim)});
+                        .out = heads_out.split_last(gqa.num_heads, head_dim)});
   stream.matmul({.x = heads_out, .w = gqa.o.view, .bias = gqa.o_bias.view, .out = out});
 }
 

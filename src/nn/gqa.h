@@ -15,6 +15,7 @@ struct Gqa {
   Weight q, k, v, o;
   weights::Vector q_bias, k_bias, v_bias, o_bias;  // or empty
   weights::Vector q_norm, k_norm;                  // [head_dim], or empty
+  int64_t num_heads = 0, num_kv_heads = 0;         // of this rank
   int64_t first_plane = 0;
 };
 

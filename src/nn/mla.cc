@@ -54,7 +54,7 @@ void attend_absorbed(const Step& step, const Mla& mla, const TensorView& q,
                      const TensorView& out) {
   auto scope = step.workspace.scope();
   const MlaSpec& spec = step.spec.mla;
-  const int64_t heads = step.spec.num_attention_heads;
+  const int64_t heads = mla.num_heads;
   TensorView q_latent = step.workspace.tensor(Dtype::kF32, {count, heads, spec.kv_lora_rank});
   TensorView mixed = step.workspace.tensor(Dtype::kF32, {count, heads, spec.kv_lora_rank});
   const TensorView own = q.slice(0, first, count);
@@ -121,11 +121,12 @@ Mla load_mla(weights::WeightLoader& loader, const std::string& prefix, const Mod
   const int64_t latent = dims.kv_lora_rank + dims.qk_rope_head_dim;
   Mla mla;
   if (dims.q_lora_rank == 0) {
-    mla.q = loader.matrix(prefix + ".q_proj", q_width, hidden);
+    mla.q = loader.matrix(prefix + ".q_proj", q_width, hidden, weights::cut_rows(heads));
   } else {
     mla.q_a = loader.matrix(prefix + ".q_a_proj", dims.q_lora_rank, hidden);
     mla.q_norm = loader.vector(prefix + ".q_a_layernorm.weight", dims.q_lora_rank);
-    mla.q_b = loader.matrix(prefix + ".q_b_proj", q_width, dims.q_lora_rank);
+    mla.q_b =
+        loader.matrix(prefix + ".q_b_proj", q_width, dims.q_lora_rank, weights::cut_rows(heads));
   }
   mla.kv_a = loader.matrix(prefix + ".kv_a_proj_with_mqa", latent, hidden);
   mla.kv_norm = loader.vector(prefix + ".kv_a_layernorm.weight", dims.kv_lora_rank);
@@ -133,7 +134,9 @@ Mla load_mla(weights::WeightLoader& loader, const std::string& prefix, const Mod
       loader.mla_up_k(prefix, heads, dims.qk_nope_head_dim, dims.v_head_dim, dims.kv_lora_rank);
   mla.up_v =
       loader.mla_up_v(prefix, heads, dims.qk_nope_head_dim, dims.v_head_dim, dims.kv_lora_rank);
-  mla.o = loader.matrix(prefix + ".o_proj", hidden, heads * dims.v_head_dim);
+  mla.o = loader.matrix(prefix + ".o_proj", hidden, heads * dims.v_head_dim,
+                        weights::cut_columns(heads));
+  mla.num_heads = loader.shard().share(heads);
   mla.plane = layout.add_plane(latent, dims.kv_lora_rank);
   if (spec.indexer.top_k > 0) mla.indexer = load_indexer(loader, prefix + ".indexer", spec, layout);
   return mla;
@@ -143,7 +146,7 @@ void run_mla(const Step& step, const Mla& mla, const TensorView& x, const Tensor
   auto scope = step.workspace.scope();
   const MlaSpec& dims = step.spec.mla;
   const int64_t tokens = x.shape[0];
-  const int64_t heads = step.spec.num_attention_heads;
+  const int64_t heads = mla.num_heads;
   const int64_t q_dim = dims.qk_nope_head_dim + dims.qk_rope_head_dim;
   TensorView q = step.workspace.tensor(Dtype::kF32, {tokens, heads * q_dim});
   TensorView heads_out = step.workspace.tensor(Dtype::kF32, {tokens, heads * dims.v_head_dim});

@@ -29,7 +29,8 @@ struct Mla {
   Weight kv_a;              // [rank + rope, hidden]
   weights::Vector kv_norm;  // [rank]
   weights::HeadMatrix up_k, up_v;
-  Weight o;  // [hidden, H · value]
+  Weight o;               // [hidden, H · value]
+  int64_t num_heads = 0;  // H, of this rank
   std::optional<Indexer> indexer;
   int64_t plane = 0;
 };

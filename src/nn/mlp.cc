@@ -6,9 +6,9 @@ namespace ferry::nn {
 Mlp load_mlp(weights::WeightLoader& loader, const std::string& prefix, int64_t hidden,
              int64_t width) {
   Mlp mlp;
-  mlp.gate = loader.matrix(prefix + ".gate_proj", width, hidden);
-  mlp.up = loader.matrix(prefix + ".up_proj", width, hidden);
-  mlp.down = loader.matrix(prefix + ".down_proj", hidden, width);
+  mlp.gate = loader.matrix(prefix + ".gate_proj", width, hidden, weights::cut_rows(width));
+  mlp.up = loader.matrix(prefix + ".up_proj", width, hidden, weights::cut_rows(width));
+  mlp.down = loader.matrix(prefix + ".down_proj", hidden, width, weights::cut_columns(width));
   return mlp;
 }
 

@@ -34,6 +34,9 @@ struct ForwardArgs {
       hidden;  // f32 [T, hidden_size] after the final norm, of every token; empty: not wanted
   // f32 [T, mtp_state_size()], contiguous, of every token; empty: not wanted, or the model's is 0
   TensorView mtp_state;
+  // Of this rank, where the model is one of several shards that run side by side; nullptr: it is
+  // whole, or run dry. Logits are asked of the first rank only.
+  Communicator* communicator = nullptr;
 };
 
 // One step of a multi-token-prediction module (MODELS §4.4): for each token of the batch, the state
@@ -47,6 +50,7 @@ struct MtpArgs {
   TensorView state;      // as ForwardArgs::mtp_state or, where that has no size, ::hidden
   TensorView logits;     // f32 [R, vocab_size] for the rows of batch.logit_rows
   TensorView state_out;  // like state, for a further draft; empty: not wanted
+  Communicator* communicator = nullptr;  // as ForwardArgs::communicator
 };
 
 // Immutable once built; forwards may run on several streams at once.
@@ -75,6 +79,8 @@ struct Architecture {
   // One line for `ferry show` and the README: what is supported of it.
   std::string_view summary;
   Result<ModelSpec> (*read_spec)(const Json& config);
+  // Whether build() heeds the loader's shard, and forwards sum over ranks.
+  bool shards = false;
   // Declares every tensor to the loader and keeps the handles. Errors stick in the loader.
   std::unique_ptr<Model> (*build)(const ModelSpec& spec, weights::WeightLoader& loader,
                                   const BuildOptions& options);

@@ -13,9 +13,11 @@ Moe load_moe(weights::WeightLoader& loader, const std::string& prefix, const Mod
   if (spec.moe.has_bias) {
     moe.bias = loader.vector(prefix + ".gate.e_score_correction_bias", experts);
   }
-  moe.gate = loader.experts(bank, "gate_proj", experts, width, hidden);
-  moe.up = loader.experts(bank, "up_proj", experts, width, hidden);
-  moe.down = loader.experts(bank, "down_proj", experts, hidden, width);
+  // Each rank has a part of every expert, so that all have as much to do whichever are chosen.
+  const weights::Cut rows = weights::cut_rows(width), columns = weights::cut_columns(width);
+  moe.gate = loader.experts(bank, "gate_proj", experts, width, hidden, rows);
+  moe.up = loader.experts(bank, "up_proj", experts, width, hidden, rows);
+  moe.down = loader.experts(bank, "down_proj", experts, hidden, width, columns);
   if (spec.moe.shared_intermediate_size > 0) {
     moe.shared =
         load_mlp(loader, prefix + ".shared_experts", hidden, spec.moe.shared_intermediate_size);

@@ -35,15 +35,16 @@ std::string with(std::string_view name, std::string_view suffix) {
 // Whatever an imported weight has to keep: its file, and scales that were converted.
 struct Kept {
   std::shared_ptr<const disk::MappedFile> file;
-  std::shared_ptr<const disk::MappedFile> scale_file;
   std::vector<float> scale;
+  std::vector<uint8_t> columns;  // copied out of the file
 };
 
 }  // namespace
 
 FileLoader::FileLoader(const disk::Checkpoint& checkpoint, std::shared_ptr<Backend> backend,
                        FileLoaderOptions options)
-    : checkpoint_(checkpoint),
+    : WeightLoader(options.shard),
+      checkpoint_(checkpoint),
       backend_(std::move(backend)),
       options_(std::move(options)),
       used_(checkpoint.tensors().size(), false) {}
@@ -149,7 +150,8 @@ bool FileLoader::check_computable(const disk::FileTensor& tensor) {
 bool FileLoader::check_finite(const Part& part) {
   const quant::StorageFormat& format = *part.tensor->format;
   if (format.first_bad_block == nullptr) return true;
-  const int64_t blocks_per_row = part.cols / format.block_elements;
+  const int64_t cols = part.stored_cols > 0 ? part.stored_cols : part.cols;
+  const int64_t blocks_per_row = cols / format.block_elements;
   const int64_t first = part.first_row * blocks_per_row;
   const int64_t count = part.rows * blocks_per_row;
   const int64_t offset = part.tensor->offset + first * format.block_bytes;
@@ -208,38 +210,31 @@ std::vector<float> FileLoader::read_plain(const disk::FileTensor& tensor) {
   return values;
 }
 
-std::vector<float> FileLoader::read_scale(const Part& part) {
-  std::vector<float> scale = read_plain(*part.scale);
-  if (part.factor >= 0 && status_.ok()) scale = {scale[static_cast<size_t>(part.factor)]};
-  return scale;
-}
-
 Weight FileLoader::import(const Part& part) {
   if (!status_.ok() || !check_computable(*part.tensor)) return {};
   const quant::StorageFormat& format = *part.tensor->format;
   HostWeight host{.format = &format, .rows = part.rows, .cols = part.cols, .by_head = part.by_head};
-  const int64_t row_bytes = format.bytes_for(part.cols);
-  host.data = part.tensor->data.subspan(static_cast<size_t>(part.first_row * row_bytes),
-                                        static_cast<size_t>(part.rows * row_bytes));
+  const bool columns_cut = part.stored_cols > 0;
+  const int64_t stored_row_bytes = format.bytes_for(columns_cut ? part.stored_cols : part.cols);
+  const auto stored =
+      part.tensor->data.subspan(static_cast<size_t>(part.first_row * stored_row_bytes),
+                                static_cast<size_t>(part.rows * stored_row_bytes));
+  // Of columns that were cut only the size counts yet.
+  host.data = stored.first(static_cast<size_t>(format.bytes_for(part.rows * part.cols)));
   auto kept = std::make_shared<Kept>();
   kept->file = checkpoint_.files()[static_cast<size_t>(part.tensor->file_index)];
   if (part.scale != nullptr) {
-    if (options_.measure_only) {
-      const auto count = static_cast<size_t>(part.factor < 0 ? part.scale->num_elements() : 1);
-      if (measured_scale_.size() < count) measured_scale_.resize(count);
-      host.scale = std::span(measured_scale_).first(count);
-    } else {
-      kept->scale = read_scale(part);
-      host.scale = kept->scale;
-    }
-    host.scale_rows = part.factor < 0 ? options_.scale_rows : part.rows;
-    host.scale_cols = part.factor < 0 ? options_.scale_cols : part.cols;
+    Grid grid = grid_of(part);
+    kept->scale = std::move(grid.values);
+    host.scale = kept->scale;
+    host.scale_rows = grid.rows;
+    host.scale_cols = grid.cols;
   }
   if (!status_.ok()) return {};
   const int64_t own_bytes = backend_->import_bytes(host);
-  device_bytes_ += own_bytes;
+  const auto bytes = static_cast<int64_t>(host.data.size());
+  device_bytes_ += own_bytes > 0 || !columns_cut ? own_bytes : bytes;
   if (part.expert) {
-    const auto bytes = static_cast<int64_t>(host.data.size());
     expert_bytes_ += bytes;
     largest_expert_bytes_ = std::max(largest_expert_bytes_, bytes);
   }
@@ -247,42 +242,50 @@ Weight FileLoader::import(const Part& part) {
     return {.view = {.format = &format,
                      .rows = part.rows,
                      .cols = part.cols,
-                     .row_bytes = row_bytes,
+                     .row_bytes = format.bytes_for(part.cols),
                      .scale_rows = host.scale_rows,
                      .scale_cols = host.scale_cols}};
   }
   if (part.expert && options_.experts_on_demand) {
     kept->file->read_past_cache();
-    const int64_t offset = part.tensor->offset + part.first_row * row_bytes;
-    host.source =
-        std::make_shared<FileWeightSource>(kept->file, checkpoint_.where(*part.tensor), format,
-                                           offset, static_cast<int64_t>(host.data.size()));
+    const int64_t offset = part.tensor->offset + part.first_row * stored_row_bytes;
+    host.source = std::make_shared<FileWeightSource>(kept->file, checkpoint_.where(*part.tensor),
+                                                     format, offset, bytes);
   } else if (!check_finite(part)) {
     return {};
   }
+  if (columns_cut) {
+    kept->columns = copy_columns(part);
+    host.data = kept->columns;
+  }
   host.keep_alive = kept;
-  const std::span<const uint8_t> data = host.data;
   Result<Weight> weight = backend_->import_weight(host);
   if (!weight.ok()) {
     fail(weight.error().in(checkpoint_.where(*part.tensor)));
     return {};
   }
-  if (own_bytes > 0) kept->file->done_with(data);
-  bytes_done_ += static_cast<int64_t>(data.size());
+  if (own_bytes > 0 || columns_cut) kept->file->done_with(stored);
+  bytes_done_ += static_cast<int64_t>(stored.size());
   if (options_.progress) options_.progress(bytes_done_, checkpoint_.data_bytes());
   return *std::move(weight);
 }
 
-Weight FileLoader::matrix(std::string_view name, int64_t rows, int64_t cols) {
-  return stored_matrix(name, rows, cols, MatrixUse::kWhole);
+Weight FileLoader::matrix(std::string_view name, int64_t rows, int64_t cols, Cut cut) {
+  return stored_matrix(name, rows, cols, MatrixUse::kWhole, cut);
 }
 
 Weight FileLoader::head_matrices(std::string_view name, int64_t rows, int64_t cols) {
-  return stored_matrix(name, rows, cols, MatrixUse::kHeads);
+  return stored_matrix(name, rows, cols, MatrixUse::kHeads, {});
 }
 
-Weight FileLoader::stored_matrix(std::string_view name, int64_t rows, int64_t cols, MatrixUse use) {
-  if (is_packed_fp4(name)) return packed_fp4(name, rows, cols, use);
+Weight FileLoader::stored_matrix(std::string_view name, int64_t rows, int64_t cols, MatrixUse use,
+                                 Cut cut) {
+  if (is_packed_fp4(name)) {
+    if (shard().whole()) return packed_fp4(name, rows, cols, use);
+    fail(unsupported("{}: tensor {}: FP4 in pairs is not cut for several ranks", checkpoint_.path(),
+                     disk::quote_name(with(name, kWeight))));
+    return {};
+  }
   const int64_t shape[] = {rows, cols};
   const disk::FileTensor* tensor = take(with(name, kWeight), shape);
   if (tensor == nullptr) return {};
@@ -290,22 +293,33 @@ Weight FileLoader::stored_matrix(std::string_view name, int64_t rows, int64_t co
   const disk::FileTensor* factor = take_factors(*tensor, name, 1);
   if (!status_.ok()) return {};
   if (factor != nullptr) scale = factor;
-  return import({.tensor = tensor,
-                 .rows = rows,
-                 .cols = cols,
-                 .scale = scale,
-                 .factor = factor != nullptr ? 0 : -1,
-                 .expert = use == MatrixUse::kExpert,
-                 .by_head = use == MatrixUse::kHeads});
+  Part part{.tensor = tensor,
+            .rows = rows,
+            .cols = cols,
+            .scale = scale,
+            .factor = factor != nullptr ? 0 : -1,
+            .expert = use == MatrixUse::kExpert,
+            .by_head = use == MatrixUse::kHeads};
+  if (!apply(cut, part)) return {};
+  return import(part);
 }
 
-Vector FileLoader::vector(std::string_view full_name, int64_t size) {
+Vector FileLoader::vector(std::string_view full_name, int64_t size, Cut cut) {
   const int64_t shape[] = {size};
   const disk::FileTensor* tensor = take(full_name, shape);
   if (tensor == nullptr) return {};
   bytes_done_ += static_cast<int64_t>(tensor->data.size());
-  Vector vector = constant(1, size, [&] { return read_plain(*tensor); });
-  if (!vector.empty()) vector.view = TensorView::contiguous(vector.view.data, Dtype::kF32, {size});
+  Part part{.tensor = tensor, .rows = size, .cols = 1};
+  if (!apply(cut, part)) return {};
+  Vector vector = constant(1, part.rows, [&] {
+    std::vector<float> values = read_plain(*tensor);
+    if (!status_.ok()) return values;
+    const auto begin = values.begin() + part.first_row;
+    return std::vector<float>(begin, begin + part.rows);
+  });
+  if (!vector.empty()) {
+    vector.view = TensorView::contiguous(vector.view.data, Dtype::kF32, {part.rows});
+  }
   return vector;
 }
 

@@ -39,6 +39,9 @@ struct FileLoaderOptions {
   bool experts_on_demand = false;
   int64_t scale_rows = 128;  // of one scale block
   int64_t scale_cols = 128;
+  // Rows of a matrix are used where they lie as before; columns are copied out of the file's rows,
+  // at blocks of the format. REQUIRES: not with experts_on_demand
+  Shard shard;
 };
 
 class FileLoader : public WeightLoader {
@@ -55,11 +58,11 @@ class FileLoader : public WeightLoader {
   int64_t expert_bytes() const { return expert_bytes_; }
   int64_t largest_expert_bytes() const { return largest_expert_bytes_; }
 
-  Weight matrix(std::string_view name, int64_t rows, int64_t cols) override;
+  Weight matrix(std::string_view name, int64_t rows, int64_t cols, Cut cut = {}) override;
   Weight head_matrices(std::string_view name, int64_t rows, int64_t cols) override;
-  Vector vector(std::string_view full_name, int64_t size) override;
+  Vector vector(std::string_view full_name, int64_t size, Cut cut = {}) override;
   ExpertBank experts(std::string_view prefix, std::string_view projection, int64_t num_experts,
-                     int64_t rows, int64_t cols) override;
+                     int64_t rows, int64_t cols, Cut cut = {}) override;
   Weight bare_matrix(std::string_view full_name, int64_t rows, int64_t cols) override;
   Vector table(std::string_view full_name, int64_t rows, int64_t cols) override;
   Vector indices(std::string_view full_name, int64_t rows, int64_t cols, int64_t limit) override;
@@ -87,10 +90,22 @@ class FileLoader : public WeightLoader {
     int64_t factor = -1;   // element of `scale` that is the only one of its grid; −1: all are
     bool expert = false;   // may be read on demand
     bool by_head = false;  // will be part of a HeadMatrixView
+    // What a cut has left of a matrix: its rows begin at `cut_row` of the matrix's, its columns at
+    // `first_col` of `stored_cols` (0: all of cols).
+    int64_t cut_row = 0;
+    int64_t first_col = 0;
+    int64_t stored_cols = 0;
+  };
+  // The scale grid of a part: values, and how many rows and columns each stands for.
+  struct Grid {
+    std::vector<float> values;
+    int64_t rows = 0, cols = 0;
   };
 
   void fail(Error error);
-  std::vector<float> read_scale(const Part& part);
+  bool apply(const Cut& cut, Part& part);
+  Grid grid_of(const Part& part);
+  std::vector<uint8_t> copy_columns(const Part& part) const;
   // Marks the tensor as used; nullptr (and an error) if it is missing or has another shape.
   const disk::FileTensor* take(std::string_view full_name, std::span<const int64_t> shape);
   const disk::FileTensor* take_scale(const disk::FileTensor& tensor, std::string_view name,
@@ -98,7 +113,7 @@ class FileLoader : public WeightLoader {
   const disk::FileTensor* take_factors(const disk::FileTensor& tensor, std::string_view name,
                                        int64_t count);
   bool check_stated_shape(std::string_view name, int64_t rows, int64_t cols);
-  Weight stored_matrix(std::string_view name, int64_t rows, int64_t cols, MatrixUse use);
+  Weight stored_matrix(std::string_view name, int64_t rows, int64_t cols, MatrixUse use, Cut cut);
   bool is_packed_fp4(std::string_view name) const;
   Weight packed_fp4(std::string_view name, int64_t rows, int64_t cols, MatrixUse use);
   std::shared_ptr<std::vector<uint8_t>> reordered(const disk::FileTensor& codes,
@@ -125,8 +140,7 @@ class FileLoader : public WeightLoader {
   int64_t replaced_bytes_ = 0;
   int64_t expert_bytes_ = 0;
   int64_t largest_expert_bytes_ = 0;
-  std::vector<float> measured_scale_;  // any numbers, where only their count matters
-  std::string kv_b_name_;              // the kv_b_proj that mla_up_k() took, for mla_up_v()
+  std::string kv_b_name_;  // the kv_b_proj that mla_up_k() took, for mla_up_v()
   Weight kv_b_;
 };
 

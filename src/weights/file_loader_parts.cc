@@ -32,7 +32,7 @@ std::string FileLoader::similar_names(std::string_view full_name) const {
 // One tensor per expert (Hugging Face), one for all (GGUF, or without ".weight"), or gate and up of
 // all in one ([experts, 2 · rows, cols], gate first).
 ExpertBank FileLoader::experts(std::string_view prefix, std::string_view projection,
-                               int64_t num_experts, int64_t rows, int64_t cols) {
+                               int64_t num_experts, int64_t rows, int64_t cols, Cut cut) {
   const auto stacked_name = [&](std::string_view what) {
     std::string name = fmt::format("{}.{}.weight", prefix, what);
     const std::string bare = fmt::format("{}.{}", prefix, what);
@@ -55,7 +55,7 @@ ExpertBank FileLoader::experts(std::string_view prefix, std::string_view project
   if (!has_stacked && !has_fused) {
     for (int64_t e = 0; e < num_experts && status_.ok(); ++e) {
       keep(stored_matrix(fmt::format("{}.{}.{}", prefix, e, projection), rows, cols,
-                         MatrixUse::kExpert));
+                         MatrixUse::kExpert, cut));
     }
     return bank;
   }
@@ -73,13 +73,15 @@ ExpertBank FileLoader::experts(std::string_view prefix, std::string_view project
       fmt::format("{}.{}", prefix, has_fused ? std::string_view("gate_up_proj") : projection);
   const disk::FileTensor* factors = take_factors(*tensor, bank_name, num_experts);
   for (int64_t e = 0; e < num_experts && status_.ok(); ++e) {
-    keep(import({.tensor = tensor,
-                 .first_row = e * per_expert + offset,
-                 .rows = rows,
-                 .cols = cols,
-                 .scale = factors,
-                 .factor = factors != nullptr ? e : -1,
-                 .expert = true}));
+    Part part{.tensor = tensor,
+              .first_row = e * per_expert + offset,
+              .rows = rows,
+              .cols = cols,
+              .scale = factors,
+              .factor = factors != nullptr ? e : -1,
+              .expert = true};
+    if (!apply(cut, part)) return {};
+    keep(import(part));
   }
   return bank;
 }
@@ -93,12 +95,16 @@ HeadMatrix FileLoader::mla_up_k(std::string_view prefix, int64_t heads, int64_t 
     const int64_t shape[] = {heads, rank, nope};
     const disk::FileTensor* tensor = take(split, shape);
     if (tensor == nullptr) return {};
-    Weight weight = import({.tensor = tensor, .rows = heads * rank, .cols = nope, .by_head = true});
-    return {.view = k_b_view(weight.view, heads, rank), .storage = std::move(weight.storage)};
+    Part part{.tensor = tensor, .rows = heads * rank, .cols = nope, .by_head = true};
+    if (!apply(cut_rows(heads), part)) return {};
+    Weight weight = import(part);
+    return {.view = k_b_view(weight.view, shard().share(heads), rank),
+            .storage = std::move(weight.storage)};
   }
-  kv_b_ = head_matrices(whole, heads * (nope + value), rank);
+  kv_b_ = stored_matrix(whole, heads * (nope + value), rank, MatrixUse::kHeads, cut_rows(heads));
   kv_b_name_ = whole;
-  return {.view = up_k_view(kv_b_.view, heads, nope, value), .storage = kv_b_.storage};
+  return {.view = up_k_view(kv_b_.view, shard().share(heads), nope, value),
+          .storage = kv_b_.storage};
 }
 
 HeadMatrix FileLoader::mla_up_v(std::string_view prefix, int64_t heads, int64_t nope, int64_t value,
@@ -110,11 +116,14 @@ HeadMatrix FileLoader::mla_up_v(std::string_view prefix, int64_t heads, int64_t 
     const int64_t shape[] = {heads, value, rank};
     const disk::FileTensor* tensor = take(split, shape);
     if (tensor == nullptr) return {};
-    Weight weight =
-        import({.tensor = tensor, .rows = heads * value, .cols = rank, .by_head = true});
-    return {.view = v_b_view(weight.view, heads, value), .storage = std::move(weight.storage)};
+    Part part{.tensor = tensor, .rows = heads * value, .cols = rank, .by_head = true};
+    if (!apply(cut_rows(heads), part)) return {};
+    Weight weight = import(part);
+    return {.view = v_b_view(weight.view, shard().share(heads), value),
+            .storage = std::move(weight.storage)};
   }
-  HeadMatrix half{.view = up_v_view(kv_b_.view, heads, nope, value), .storage = kv_b_.storage};
+  HeadMatrix half{.view = up_v_view(kv_b_.view, shard().share(heads), nope, value),
+                  .storage = kv_b_.storage};
   kv_b_ = {};  // the halves keep it from here on
   return half;
 }

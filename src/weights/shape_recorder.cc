@@ -47,7 +47,7 @@ WeightView ShapeRecorder::record_matrix(TensorRecord record, int64_t rows, int64
           .row_bytes = format->bytes_for(cols)};
 }
 
-Weight ShapeRecorder::matrix(std::string_view name, int64_t rows, int64_t cols) {
+Weight ShapeRecorder::matrix(std::string_view name, int64_t rows, int64_t cols, Cut) {
   return {.view = record_matrix({std::string(name) + ".weight", {rows, cols}, role_of_matrix(name)},
                                 rows, cols)};
 }
@@ -75,7 +75,7 @@ Vector ShapeRecorder::indices(std::string_view full_name, int64_t rows, int64_t 
   return {.view = TensorView::contiguous(fake_address(), Dtype::kI32, {rows, cols})};
 }
 
-Vector ShapeRecorder::vector(std::string_view full_name, int64_t size) {
+Vector ShapeRecorder::vector(std::string_view full_name, int64_t size, Cut) {
   const TensorRole role = full_name.ends_with("bias") ? TensorRole::kBias : TensorRole::kNorm;
   records_.push_back({std::string(full_name), {size}, role});
   bytes_ += size * dtype_bytes(Dtype::kF32);
@@ -83,7 +83,7 @@ Vector ShapeRecorder::vector(std::string_view full_name, int64_t size) {
 }
 
 ExpertBank ShapeRecorder::experts(std::string_view prefix, std::string_view projection,
-                                  int64_t num_experts, int64_t rows, int64_t cols) {
+                                  int64_t num_experts, int64_t rows, int64_t cols, Cut) {
   const WeightView view = record_matrix({fmt::format("{}.{}.weight", prefix, projection),
                                          {num_experts, rows, cols},
                                          TensorRole::kExpert},

@@ -50,13 +50,14 @@ class ShapeRecorder : public WeightLoader {
   // Bytes of all matrices in their formats and of all vectors and constants in f32.
   int64_t bytes() const { return bytes_; }
 
-  Weight matrix(std::string_view name, int64_t rows, int64_t cols) override;
+  // Records the whole model: nothing is cut.
+  Weight matrix(std::string_view name, int64_t rows, int64_t cols, Cut cut = {}) override;
   Weight head_matrices(std::string_view name, int64_t rows, int64_t cols) override {
     return matrix(name, rows, cols);
   }
-  Vector vector(std::string_view full_name, int64_t size) override;
+  Vector vector(std::string_view full_name, int64_t size, Cut cut = {}) override;
   ExpertBank experts(std::string_view prefix, std::string_view projection, int64_t num_experts,
-                     int64_t rows, int64_t cols) override;
+                     int64_t rows, int64_t cols, Cut cut = {}) override;
   Weight bare_matrix(std::string_view full_name, int64_t rows, int64_t cols) override;
   Vector table(std::string_view full_name, int64_t rows, int64_t cols) override;
   Vector indices(std::string_view full_name, int64_t rows, int64_t cols, int64_t limit) override;

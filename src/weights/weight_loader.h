@@ -7,6 +7,9 @@
 //
 // Errors stick: the first one is kept, later calls return empty handles, and finish() reports it.
 // Tensors of the file that nobody asked for are an error too, unless they were ignore()d.
+//
+// A loader may load for one rank of several (Shard). Sizes that a model asks for are those of the
+// whole model; what it gets is the part that the Cut says.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +22,7 @@
 #include "base/result.h"
 #include "base/tensor_view.h"
 #include "device/weight.h"
+#include "weights/shard.h"
 
 namespace ferry::weights {
 
@@ -43,19 +47,22 @@ struct HeadMatrix {
 
 class WeightLoader {
  public:
+  explicit WeightLoader(Shard shard = {}) : shard_(shard) {}
   virtual ~WeightLoader() = default;
+
+  const Shard& shard() const { return shard_; }
 
   // NAME.weight as [rows, cols], with its FP8 scale grid where the file has one. `name` comes
   // without ".weight".
-  virtual Weight matrix(std::string_view name, int64_t rows, int64_t cols) = 0;
+  virtual Weight matrix(std::string_view name, int64_t rows, int64_t cols, Cut cut = {}) = 0;
   // The same for a HeadMatrixView.
   virtual Weight head_matrices(std::string_view name, int64_t rows, int64_t cols) = 0;
   // The full name (norm weights, biases), any plain dtype, as f32 [size].
-  virtual Vector vector(std::string_view full_name, int64_t size) = 0;
+  virtual Vector vector(std::string_view full_name, int64_t size, Cut cut = {}) = 0;
   // PREFIX.{e}.PROJECTION.weight for e in [0, num_experts), or the stacked PREFIX.PROJECTION.weight
   // [num_experts, rows, cols], or the fused gate_up_proj.
   virtual ExpertBank experts(std::string_view prefix, std::string_view projection,
-                             int64_t num_experts, int64_t rows, int64_t cols) = 0;
+                             int64_t num_experts, int64_t rows, int64_t cols, Cut cut = {}) = 0;
   // A matrix of plain numbers whose name has no ".weight".
   virtual Weight bare_matrix(std::string_view full_name, int64_t rows, int64_t cols) = 0;
   // A table of plain numbers, as f32 [rows, cols].
@@ -63,7 +70,7 @@ class WeightLoader {
   // A table of whole numbers, as i32 [rows, cols]: each in [0, limit), those of a row distinct.
   virtual Vector indices(std::string_view full_name, int64_t rows, int64_t cols, int64_t limit) = 0;
   // The two halves of PREFIX.kv_b_proj [heads · (nope + value), rank], or GGUF's PREFIX.k_b_proj
-  // [heads, rank, nope] (transposed) and PREFIX.v_b_proj [heads, value, rank].
+  // [heads, rank, nope] (transposed) and PREFIX.v_b_proj [heads, value, rank]; cut by heads.
   virtual HeadMatrix mla_up_k(std::string_view prefix, int64_t heads, int64_t nope, int64_t value,
                               int64_t rank) = 0;
   virtual HeadMatrix mla_up_v(std::string_view prefix, int64_t heads, int64_t nope, int64_t value,
@@ -85,6 +92,9 @@ class WeightLoader {
   virtual void ignore_all(std::string_view prefix) = 0;
 
   virtual Status finish() = 0;
+
+ private:
+  const Shard shard_;
 };
 
 }  // namespace ferry::weights

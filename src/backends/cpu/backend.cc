@@ -22,6 +22,7 @@ class CpuBackend : public Backend {
               .detail = describe_level(level, info.features, context_->int_kernels()),
               .memory_bytes = host_memory_info().total_bytes,
               .compute_units = threads,
+              .host_memory = true,
               .weights_in_place = true,
               .weights_on_demand = true,
               .batch_invariant = true,

@@ -97,6 +97,7 @@ class ReferenceBackend : public Backend {
       .detail = "plain f32 loops, one thread: for checking other backends, not for speed",
       .memory_bytes = host_memory_info().total_bytes,
       .compute_units = 1,
+      .host_memory = true,
       .weights_in_place = true,
       .batch_invariant = true,
   };

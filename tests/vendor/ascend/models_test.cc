@@ -27,6 +27,21 @@ TEST(AscendDemo, AnswersAreThoseOfTheReference) {
   expect_answers_of_reference("ascend", requests);
 }
 
+TEST(AscendTensorParallel, ShardsAgree) {
+  ascend::use_release("current");
+  for (const TinyModel& tiny : tiny_models()) {
+    const std::string_view name = tiny.name;
+    if (name == "qwen2" || name == "qwen3_moe" || name == "deepseek_v3") {
+      expect_shards_agree(tiny, "ascend");
+    }
+  }
+}
+
+TEST(AscendTensorParallel, TwoDevicesAnswerAsOne) {
+  ascend::use_release("current");
+  expect_answers_of_two_devices("ascend", {greedy(question("What is 12 + 30?"), 40)});
+}
+
 TEST(AscendFp8, IsInt8) {
   ascend::use_release("current");
   expect_fp8_in_int8("ascend");

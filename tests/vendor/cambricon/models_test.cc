@@ -27,6 +27,21 @@ TEST(CambriconDemo, AnswersAreThoseOfTheReference) {
   expect_answers_of_reference("cambricon", requests);
 }
 
+TEST(CambriconTensorParallel, ShardsAgree) {
+  cambricon::use_release("current");
+  for (const TinyModel& tiny : tiny_models()) {
+    const std::string_view name = tiny.name;
+    if (name == "qwen2" || name == "qwen3_moe" || name == "deepseek_v3") {
+      expect_shards_agree(tiny, "cambricon");
+    }
+  }
+}
+
+TEST(CambriconTensorParallel, TwoDevicesAnswerAsOne) {
+  cambricon::use_release("current");
+  expect_answers_of_two_devices("cambricon", {greedy(question("What is 12 + 30?"), 40)});
+}
+
 TEST(CambriconFp8, IsInt8) {
   cambricon::use_release("current");
   expect_fp8_in_int8("cambricon");

@@ -55,6 +55,47 @@ inline void expect_fp8_in_int8(const std::string& backend) {
   }
 }
 
+// Two devices with half of the model each, against one with all of it.
+inline void expect_shards_agree(const TinyModel& tiny, const std::string& backend) {
+  setenv("FERRY_EMULATED_DEVICES", "2", 1);
+  const Json config = parse(tiny.config);
+  const disk::testing::TempDir dir;
+  TinyWeights weights = random_weights(config, 7);
+  const std::string path = write_hf(dir, config, hf_tensors(weights));
+  const LoadedModel reference = load(path, backend_named("reference"));
+  const std::vector<LoadedModel> shards = load_on_ranks(path, backend, 2);
+  const LoadedModel whole = load(path, backend_named(backend, 1, true));
+  for (const LoadedModel& shard : shards) EXPECT_LT(shard.weights_bytes, whole.weights_bytes);
+  const std::vector<int32_t> tokens = random_tokens(37, reference.spec().vocab_size, 3);
+  for (const LogitsOptions& options : {LogitsOptions{}, LogitsOptions{.prefill = 20, .chunk = 7}}) {
+    EXPECT_LE(
+        max_difference(logits_of(shards, tokens, options), logits_of(reference, tokens, options)),
+        kMostDifference)
+        << tiny.name;
+  }
+}
+
+// An engine on two devices answers as one on the reference.
+inline void expect_answers_of_two_devices(const std::string& backend,
+                                          const std::vector<Request>& requests) {
+  setenv("FERRY_EMULATED_DEVICES", "2", 1);
+  EngineOptions options = demo_options();
+  options.backend = "reference";
+  options.kv_dtype = KvDtype::kBF16;
+  const std::vector<Completion> expected = together(load_engine(options), requests);
+  options.backend = backend;
+  options.f32_activations = true;
+  options.tensor_parallel_size = 2;
+  const std::vector<Completion> answers = together(load_engine(options), requests);
+  for (size_t i = 0; i < requests.size(); ++i) EXPECT_EQ(answers[i].tokens, expected[i].tokens);
+
+  options.tensor_parallel_size = 4;
+  const Result<Engine> more = Engine::load(options);
+  ASSERT_FALSE(more.ok());
+  EXPECT_EQ(more.error().message,
+            "tensor parallel size 4: " + backend + ": device 2: there are 2, counted from 0");
+}
+
 // The built-in model with weights as they are used by default and a cache of 16 bits; the requests
 // together, so that steps are mixed.
 inline void expect_answers_of_reference(const std::string& backend,

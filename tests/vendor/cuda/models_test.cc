@@ -24,6 +24,15 @@ TEST(CudaDemo, AnswersAreThoseOfTheReference) {
   EXPECT_GT(cuda::graph_launches(), 0);
 }
 
+TEST(CudaTensorParallel, ShardsAgree) {
+  cuda::use_driver("current");
+  setenv("FERRY_NCCL", FERRY_EMULATED_CUDA "-current", 1);
+  for (const TinyModel& tiny : tiny_models()) {
+    const std::string_view name = tiny.name;
+    if (name == "qwen2" || name == "deepseek_v3") expect_shards_agree(tiny, "cuda");
+  }
+}
+
 TEST(CudaGoldens, LogitsOfTheSharedModels) {
   if (disk::testing::shared_folder().empty()) GTEST_SKIP() << "no shared reference files here";
   cuda::use_driver("current");
