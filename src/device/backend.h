@@ -117,6 +117,10 @@ class Stream {
   virtual void add_rms_norm(const AddRmsNormArgs& args);
   virtual void moe_experts(const MoeExpertsArgs& args);
 
+  // Not one op but several: matmul() of each, none of which reads what another writes. They mostly
+  // share x, so that a backend can compute them as one job.
+  virtual void matmuls(std::span<const MatmulArgs> products);
+
   // No op: experts that a later moe_experts or grouped_matmul will probably want. The next such op
   // reads its own first, then these while it computes. What was named before is forgotten.
   virtual void expect_experts(const ExpectExpertsArgs&) {}

@@ -9,6 +9,10 @@ void Stream::add_rms_norm(const AddRmsNormArgs& args) {
   rms_norm({.x = args.residual, .weight = args.weight, .epsilon = args.epsilon, .out = args.out});
 }
 
+void Stream::matmuls(std::span<const MatmulArgs> products) {
+  for (const MatmulArgs& product : products) matmul(product);
+}
+
 void Stream::moe_experts(const MoeExpertsArgs& args) {
   Workspace& workspace = *args.workspace;
   auto scope = workspace.scope();

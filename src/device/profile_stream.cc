@@ -56,6 +56,11 @@ int64_t ProfileStream::count_chosen_experts(const MoeExpertsArgs& args) {
   return static_cast<int64_t>(std::set<int32_t>(ids.begin(), ids.end()).size());
 }
 
+// Together, as without a profile, and as many calls.
+void ProfileStream::matmuls(std::span<const MatmulArgs> products) {
+  on_op(Op::kMatmul, [products](Stream& stream) { stream.matmuls(products); }, {});
+}
+
 void ProfileStream::moe_experts(const MoeExpertsArgs& args) {
   int64_t expert_bytes = 0;
   for (const auto& experts : {args.gate, args.up, args.down}) {

@@ -30,6 +30,7 @@ class ProfileStream : public WatchedStream {
   OpProfile total() const;
   void reset() { profiles_ = {}; }
 
+  void matmuls(std::span<const MatmulArgs> products) override;
   void moe_experts(const MoeExpertsArgs& args) override;
 
  protected:

@@ -71,6 +71,22 @@ TEST_F(ProfileStreamTest, PassesOnAndKeepsTheAccountOfThePlan) {
   EXPECT_EQ(stream_->total().cost.calls, 0);
 }
 
+TEST_F(ProfileStreamTest, ProductsOfOneJobAreCallsOfTheirOwn) {
+  const TensorView x = workspace_->tensor(Dtype::kF32, {2, 8});
+  const TensorView narrow = workspace_->tensor(Dtype::kF32, {2, 4});
+  const TensorView wide = workspace_->tensor(Dtype::kF32, {2, 6});
+  float* values = static_cast<float*>(x.data);
+  for (int i = 0; i < 16; ++i) values[i] = static_cast<float>(i);
+  const MatmulArgs products[] = {{.x = x, .w = ones(4, 8), .out = narrow},
+                                 {.x = x, .w = ones(6, 8), .out = wide}};
+  stream_->matmuls(products);
+  ASSERT_TRUE(stream_->synchronize().ok());
+  EXPECT_EQ(static_cast<float*>(narrow.data)[0], 28);
+  EXPECT_EQ(static_cast<float*>(wide.data)[11], 92);
+  EXPECT_EQ(stream_->profile(Op::kMatmul).cost.calls, 2);
+  EXPECT_EQ(stream_->profile(Op::kMatmul).cost.weight_bytes, (4 + 6) * 8 * 2);
+}
+
 TEST_F(ProfileStreamTest, CountsTheExpertsThatWereChosen) {
   const std::vector<WeightView> gate(6, ones(4, 8)), up = gate, down(6, ones(8, 4));
   const TensorView x = workspace_->tensor(Dtype::kF32, {3, 8});

@@ -124,8 +124,9 @@ void run_clamped_moe(const Step& step, const ClampedMoe& moe, const TensorView& 
   TensorView gate = step.workspace.tensor(Dtype::kF32, {tokens, moe.shared_gate.view.rows});
   TensorView up = step.workspace.tensor(Dtype::kF32, {tokens, moe.shared_up.view.rows});
   TensorView shared = step.workspace.tensor(Dtype::kF32, {tokens, out.shape[1]});
-  step.stream.matmul({.x = x, .w = moe.shared_gate.view, .out = gate});
-  step.stream.matmul({.x = x, .w = moe.shared_up.view, .out = up});
+  const MatmulArgs products[] = {{.x = x, .w = moe.shared_gate.view, .out = gate},
+                                 {.x = x, .w = moe.shared_up.view, .out = up}};
+  step.stream.matmuls(products);
   step.stream.clamped_swiglu(
       {.gate = gate, .up = up, .limit = step.spec.moe.swiglu_limit, .out = gate});
   step.stream.matmul({.x = gate, .w = moe.shared_down.view, .out = shared});

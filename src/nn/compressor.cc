@@ -66,8 +66,10 @@ void run_compressor(const Step& step, const Compressor& compressor, const Tensor
   auto scope = step.workspace.scope();
   const int64_t width = compressor.kv.view.rows;
   TensorView rows = step.workspace.tensor(Dtype::kF32, {x.shape[0], 2 * width});
-  step.stream.matmul({.x = x, .w = compressor.kv.view, .out = rows.slice(1, 0, width)});
-  step.stream.matmul({.x = x, .w = compressor.gate.view, .out = rows.slice(1, width, width)});
+  const MatmulArgs products[] = {
+      {.x = x, .w = compressor.kv.view, .out = rows.slice(1, 0, width)},
+      {.x = x, .w = compressor.gate.view, .out = rows.slice(1, width, width)}};
+  step.stream.matmuls(products);
   const TensorView row_pages = step.cache.plane(compressor.row_plane);
   step.stream.kv_write({.rows = rows,
                         .slots = step.batch.recent_slots.device,

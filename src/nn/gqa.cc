@@ -45,9 +45,10 @@ void run_gqa(const Step& step, const Gqa& gqa, const TensorView& x, const Tensor
   TensorView q = step.workspace.tensor(Dtype::kF32, {tokens, gqa.q.view.rows});
   TensorView k = step.workspace.tensor(Dtype::kF32, {tokens, gqa.k.view.rows});
   TensorView v = step.workspace.tensor(Dtype::kF32, {tokens, gqa.v.view.rows});
-  stream.matmul({.x = x, .w = gqa.q.view, .bias = gqa.q_bias.view, .out = q});
-  stream.matmul({.x = x, .w = gqa.k.view, .bias = gqa.k_bias.view, .out = k});
-  stream.matmul({.x = x, .w = gqa.v.view, .bias = gqa.v_bias.view, .out = v});
+  const MatmulArgs products[] = {{.x = x, .w = gqa.q.view, .bias = gqa.q_bias.view, .out = q},
+                                 {.x = x, .w = gqa.k.view, .bias = gqa.k_bias.view, .out = k},
+                                 {.x = x, .w = gqa.v.view, .bias = gqa.v_bias.view, .out = v}};
+  stream.matmuls(products);
 
   const TensorView q_heads = q.split_last(gqa.num_heads, head_dim);
   const TensorView k_heads = k.split_last(gqa.num_kv_heads, head_dim);

@@ -7,25 +7,24 @@ namespace ferry::nn {
 namespace {
 
 // q = W_q x, or W_qb norm(W_qa x), [T, H · (nope + rope)]; `low` [T, q_lora] is the latter's norm.
-void project_query(const Step& step, const Mla& mla, const TensorView& x, const TensorView& low,
-                   const TensorView& q) {
-  if (!mla.q.empty()) {
-    step.stream.matmul({.x = x, .w = mla.q.view, .out = q});
-    return;
-  }
-  step.stream.matmul({.x = x, .w = mla.q_a.view, .out = low});
+// latent = W_kva x, [T, rank + rope].
+void project(const Step& step, const Mla& mla, const TensorView& x, const TensorView& low,
+             const TensorView& q, const TensorView& latent) {
+  const bool whole = !mla.q.empty();
+  const MatmulArgs products[] = {
+      {.x = x, .w = whole ? mla.q.view : mla.q_a.view, .out = whole ? q : low},
+      {.x = x, .w = mla.kv_a.view, .out = latent}};
+  step.stream.matmuls(products);
+  if (whole) return;
   step.stream.rms_norm(
       {.x = low, .weight = mla.q_norm.view, .epsilon = step.spec.mla.norm_epsilon, .out = low});
   step.stream.matmul({.x = low, .w = mla.q_b.view, .out = q});
 }
 
 // Makes c and k^r of each token and writes them to the cache.
-void write_latents(const Step& step, const Mla& mla, const TensorView& x) {
-  auto scope = step.workspace.scope();
+void write_latents(const Step& step, const Mla& mla, const TensorView& latent) {
   const int64_t rank = step.spec.mla.kv_lora_rank;
   const int64_t rope = step.spec.mla.qk_rope_head_dim;
-  TensorView latent = step.workspace.tensor(Dtype::kF32, {x.shape[0], rank + rope});
-  step.stream.matmul({.x = x, .w = mla.kv_a.view, .out = latent});
   const TensorView c = latent.slice(1, 0, rank);
   step.stream.rms_norm(
       {.x = c, .weight = mla.kv_norm.view, .epsilon = step.spec.mla.norm_epsilon, .out = c});
@@ -151,13 +150,18 @@ void run_mla(const Step& step, const Mla& mla, const TensorView& x, const Tensor
   TensorView q = step.workspace.tensor(Dtype::kF32, {tokens, heads * q_dim});
   TensorView heads_out = step.workspace.tensor(Dtype::kF32, {tokens, heads * dims.v_head_dim});
   TensorView low = step.workspace.tensor(Dtype::kF32, {tokens, dims.q_lora_rank});
-  project_query(step, mla, x, low, q);
+  {
+    auto of_latent = step.workspace.scope();
+    TensorView latent =
+        step.workspace.tensor(Dtype::kF32, {tokens, dims.kv_lora_rank + dims.qk_rope_head_dim});
+    project(step, mla, x, low, q, latent);
+    write_latents(step, mla, latent);
+  }
   const TensorView q_heads = q.split_last(heads, q_dim);
   step.stream.rope({.x = q_heads.slice(2, dims.qk_nope_head_dim, dims.qk_rope_head_dim),
                     .positions = step.batch.positions.device,
                     .cos_sin = step.rope_table,
                     .layout = step.spec.rope.layout});
-  write_latents(step, mla, x);
   TensorView positions;
   if (mla.indexer) {
     positions = step.workspace.tensor(Dtype::kI32, {tokens, step.spec.indexer.top_k});

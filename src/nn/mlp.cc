@@ -17,8 +17,9 @@ void run_mlp(const Step& step, const Mlp& mlp, const TensorView& x, const Tensor
   const int64_t tokens = x.shape[0];
   TensorView gate = step.workspace.tensor(Dtype::kF32, {tokens, mlp.gate.view.rows});
   TensorView up = step.workspace.tensor(Dtype::kF32, {tokens, mlp.up.view.rows});
-  step.stream.matmul({.x = x, .w = mlp.gate.view, .out = gate});
-  step.stream.matmul({.x = x, .w = mlp.up.view, .out = up});
+  const MatmulArgs products[] = {{.x = x, .w = mlp.gate.view, .out = gate},
+                                 {.x = x, .w = mlp.up.view, .out = up}};
+  step.stream.matmuls(products);
   step.stream.swiglu({.gate = gate, .up = up, .out = gate});
   step.stream.matmul({.x = gate, .w = mlp.down.view, .out = out});
 }

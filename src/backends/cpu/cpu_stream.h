@@ -94,6 +94,7 @@ class CpuStream : public Stream {
   void rms_norm(const RmsNormArgs& args) override;
   void layer_norm(const LayerNormArgs& args) override;
   void matmul(const MatmulArgs& args) override;
+  void matmuls(std::span<const MatmulArgs> products) override;
   void rope(const RopeArgs& args) override;
   void kv_write(const KvWriteArgs& args) override;
   void gqa_attention(const GqaAttentionArgs& args) override;

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <memory>
+#include <utility>
 
 #include "backends/cpu/testing.h"
 #include "device/workspace.h"
@@ -166,6 +168,43 @@ TEST_P(MatmulTest, FusedExpertsAreTheComposite) {
   for (int64_t t = 0; t < tokens; ++t) run(t, 1, alone, false);
   EXPECT_EQ(fused, composite);
   EXPECT_EQ(fused, alone);
+}
+
+// Formats that round activations and one that does not, biases, a second x: the bits of products
+// computed one by one, on every level and any number of threads.
+TEST_P(MatmulTest, ProductsOfOneJobHaveTheBitsOfTheirOwn) {
+  TestDevice one = open_cpu(GetParam(), 1), three = open_cpu(GetParam(), 3);
+  const int64_t cols = 512;
+  const std::pair<const char*, int64_t> shapes[] = {
+      {"Q4_0", 96}, {"Q8_0", 33}, {"F32", 7}, {"Q4_0", 300}};
+  std::vector<std::unique_ptr<TestWeight>> weights;
+  for (const auto& [format, rows] : shapes) {
+    weights.push_back(std::make_unique<TestWeight>(*one.backend, *quant::find_format(format), rows,
+                                                   cols, 3 + static_cast<uint32_t>(rows)));
+  }
+  for (int64_t tokens : {0, 1, 5, 103}) {
+    std::vector<float> x = random_floats(tokens * cols, 5), other = random_floats(tokens * cols, 6);
+    std::vector<float> bias = random_floats(33, 7);
+    for (TestDevice* device : {&one, &three}) {
+      std::vector<std::vector<float>> outs;
+      for (const auto& [format, rows] : shapes) outs.emplace_back(tokens * rows, 99.0f);
+      std::vector<MatmulArgs> products;
+      for (size_t i = 0; i < outs.size(); ++i) {
+        const WeightView& w = weights[i]->weight.view;
+        products.push_back({.x = view_of(i == 3 ? other : x, {tokens, cols}),
+                            .w = w,
+                            .bias = i == 1 ? view_of(bias, {w.rows}) : TensorView{},
+                            .out = view_of(outs[i], {tokens, w.rows})});
+      }
+      device->stream->matmuls(products);
+      ASSERT_TRUE(device->stream->synchronize().ok());
+      for (size_t i = 0; i < outs.size() && tokens > 0; ++i) {
+        EXPECT_EQ(outs[i], run_matmul(one, weights[i]->weight.view, i == 3 ? other : x,
+                                      i == 1 ? &bias : nullptr))
+            << i << ", " << tokens << " tokens";
+      }
+    }
+  }
 }
 
 }  // namespace

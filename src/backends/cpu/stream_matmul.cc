@@ -214,27 +214,33 @@ void CpuStream::embed(const EmbedArgs& args) {
   });
 }
 
-void CpuStream::matmul(const MatmulArgs& args) {
-  check_view(args.x, Dtype::kF32, 2);
-  check_view(args.out, Dtype::kF32, 2);
-  CHECK(args.x.shape[0] == args.out.shape[0] && args.x.shape[1] == args.w.cols);
-  CHECK(args.out.shape[1] == args.w.rows);
-  if (!args.bias.empty()) {
-    check_view(args.bias, Dtype::kF32, 1);
-    CHECK(args.bias.shape[0] == args.w.rows);
+void CpuStream::matmul(const MatmulArgs& args) { matmuls({&args, 1}); }
+
+// As one job: what reads the same x shares the rounded rows, and the team meets once.
+void CpuStream::matmuls(std::span<const MatmulArgs> products) {
+  parts_.clear();
+  for (const MatmulArgs& args : products) {
+    check_view(args.x, Dtype::kF32, 2);
+    check_view(args.out, Dtype::kF32, 2);
+    CHECK(args.x.shape[0] == args.out.shape[0] && args.x.shape[1] == args.w.cols);
+    CHECK(args.out.shape[1] == args.w.rows);
+    if (!args.bias.empty()) {
+      check_view(args.bias, Dtype::kF32, 1);
+      CHECK(args.bias.shape[0] == args.w.rows);
+    }
+    if (args.x.shape[0] == 0) continue;
+    parts_.push_back({
+        .w = context_->weight_rows(args.w),
+        .rows = args.w.rows,
+        .x = row_of(args.x, 0),
+        .x_stride = args.x.stride[0],
+        .tokens = args.x.shape[0],
+        .bias = args.bias.empty() ? nullptr : row_of(args.bias, 0),
+        .out = row_of(args.out, 0),
+        .out_stride = args.out.stride[0],
+    });
   }
-  if (args.x.shape[0] == 0) return;
-  MatmulPart part{
-      .w = context_->weight_rows(args.w),
-      .rows = args.w.rows,
-      .x = row_of(args.x, 0),
-      .x_stride = args.x.stride[0],
-      .tokens = args.x.shape[0],
-      .bias = args.bias.empty() ? nullptr : row_of(args.bias, 0),
-      .out = row_of(args.out, 0),
-      .out_stride = args.out.stride[0],
-  };
-  run_matmuls({&part, 1});
+  run_matmuls(parts_);
 }
 
 // Appends the products of all experts that have rows. With x_index, row r of the permuted order
