@@ -93,7 +93,8 @@ void Decoder::load_mtp(weights::WeightLoader& loader) {
 
 void Decoder::write_logits(const Step& step, const TensorView& x, const TensorView& logits) const {
   const int64_t rows = logits.empty() ? 0 : logits.shape[0];
-  if (rows == 0) return;
+  // Only the first rank has the head; a plan of another one asks for logits all the same.
+  if (rows == 0 || head_.view.format == nullptr) return;
   auto scope = step.workspace.scope();
   TensorView wanted = step.workspace.tensor(Dtype::kF32, {rows, spec_.hidden_size});
   step.stream.gather_rows({.x = x, .rows = step.batch.logit_rows.device, .out = wanted});
