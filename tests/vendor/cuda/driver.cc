@@ -3,8 +3,10 @@
 // first word is looked at.
 #include "backends/cuda/driver_api.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <iterator>
 #include <set>
 #include <thread>
 #include <vector>
@@ -217,10 +219,15 @@ int cuCtxSetCurrent(Context context) {
 
 int cuCtxSynchronize() {
   if (const int status = check_thread(); status != kSuccess) return status;
-  const std::lock_guard lock(mutex);
+  // Waited for without the lock: other contexts go on, and what is waited for may wait for them.
+  std::vector<DriverStream> streams;
+  {
+    const std::lock_guard lock(mutex);
+    std::copy_if(all_streams().begin(), all_streams().end(), std::back_inserter(streams),
+                 [](DriverStream stream) { return stream->context == current; });
+  }
   int status = kSuccess;
-  for (DriverStream stream : all_streams()) {
-    if (stream->context != current) continue;
+  for (DriverStream stream : streams) {
     const int its = stream->queue.sync();
     status = status == kSuccess ? its : status;
   }
