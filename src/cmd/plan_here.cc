@@ -4,9 +4,7 @@
 #include <cstdio>
 #include <fstream>
 
-#include "backends/cpu/ceilings.h"
 #include "base/cpu_info.h"
-#include "base/thread_team.h"
 #include "cmd/engine_flags.h"
 #include "cmd/measure_kernels.h"
 #include "cmd/plan_parts.h"
@@ -21,7 +19,6 @@ struct PredictFlags {
   PlanFlags plan;
   std::vector<int64_t> batches = {1, 8, 16};
   int64_t prompt = 512, generate = 64;
-  double read_gbs = 0;  // 0: what it was when the chip was measured
 };
 
 double last_rate(const std::vector<plan::KernelTimes>& all, const std::string& format) {
@@ -73,11 +70,7 @@ Result<int> run_here(const HereFlags& flags) {
       .formats = flags.formats, .bytes = flags.megabytes << 20, .repeat = flags.repeat};
   Progress progress("measuring kernels", " measurements");
   options.progress = [&](int64_t done, int64_t total) { progress.update(done, total); };
-  FERRY_TRY(plan::MeasuredKernels measured, measure_kernels(backend, options));
-  if (backend->spec().backend == "cpu") {
-    ThreadTeam team(flags.threads > 0 ? flags.threads : read_cpu_info().usable_cores);
-    measured.read_gbs = cpu::measure_ceilings(team, options.bytes).read_bytes_per_s / 1e9;
-  }
+  FERRY_TRY(const plan::MeasuredKernels measured, measure_kernels(backend, options));
   FERRY_TRY(const Json chip, measured_chip_json(flags, *backend, measured));
   const Json out = {{"chips", Json::array({chip})}};
   const auto readable = plan::read_catalogue(out.dump());
@@ -113,17 +106,6 @@ Result<const plan::Chip*> measured_chip(const plan::Catalogue& catalogue,
   return found;
 }
 
-// What loading takes longer than when the chip was measured: memory that is shared with others is
-// not as fast in one hour as in the next.
-Result<double> memory_slowdown(const plan::Chip& chip, double read_gbs) {
-  if (read_gbs == 0) return 1.0;
-  if (chip.measured->read_gbs == 0) {
-    return invalid_input("--read-gbs: chip {} has no read ceiling (read_gbs) of its own",
-                         chip.name);
-  }
-  return chip.measured->read_gbs / read_gbs;
-}
-
 Result<int> run_predict(const PredictFlags& flags) {
   FERRY_TRY(const plan::Catalogue catalogue, open_catalogue(flags.plan));
   FERRY_TRY(const plan::Chip* chip, measured_chip(catalogue, flags.plan.chips));
@@ -137,11 +119,10 @@ Result<int> run_predict(const PredictFlags& flags) {
   const auto prompt = static_cast<double>(flags.prompt);
   const auto context = static_cast<double>(flags.plan.context);
   const double behind = context / (context + prompt);
-  FERRY_TRY(const double slower, memory_slowdown(*chip, flags.read_gbs));
   Json out = Json::array();
   std::vector<std::vector<std::string>> rows;
-  const auto say = [&](const char* phase, int64_t batch, double tokens, plan::StepTime time) {
-    time.memory *= slower;
+  const auto say = [&](const char* phase, int64_t batch, double tokens,
+                       const plan::StepTime& time) {
     out.push_back({{"phase", phase},
                    {"batch", batch},
                    {"context", flags.plan.context},
@@ -229,12 +210,6 @@ void add_plan_bench(CLI::App& plan, Action& action) {
       ->check(CLI::Range(int64_t{1}, kMost));
   command->add_option("--context", flags->plan.context, "Tokens in the cache before")
       ->check(CLI::Range(int64_t{0}, kMost));
-  command
-      ->add_option(
-          "--read-gbs", flags->read_gbs,
-          "Read ceiling of that hour in GB/s, as ferry bench prints it (unless given: that "
-          "of the calibration)")
-      ->check(CLI::Range(1e-3, 1e6));
   add_output_flags(*command, flags->plan);
   command->callback([&action, flags] {
     action = [flags] {

@@ -122,9 +122,6 @@ Result<MeasuredKernels> read_measured(const Json& json) {
   for (const MeasuredField& field : kMeasuredFields) {
     FERRY_TRY(measured.*field.field, read_positive(json, field.key));
   }
-  if (json_find(json, "read_gbs") != nullptr) {
-    FERRY_TRY(measured.read_gbs, read_positive(json, "read_gbs"));
-  }
   return measured;
 }
 
@@ -132,7 +129,6 @@ Json measured_to_json(const MeasuredKernels& measured) {
   Json json = {{"matmul", times_to_json(measured.matmul)},
                {"experts", times_to_json(measured.experts)}};
   for (const MeasuredField& field : kMeasuredFields) json[field.key] = measured.*field.field;
-  if (measured.read_gbs > 0) json["read_gbs"] = measured.read_gbs;
   return json;
 }
 

@@ -4,12 +4,11 @@
 // Layout ("measured" of a chip in a catalogue file): times are nanoseconds for a million weights,
 // at each number of tokens that share them; "experts" counts the tokens of one expert. "hidden" is
 // the width of the layers whose matrices were measured: small matrices take longer by the weight.
-// "read_gbs" is the read ceiling of the machine at that time, in 10⁹ bytes/s; it may be left out.
 //   {"matmul": [{"format": "Q4_0", "hidden": 2048, "tokens": [1, 8, 512],
 //                "ns": [16000, 21000, 980000]}],
 //    "experts": [… the same …], "gqa_prefill_gops": 500, "gqa_decode_gops": 50,
 //    "mla_prefill_gops": 550, "mla_decode_gops": 160, "element_ns": 0.2, "layer_us": 20,
-//    "pass_us": 100, "read_gbs": 60}
+//    "pass_us": 100}
 #pragma once
 
 #include <string>
@@ -41,7 +40,6 @@ struct MeasuredKernels {
   double element_ns = 1;  // of what lies between products, per element they read or write
   double layer_us = 1;    // whatever the number of tokens
   double pass_us = 1;
-  double read_gbs = 0;  // 0: not measured
 
   // Of the layers whose width is nearest to `hidden`, as a ratio. Error: kUnsupported with what was
   // measured.

@@ -229,7 +229,6 @@ TEST_F(PlanTest, MeasuredKernelsSayWhatAStepTakes) {
                                   {"15000", "-1"},
                                   {"15000", "\"x\""},
                                   {"\"format\": \"Q6_K\"", "\"format\": \"Q6_K\", \"hidden\": 0"},
-                                  {"\"pass_us\": 100", "\"pass_us\": 100, \"read_gbs\": -1"},
                                   {"\"pass_us\": 100", "\"pass_us\": 0"},
                                   {"\"element_ns\": 0.2,", ""}}) {
     std::string broken = text;
@@ -239,7 +238,6 @@ TEST_F(PlanTest, MeasuredKernelsSayWhatAStepTakes) {
   MeasuredKernels measured = *here.chips[0].measured;
   // Wider layers, of which there are times for their own.
   measured.matmul.push_back({.format = "Q4_0", .hidden = 8192, .tokens = {1}, .ns = {14000}});
-  measured.read_gbs = 60;
   const auto of_width = [&measured](double hidden) {
     return (*MeasuredKernels::find(measured.matmul, "Q4_0", hidden))->at(1);
   };
