@@ -66,7 +66,7 @@ const char* map_at(const void* address) {
   const auto at = reinterpret_cast<uintptr_t>(address);
   for (const Map& map : g_maps) {
     const uintptr_t begin = map.begin;
-    if (begin != 0 && at >= begin && at <= (map.end - 1 | kPageMask)) return map.path;
+    if (begin != 0 && at >= begin && at <= ((map.end - 1) | kPageMask)) return map.path;
   }
   return nullptr;
 }
