@@ -16,6 +16,17 @@ Status start_ranks(int size, const std::function<Status(int rank)>& start) {
   return {};
 }
 
+std::vector<CollectivePath> collective_paths(bool there, const std::string& why,
+                                             const std::array<const char*, 4>& symbols) {
+  static constexpr std::array<std::string_view, 4> kNames = {"all_reduce", "all_gather",
+                                                             "reduce_scatter", "all_to_all_v"};
+  std::vector<CollectivePath> paths;
+  for (size_t i = 0; i < kNames.size(); ++i) {
+    paths.push_back({kNames[i], there ? symbols[i] : "host memory, as " + why, "emulated"});
+  }
+  return paths;
+}
+
 std::vector<int64_t> offsets_of(std::span<const int64_t> counts) {
   std::vector<int64_t> offsets;
   int64_t sum = 0;

@@ -6,6 +6,7 @@
 // the library's own timeout.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -43,6 +44,11 @@ class LibraryCommunicator : public Communicator {
   Status status() const override { return group_->status(); }
 
  protected:
+  // Whether a call may be queued, as making the rank's device the thread's own gave `bound`.
+  bool bound_to_device(const Status& bound) {
+    if (!bound.ok()) fail(bound.error());
+    return bound.ok();
+  }
   // Of an error that this rank's call gave.
   void fail(const Error& error) {
     group_->fail(error.in("rank " + std::to_string(rank()) + " of " + std::to_string(size())));
@@ -55,6 +61,11 @@ class LibraryCommunicator : public Communicator {
 // start(rank) for each of `size` ranks, each on a thread of its own. The first rank's error, if
 // any.
 Status start_ranks(int size, const std::function<Status(int rank)>& start);
+
+// What all_reduce, all_gather, reduce_scatter and all_to_all_v go by: `symbols` of a library that
+// is emulated in tests, or the host where it is not `there`, as `why` says.
+std::vector<CollectivePath> collective_paths(bool there, const std::string& why,
+                                             const std::array<const char*, 4>& symbols);
 
 // Where the parts of counts[0], counts[1], … elements begin that lie back to back.
 std::vector<int64_t> offsets_of(std::span<const int64_t> counts);

@@ -79,11 +79,7 @@ class HcclCommunicator : public LibraryCommunicator {
   }
 
  private:
-  bool bind() {
-    const Status bound = own_.device->bind();
-    if (!bound.ok()) fail(bound.error());
-    return bound.ok();
-  }
+  bool bind() { return bound_to_device(own_.device->bind()); }
   void check(std::string_view call, int status) {
     if (status != kHcclSuccess) fail(hccl_error(call, status));
   }
@@ -143,11 +139,8 @@ Result<Communicators> connect_by_hccl(const std::shared_ptr<const Hccl>& hccl,
 std::vector<CollectivePath> describe_collectives() {
   std::string why;
   const bool there = load_hccl(&why) != nullptr;
-  const auto path = [&](std::string_view name, const char* symbol) {
-    return CollectivePath{name, there ? symbol : "host memory, as " + why, "emulated"};
-  };
-  return {path("all_reduce", "HcclAllReduce"), path("all_gather", "HcclAllGather"),
-          path("reduce_scatter", "HcclReduceScatter"), path("all_to_all_v", "HcclAlltoAllV")};
+  return collective_paths(there, why,
+                          {"HcclAllReduce", "HcclAllGather", "HcclReduceScatter", "HcclAlltoAllV"});
 }
 
 }  // namespace ferry::ascend

@@ -82,11 +82,7 @@ class CnclCommunicator : public LibraryCommunicator {
 
  private:
   const Cncl& cncl() const { return *clique_->cncl; }
-  bool bind() {
-    const Status bound = own_.device->bind();
-    if (!bound.ok()) fail(bound.error());
-    return bound.ok();
-  }
+  bool bind() { return bound_to_device(own_.device->bind()); }
   void check(std::string_view call, int status) {
     if (status != kCnclSuccess) fail(cncl_error(cncl(), call, status));
   }
@@ -161,11 +157,8 @@ Result<Communicators> connect_by_cncl(const std::shared_ptr<const Cncl>& cncl,
 std::vector<CollectivePath> describe_collectives() {
   std::string why;
   const bool there = load_cncl(&why) != nullptr;
-  const auto path = [&](std::string_view name, const char* symbol) {
-    return CollectivePath{name, there ? symbol : "host memory, as " + why, "emulated"};
-  };
-  return {path("all_reduce", "cnclAllReduce"), path("all_gather", "cnclAllGather"),
-          path("reduce_scatter", "cnclReduceScatter"), path("all_to_all_v", "cnclAlltoAllv")};
+  return collective_paths(there, why,
+                          {"cnclAllReduce", "cnclAllGather", "cnclReduceScatter", "cnclAlltoAllv"});
 }
 
 }  // namespace ferry::cambricon

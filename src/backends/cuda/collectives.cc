@@ -85,11 +85,7 @@ class NcclCommunicator : public LibraryCommunicator {
   }
 
  private:
-  bool bind() {
-    const Status bound = own_.device->bind();
-    if (!bound.ok()) fail(bound.error());
-    return bound.ok();
-  }
+  bool bind() { return bound_to_device(own_.device->bind()); }
   void check(std::string_view call, int status) {
     if (status != kNcclSuccess) fail(nccl_error(*nccl_, call, status));
   }
@@ -154,12 +150,9 @@ Result<Communicators> connect_by_nccl(const std::shared_ptr<const Nccl>& nccl,
 std::vector<CollectivePath> describe_collectives() {
   std::string why;
   const bool there = load_nccl(&why) != nullptr;
-  const auto path = [&](std::string_view name, const char* symbols) {
-    return CollectivePath{name, there ? symbols : "host memory, as " + why, "emulated"};
-  };
-  return {path("all_reduce", "ncclAllReduce"), path("all_gather", "ncclAllGather"),
-          path("reduce_scatter", "ncclReduceScatter"),
-          path("all_to_all_v", "ncclSend, ncclRecv in a group")};
+  return collective_paths(
+      there, why,
+      {"ncclAllReduce", "ncclAllGather", "ncclReduceScatter", "ncclSend, ncclRecv in a group"});
 }
 
 }  // namespace ferry::cuda
