@@ -96,17 +96,9 @@ using Words = __m128i;
 [[gnu::always_inline]] inline Words w_load_rows(Rows rows, int64_t offset) {
   ask_for_next<2>(rows, offset);
   const uint8_t* p = rows.data + offset;
-  auto two = [&]<int I>(__m128i v) {
-    int16_t first, second;
-    __builtin_memcpy(&first, p, sizeof first);
-    __builtin_memcpy(&second, p + rows.stride, sizeof second);
-    p = next_two(p, rows.stride);
-    return _mm_insert_epi16(_mm_insert_epi16(v, first, I), second, I + 1);
-  };
-  __m128i v = two.template operator()<0>(_mm_setzero_si128());
-  v = two.template operator()<2>(v);
-  v = two.template operator()<4>(v);
-  return two.template operator()<6>(v);
+  const auto four = [&] { return static_cast<long long>(four_halves(p, rows.stride)); };
+  const long long a = four(), b = four();
+  return _mm_set_epi64x(b, a);
 }
 [[gnu::always_inline]] inline Ints i_load_rows(Rows rows, int64_t offset) {
   ask_for_next<4>(rows, offset);

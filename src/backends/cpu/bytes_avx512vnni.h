@@ -104,21 +104,9 @@ using Words = __m256i;
 [[gnu::always_inline]] inline Words w_load_rows(Rows rows, int64_t offset) {
   ask_for_next<2>(rows, offset);
   const uint8_t* p = rows.data + offset;
-  auto two = [&]<int I>(__m128i v) {
-    int16_t first, second;
-    __builtin_memcpy(&first, p, sizeof first);
-    __builtin_memcpy(&second, p + rows.stride, sizeof second);
-    p = next_two(p, rows.stride);
-    return _mm_insert_epi16(_mm_insert_epi16(v, first, I), second, I + 1);
-  };
-  auto eight = [&] {
-    __m128i v = two.template operator()<0>(_mm_setzero_si128());
-    v = two.template operator()<2>(v);
-    v = two.template operator()<4>(v);
-    return two.template operator()<6>(v);
-  };
-  const __m256i low = _mm256_castsi128_si256(eight());
-  return _mm256_inserti128_si256(low, eight(), 1);
+  const auto four = [&] { return static_cast<long long>(four_halves(p, rows.stride)); };
+  const long long a = four(), b = four(), c = four(), d = four();
+  return _mm256_setr_epi64x(a, b, c, d);
 }
 // 32 bits of each row.
 [[gnu::always_inline]] inline Ints i_load_rows(Rows rows, int64_t offset) {

@@ -82,12 +82,8 @@ inline Ints i_add_quads(Ints v0, Ints v1, Ints v2, Ints v3) {
 using Words = uint16x4_t;
 [[gnu::always_inline]] inline Words w_load_rows(Rows rows, int64_t offset) {
   ask_for_next<2>(rows, offset);
-  uint16_t words[kLanes];
-#pragma GCC unroll 4
-  for (int i = 0; i < kLanes; ++i) {
-    __builtin_memcpy(words + i, rows.data + offset + i * rows.stride, sizeof *words);
-  }
-  return vld1_u16(words);
+  const uint8_t* p = rows.data + offset;
+  return vcreate_u16(four_halves(p, rows.stride));
 }
 [[gnu::always_inline]] inline Ints i_load_rows(Rows rows, int64_t offset) {
   ask_for_next<4>(rows, offset);

@@ -108,9 +108,7 @@ inline void int_tiles(const Panel& panel, int64_t first, int64_t groups, const Q
 
 template <typename Format>
 void int_matmul_block(const IntMatmulBlock& block) {
-  if constexpr (kHasRowMatmul<Format>) {
-    if (block.tokens <= kRowTokens) return row_matmul_block<Format>(block);
-  }
+  if (block.tokens <= kRowTokens) return row_matmul_block<Format>(block);
   const PanelScratch scratch = panel_scratch(block);
   const Panel panel{scratch.q, scratch.scale, scratch.low};
   const QuantRows x(block);

@@ -44,16 +44,17 @@ inline int32_t read_i32(const uint8_t* p) {
   return value;
 }
 
-// −o Σ q_x of group g of a row, as far as the dot product has not taken it off the weights.
-template <typename Format>
+// −o Σ q_x of group g of a row, as far as the dot product has not taken it off the weights; one of
+// `Parts` equal parts of it.
+template <typename Format, int Parts = 1>
 inline Ints negative_offset(const QuantRows& x, const uint8_t* row, int64_t g) {
   constexpr int kOffset = Format::kOffset - Dot<Format::kBits>::kBias;
   if constexpr (Format::kMinimum || kOffset == 0) {
     return i_zero();
   } else {
-    static_assert(kOffset > 0 && (kOffset & (kOffset - 1)) == 0);
+    static_assert(kOffset >= Parts && (kOffset & (kOffset - 1)) == 0);
     const int64_t at = Format::kGroup == kQuantGroup ? x.negative_sum_at : x.negative_half_sum_at;
-    return i_left<__builtin_ctz(kOffset)>(i_set1(read_i32(row + at + 4 * g)));
+    return i_left<__builtin_ctz(kOffset / Parts)>(i_set1(read_i32(row + at + 4 * g)));
   }
 }
 // Σ q_x of group g, for the minimum.

@@ -1,17 +1,24 @@
 // The integer matmul of few tokens (include a vec_*.h and its bytes_*.h first): weights are
-// multiplied as they come from the file, 16 bytes of each row in a quarter of a vector.
+// multiplied in the registers they are unpacked to, and only their sums are written down, one
+// integer a group and row: lane r is row r, as in int_matmul.h. There are two ways to come by it.
+//
+// One token and groups of 32: 16 bytes of each row lie in a quarter of a vector,
 //
 //   v_0 │ row 0 │ row 4 │ row 8 │ row 12 │   dot_i += v_i · x, the same 16 numbers for each row;
 //   v_1 │ row 1 │ row 5 │ row 9 │ row 13 │   after a group the four lanes of each row are added
-//   v_2 │ row 2 │  ...                       up, which leaves one integer a row: lane r is row r,
-//   v_3 │ row 3 │                            as in int_matmul.h
+//   v_2 │ row 2 │  ...                       up
+//   v_3 │ row 3 │
 //
-// Nothing is turned round or written out before it is multiplied. For that each token costs 9 more
-// operations per 512 weights, so with many tokens it is better to turn the weights.
+// Otherwise they are turned as for a panel (int_unpack.h), so that a vector holds four neighbours
+// of each row, and nothing is left to add up.
 //
 // Per 512 weights of four bits and one token (AVX-512): 16 loads, 12 of them inserted, 12 to take
-// nibbles apart, 8 dot products, 9 to add up, 4 for the scales, and 16 loads of the scales.
+// nibbles apart, 8 dot products, 9 to add up, 3 for the scales, and 16 loads of the scales. Turned
+// it is 8 in the place of the 9, but for each 16 bytes of a row: as many with four bits, twice as
+// many with eight. A second token costs 8 dot products and 3 for the scales.
 #pragma once
+
+#include <type_traits>
 
 #include "backends/cpu/int_panels.h"
 
@@ -19,12 +26,81 @@ namespace ferry::cpu::FERRY_ISA {
 namespace {
 
 constexpr int64_t kRowTokens = 4;
-// With 16 numbers to a group there is as much to add up as to multiply.
-template <typename Format>
-constexpr bool kHasRowMatmul = Format::kGroup == kQuantGroup;
+
+// Quads: 16 bytes of each row in a quarter of a vector. All of what unpacks weights for either way.
+struct Quads {
+  [[gnu::always_inline]] static void load(Rows rows, int64_t offset, Bytes* out) {
+    b_load_quads(rows, offset, out);
+  }
+  template <typename Piece>
+  [[gnu::always_inline]] static void make(Rows rows, int64_t offset, Piece piece, Bytes* out) {
+    b_quads_of(rows, offset, piece, out);
+  }
+  static Bytes bits_of(Ints bits, int j) {
+    // Row 4 b + i is dword i of quarter b; two of its bytes, those of the first 16 numbers or the
+    // others, eight times each.
+    alignas(16) static constexpr uint8_t kSpread[8][16] = {
+        {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1},
+        {4, 4, 4, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5},
+        {8, 8, 8, 8, 8, 8, 8, 8, 9, 9, 9, 9, 9, 9, 9, 9},
+        {12, 12, 12, 12, 12, 12, 12, 12, 13, 13, 13, 13, 13, 13, 13, 13},
+        {2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3},
+        {6, 6, 6, 6, 6, 6, 6, 6, 7, 7, 7, 7, 7, 7, 7, 7},
+        {10, 10, 10, 10, 10, 10, 10, 10, 11, 11, 11, 11, 11, 11, 11, 11},
+        {14, 14, 14, 14, 14, 14, 14, 14, 15, 15, 15, 15, 15, 15, 15, 15}};
+    alignas(16) static constexpr uint8_t kBitOf[16] = {1, 2, 4, 8, 16, 32, 64, 128,
+                                                       1, 2, 4, 8, 16, 32, 64, 128};
+    return b_and(b_look_up(bits, b_table(kSpread[j])), b_table(kBitOf));
+  }
+
+  template <typename Format>
+  [[gnu::always_inline]] static Ints multiply(const Bytes* w, const QuantRows& x,
+                                              const uint8_t* token, int64_t group) {
+    // A quarter of what is taken off, as four lanes are added up.
+    const Ints start = negative_offset<Format, 4>(x, token, group);
+    Dot<Format::kBits> sums[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) sums[i].start(start);
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      const Bytes numbers = b_set16(token + group * kQuantGroup + 16 * half);
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) sums[i].add(w[4 * half + i], numbers);
+    }
+    return i_add_quads(sums[0].total(), sums[1].total(), sums[2].total(), sums[3].total());
+  }
+};
+
+// The same of weights that are turned: four neighbours of each row.
+struct Turned {
+  [[gnu::always_inline]] static void load(Rows rows, int64_t offset, Bytes* out) {
+    b_load_rows(rows, offset, out);
+  }
+  template <typename Piece>
+  [[gnu::always_inline]] static void make(Rows rows, int64_t offset, Piece piece, Bytes* out) {
+    Bytes v[4];
+    b_quads_of(rows, offset, piece, v);
+    b_turn_quads(v, out);
+  }
+  static Bytes bits_of(Ints bits, int j) { return Panel::bits_of(bits, j); }
+
+  template <typename Format>
+  [[gnu::always_inline]] static Ints multiply(const Bytes* w, const QuantRows& x,
+                                              const uint8_t* token, int64_t group) {
+    const uint8_t* numbers = token + group * Format::kGroup;
+    Dot<Format::kBits> sum;
+    sum.start(negative_offset<Format>(x, token, group));
+#pragma GCC unroll 8
+    for (int j = 0; j < Format::kGroup / 4; ++j) {
+      sum.add(w[j], b_set4(numbers + 4 * j));
+      if (j % 2 == 1) sum.flush(j + 1);
+    }
+    return sum.total();
+  }
+};
 
 // Takes weights like Panel, and keeps their products.
-template <typename Format, int T>
+template <typename Format, int T, typename Layout>
 struct RowPanel {
   const QuantRows& x;
   const uint8_t* const* tokens;  // [T] rows of x
@@ -44,62 +120,39 @@ struct RowPanel {
             low + b * kGroups * kLanes};
   }
   [[gnu::always_inline]] void load(Rows rows, int64_t offset, Bytes* out) const {
-    b_load_quads(rows, offset, out);
+    Layout::load(rows, offset, out);
   }
   template <typename Piece>
   [[gnu::always_inline]] void make(Rows rows, int64_t offset, Piece piece, Bytes* out) const {
-    b_quads_of(rows, offset, piece, out);
+    Layout::make(rows, offset, piece, out);
   }
   template <typename>
   [[gnu::always_inline]] void store(int g, const Bytes* w) const {
-    const int64_t group = first + g;
 #pragma GCC unroll 4
     for (int t = 0; t < T; ++t) {
-      Dot<Format::kBits> sums[4];
-#pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) sums[i].start(i_zero());
-#pragma GCC unroll 2
-      for (int half = 0; half < 2; ++half) {
-        const Bytes numbers = b_set16(tokens[t] + group * kQuantGroup + 16 * half);
-#pragma GCC unroll 4
-        for (int i = 0; i < 4; ++i) sums[i].add(w[4 * half + i], numbers);
-      }
-      const Ints sum =
-          i_add_quads(sums[0].total(), sums[1].total(), sums[2].total(), sums[3].total());
       i_store_products(dots + (g * T + t) * kLanes,
-                       i_add(sum, negative_offset<Format>(x, tokens[t], group)));
+                       Layout::template multiply<Format>(w, x, tokens[t], first + g));
     }
   }
   void store_scale(int g, Vec a) const { vstore(scale + g * kLanes, a); }
   void store_low(int g, Vec a) const { vstore(low + g * kLanes, a); }
-  static Bytes bits_of(Ints bits, int j) {
-    // Row 4 b + i is dword i of quarter b; two of its bytes, those of the first 16 numbers or the
-    // others, eight times each.
-    alignas(16) static constexpr uint8_t kSpread[8][16] = {
-        {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1},
-        {4, 4, 4, 4, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5},
-        {8, 8, 8, 8, 8, 8, 8, 8, 9, 9, 9, 9, 9, 9, 9, 9},
-        {12, 12, 12, 12, 12, 12, 12, 12, 13, 13, 13, 13, 13, 13, 13, 13},
-        {2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3},
-        {6, 6, 6, 6, 6, 6, 6, 6, 7, 7, 7, 7, 7, 7, 7, 7},
-        {10, 10, 10, 10, 10, 10, 10, 10, 11, 11, 11, 11, 11, 11, 11, 11},
-        {14, 14, 14, 14, 14, 14, 14, 14, 15, 15, 15, 15, 15, 15, 15, 15}};
-    alignas(16) static constexpr uint8_t kBitOf[16] = {1, 2, 4, 8, 16, 32, 64, 128,
-                                                       1, 2, 4, 8, 16, 32, 64, 128};
-    return b_and(b_look_up(bits, b_table(kSpread[j])), b_table(kBitOf));
-  }
+  static Bytes bits_of(Ints bits, int j) { return Layout::bits_of(bits, j); }
 };
 
+// Flat: what unpacks a block is called with registers that must not go through memory.
 template <typename Format, int T>
-inline void row_matmul(const IntMatmulBlock& block) {
+[[gnu::flatten]] inline void row_matmul(const IntMatmulBlock& block) {
+  constexpr int kHalves = kQuantGroup / Format::kGroup;
+  using Layout = std::conditional_t<T == 1 && kHalves == 1, Quads, Turned>;
   const PanelScratch scratch = panel_scratch(block);
   const QuantRows x(block);
   const uint8_t* tokens[T];
   for (int t = 0; t < T; ++t) tokens[t] = x.data + t * x.stride;
-  const RowPanel<Format, T> panel{x, tokens, 0, scratch.products, scratch.scale, scratch.low};
+  const RowPanel<Format, T, Layout> panel{x,          tokens, 0, scratch.products, scratch.scale,
+                                          scratch.low};
   for_each_panel<Format, 1>(block, scratch, panel, [&](int64_t first, int64_t groups, int) {
-    add_groups<Format, T>(scratch.products, T, scratch.scale, scratch.low, first, groups, x, tokens,
-                          scratch.acc);
+    add_groups<Format, T>(scratch.products, T, scratch.scale, scratch.low, first * kHalves,
+                          groups * kHalves, x, tokens, scratch.acc);
   });
 }
 

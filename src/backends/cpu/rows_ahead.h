@@ -30,5 +30,21 @@ inline const uint8_t* next_two(const uint8_t* p, int64_t stride) {
   return p;
 }
 
+// 16 bits at p of each of four rows, put together in an integer register: to insert them into a
+// vector one by one would take the units that turn vectors, which the kernels keep busy.
+inline uint64_t four_halves(const uint8_t*& p, int64_t stride) {
+  uint64_t all = 0;
+#pragma GCC unroll 2
+  for (int i = 0; i < 4; i += 2) {
+    uint16_t first, second;
+    __builtin_memcpy(&first, p, sizeof first);
+    __builtin_memcpy(&second, p + stride, sizeof second);
+    p = next_two(p, stride);
+    all |= (uint64_t{first} | uint64_t{second} << 16) << (16 * i);
+  }
+  asm("" : "+r"(all));  // or the compiler inserts them one by one after all
+  return all;
+}
+
 }  // namespace
 }  // namespace ferry::cpu::FERRY_ISA
