@@ -77,6 +77,23 @@ void run_block(const IntFormat& format, IntMatmulBlock block) {
   format.matmul_block(block);
 }
 
+// [tokens, w.rows] of all rows of x [tokens, w.cols]. REQUIRES: a block of both
+std::vector<float> run_all(const IntKernels& kernels, const IntFormat& format, const WeightView& w,
+                           const std::vector<float>& x) {
+  const auto tokens = static_cast<int64_t>(x.size()) / w.cols;
+  const auto data = quantize_rows(kernels, x, w.cols);
+  std::vector<float> out(static_cast<size_t>(tokens * w.rows));
+  run_block(format, {.data = static_cast<const uint8_t*>(w.data),
+                     .row_bytes = w.row_bytes,
+                     .cols = w.cols,
+                     .rows = w.rows,
+                     .x = data.data(),
+                     .tokens = tokens,
+                     .out = out.data(),
+                     .out_stride = w.rows});
+  return out;
+}
+
 TEST_P(IntMatmulTest, ActivationsAreRoundedToTheNearest) {
   for (int64_t cols : {32, 96, 1408}) {
     std::vector<float> x = random_floats(cols, 1);
@@ -185,16 +202,7 @@ TEST(IntMatmul, SameBitsInEveryTable) {
       for (const IntKernels* table : tables) {
         ASSERT_EQ(table->num_formats, tables[0]->num_formats);
         ASSERT_STREQ(table->formats[f].format, tables[0]->formats[f].format);
-        const auto data = quantize_rows(*table, x, cols);
-        std::vector<float> out(static_cast<size_t>(tokens * rows));
-        run_block(table->formats[f], {.data = static_cast<const uint8_t*>(w.weight.view.data),
-                                      .row_bytes = w.weight.view.row_bytes,
-                                      .cols = cols,
-                                      .rows = rows,
-                                      .x = data.data(),
-                                      .tokens = tokens,
-                                      .out = out.data(),
-                                      .out_stride = rows});
+        const std::vector<float> out = run_all(*table, table->formats[f], w.weight.view, x);
         if (first.empty()) first = out;
         EXPECT_EQ(out, first) << format->name << " " << table->name << " " << tokens;
       }
@@ -216,16 +224,8 @@ TEST_P(IntMatmulTest, SameBitsOnEveryProcessor) {
     const int64_t rows = 13, cols = 1280, tokens = 7;
     const TestDevice device = open_device("cpu");
     const TestWeight w(*device.backend, *format, rows, cols, 3);
-    const auto data = quantize_rows(*kernels, random_floats(tokens * cols, 5), cols);
-    std::vector<float> out(static_cast<size_t>(tokens * rows));
-    run_block(kernels->formats[f], {.data = static_cast<const uint8_t*>(w.weight.view.data),
-                                    .row_bytes = w.weight.view.row_bytes,
-                                    .cols = cols,
-                                    .rows = rows,
-                                    .x = data.data(),
-                                    .tokens = tokens,
-                                    .out = out.data(),
-                                    .out_stride = rows});
+    const std::vector<float> out = run_all(*kernels, kernels->formats[f], w.weight.view,
+                                           random_floats(tokens * cols, 5));
     uint32_t hash = 0x811c9dc5;
     for (const float value : out) hash = (hash ^ std::bit_cast<uint32_t>(value)) * 0x01000193;
     const auto known = expected.find(format->name);
