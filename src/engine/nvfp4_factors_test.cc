@@ -4,7 +4,6 @@
 
 #include <cmath>
 
-#include "disk/hf_config.h"
 #include "engine/testing.h"
 
 namespace ferry::engine {
@@ -13,13 +12,6 @@ namespace {
 using namespace engine::testing;
 
 constexpr std::string_view kModelType = "qwen3_moe";
-
-std::string gguf_name(const std::string& name) {
-  const auto architecture = disk::gguf_architecture_of(kModelType);
-  const auto found = disk::tensor_name_to_gguf(architecture.value_or(""), name);
-  CHECK(found.has_value());
-  return *found;
-}
 
 Json moe_config() {
   for (const TinyModel& model : tiny_models()) {
@@ -48,7 +40,7 @@ TwoFiles two_files(TinyWeights& tiny) {
   const quant::StorageFormat& nvfp4 = *quant::find_format("NVFP4");
   for (const weights::TensorRecord& record : tiny.records) {
     std::vector<float>& values = tiny.values[record.name];
-    const std::string name = gguf_name(record.name);
+    const std::string name = gguf_name(kModelType, record.name);
     const bool linear =
         record.role == weights::TensorRole::kLinear || record.role == weights::TensorRole::kExpert;
     if (!linear || record.shape.back() % nvfp4.block_elements != 0) {
@@ -74,17 +66,6 @@ TwoFiles two_files(TinyWeights& tiny) {
   return files;
 }
 
-std::string write_checkpoint(const disk::testing::TempDir& dir, const char* name,
-                             const Json& config, const std::vector<StoredTensor>& tensors) {
-  const auto keys = disk::config_to_gguf(config);
-  CHECK(keys.ok());
-  auto writer = disk::GgufWriter::create(dir.file(name), *keys, declarations(tensors));
-  CHECK(writer.ok());
-  for (const StoredTensor& tensor : tensors) CHECK(writer->write(tensor.bytes).ok());
-  CHECK(writer->finish().ok());
-  return dir.file(name);
-}
-
 class Nvfp4Factors : public ::testing::Test {
  protected:
   Nvfp4Factors() : tiny_(random_weights(config_, 11)), files_(two_files(tiny_)) {}
@@ -97,7 +78,7 @@ class Nvfp4Factors : public ::testing::Test {
     return files_.packed[0];
   }
   std::string refusal() {
-    const std::string path = write_checkpoint(dir_, "bad.gguf", config_, files_.packed);
+    const std::string path = write_gguf(dir_, "bad.gguf", config_, files_.packed);
     const auto model = load_model(open_source(path), backend_named("cpu"), {});
     return model.ok() ? "" : model.error().message;
   }
@@ -109,8 +90,8 @@ class Nvfp4Factors : public ::testing::Test {
 };
 
 TEST_F(Nvfp4Factors, ScaleTheMatricesTheyStandBeside) {
-  const std::string packed = write_checkpoint(dir_, "packed.gguf", config_, files_.packed);
-  const std::string plain = write_checkpoint(dir_, "plain.gguf", config_, files_.plain);
+  const std::string packed = write_gguf(dir_, "packed.gguf", config_, files_.packed);
+  const std::string plain = write_gguf(dir_, "plain.gguf", config_, files_.plain);
   for (const char* name : {"reference", "cpu"}) {
     const LoadedModel a = load(packed, backend_named(name));
     const LoadedModel b = load(plain, backend_named(name));

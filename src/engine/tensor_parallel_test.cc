@@ -155,11 +155,21 @@ TEST(TensorParallelRefusals, DeepSeekV4AndExpertsInTheFile) {
 
 // A block of 256 columns can't be cut in two.
 TEST(TensorParallelRefusals, BlocksThatWouldBeCut) {
-  const std::string shared = disk::testing::shared_folder();
-  if (shared.empty()) GTEST_SKIP() << "no shared reference files here";
+  Json config = parse(tiny_named("qwen2").config);
+  config["hidden_size"] = config["intermediate_size"] = 256;
+  TinyWeights tiny = random_weights(config, 7);
+  std::vector<StoredTensor> tensors;
+  for (const weights::TensorRecord& record : tiny.records) {
+    const bool blocks =
+        record.role == weights::TensorRole::kLinear && record.shape.back() % 256 == 0;
+    tensors.push_back(store(gguf_name("qwen2", record.name), blocks ? "Q4_K" : "F32", record.shape,
+                            tiny.values[record.name]));
+  }
+  const disk::testing::TempDir dir;
   EXPECT_THAT(
-      error_on(shared + "/goldens/llama/model-Q4_K_M.gguf", 2).message,
-      AllOf(HasSubstr("has blocks of 256 columns, and each of 2 ranks would have 128 of 256"),
+      error_on(write_gguf(dir, "model.gguf", config, tensors), 2).message,
+      AllOf(HasSubstr("blk.0.ffn_down.weight"),
+            HasSubstr("Q4_K has blocks of 256 columns, and each of 2 ranks would have 128 of 256"),
             HasSubstr("tensor parallel sizes that cut between blocks: 1")));
 }
 

@@ -273,7 +273,26 @@ inline std::string write_hf(const disk::testing::TempDir& dir, const Json& confi
   return dir.path();
 }
 
-// The same with the built-in model's tokenizer, for a whole engine. REQUIRES: vocab_size 1024
+inline std::string gguf_name(std::string_view model_type, const std::string& name) {
+  const auto architecture = disk::gguf_architecture_of(model_type);
+  const auto found = disk::tensor_name_to_gguf(architecture.value_or(""), name);
+  CHECK(found.has_value());
+  return *found;
+}
+
+// A GGUF file of tensors under their names there. Returns its path.
+inline std::string write_gguf(const disk::testing::TempDir& dir, const char* name,
+                              const Json& config, const std::vector<StoredTensor>& tensors) {
+  const auto keys = disk::config_to_gguf(config);
+  CHECK(keys.ok());
+  auto writer = disk::GgufWriter::create(dir.file(name), *keys, declarations(tensors));
+  CHECK(writer.ok());
+  for (const StoredTensor& tensor : tensors) CHECK(writer->write(tensor.bytes).ok());
+  CHECK(writer->finish().ok());
+  return dir.file(name);
+}
+
+// As write_hf(), with the built-in model's tokenizer, for a whole engine. REQUIRES: vocab_size 1024
 inline std::string write_with_tokenizer(const disk::testing::TempDir& dir, const Json& config,
                                         TinyWeights& weights) {
   const std::string path = write_hf(dir, config, hf_tensors(weights));
