@@ -2,19 +2,54 @@
 // batch, on the page size, or on the number of threads; and the numbers are the reference's.
 #include <gtest/gtest.h>
 
+#include <limits>
+
+#include "backends/cpu/cpu_stream.h"
 #include "backends/cpu/testing.h"
 #include "base/half.h"
 #include "device/int8_rows.h"
 
 namespace ferry::cpu {
+
+extern const Bf16Tiles bf16_tiles_plain;  // tile_product_test_avx512.cc
+
 namespace {
 
 constexpr int64_t kLength = 150;  // more than two tiles of keys
 using Sequences = std::vector<TestBatch::Sequence>;
 
-class AttentionTest : public ::testing::TestWithParam<Level> {};
-INSTANTIATE_TEST_SUITE_P(Levels, AttentionTest, ::testing::ValuesIn(available_levels()),
-                         level_of_test);
+// A level of this machine; or avx512 with the tiles of amx in plain C++.
+struct Machine {
+  Level level;
+  const Bf16Tiles* tiles = nullptr;
+
+  TestDevice open(int threads, bool f32_activations = false) const {
+    TestDevice device = open_cpu(level, threads, f32_activations);
+    if (tiles == nullptr || f32_activations) return device;
+    device.stream = std::make_unique<CpuStream>(
+        std::make_shared<CpuContext>(level, threads, f32_activations, tiles));
+    return device;
+  }
+};
+void PrintTo(const Machine& machine, std::ostream* out) {
+  *out << (machine.tiles != nullptr ? machine.tiles->name : level_name(machine.level));
+}
+
+std::vector<Machine> machines() {
+  std::vector<Machine> machines;
+  for (Level level : available_levels()) machines.push_back({level});
+#if defined(__x86_64__)
+  const CpuFeatures features = read_cpu_features();
+  if (missing_features(Level::kAvx512, features).empty() && features.avx512_bf16) {
+    machines.push_back({Level::kAvx512, &bf16_tiles_plain});
+  }
+#endif
+  return machines;
+}
+
+class AttentionTest : public ::testing::TestWithParam<Machine> {};
+INSTANTIATE_TEST_SUITE_P(Levels, AttentionTest, ::testing::ValuesIn(machines()),
+                         [](const auto& test) { return ::testing::PrintToString(test.param); });
 
 // Cached rows of every sequence of a batch (all the same kLength rows) in pages.
 struct Pages {
@@ -169,8 +204,8 @@ struct Mla {
 // Runs the whole prompt at once on one thread; then cut into chunks, among other sequences, with
 // other page sizes and more threads: every row must have the same bits.
 template <typename Attention>
-void expect_invariant(Level level, const Attention& attention) {
-  TestDevice one = open_cpu(level, 1), three = open_cpu(level, 3);
+void expect_invariant(const Machine& machine, const Attention& attention) {
+  TestDevice one = machine.open(1), three = machine.open(3);
   const std::vector<float> whole = attention.run(one, {{0, kLength}}, 16);
   const int64_t row = attention.row_size();
   auto expect_rows = [&](const std::vector<float>& out, int64_t out_row, int64_t first,
@@ -200,9 +235,9 @@ float rounding_of(Dtype dtype) {
 }
 
 template <typename Attention>
-void expect_like_reference(Level level, const Attention& attention) {
-  TestDevice cpu = open_cpu(level, 2), reference = open_device("reference");
-  TestDevice exact = open_cpu(level, 2, /*f32_activations=*/true);
+void expect_like_reference(const Machine& machine, const Attention& attention) {
+  TestDevice cpu = machine.open(2), reference = open_device("reference");
+  TestDevice exact = machine.open(2, /*f32_activations=*/true);
   const Sequences sequences = {{100, 1}, {0, 2}, {30, 70}, {attention.length - 1, 1}};
   const std::vector<float> expected = attention.run(reference, sequences, 16);
   expect_near(attention.run(exact, sequences, 16), expected, 2e-5f);
@@ -221,8 +256,8 @@ TEST_P(AttentionTest, Gqa) {
 // Generated tokens far into a context: its ranges of keys are separate tasks, or one after the
 // other, depending on threads and company.
 template <typename Attention>
-void expect_invariant_far(Level level, const Attention& attention) {
-  TestDevice one = open_cpu(level, 1), three = open_cpu(level, 3), nine = open_cpu(level, 9);
+void expect_invariant_far(const Machine& machine, const Attention& attention) {
+  TestDevice one = machine.open(1), three = machine.open(3), nine = machine.open(9);
   Sequences all;
   for (int64_t before : {0, 254, 255, 256, 257, 700, 1023, 1024, 1279, 1599}) {
     const Sequences alone = {{before, 1}};
@@ -264,6 +299,34 @@ TEST_P(AttentionTest, MlaDecodeFar) {
     expect_like_reference(GetParam(), mla);
     expect_invariant_far(GetParam(), mla);
   }
+}
+
+// What a token may not see changes no bit of it, though it may be in the same tile: `values`, of
+// the attention, that are not finite from some position on.
+template <typename Attention>
+void expect_unseen(const Machine& machine, const Attention& attention, std::vector<float>& values) {
+  TestDevice device = machine.open(2);
+  const std::vector<float> clean = attention.run(device, {{0, kLength}}, 16);
+  const std::vector<float> finite = values;
+  const int64_t width = static_cast<int64_t>(values.size()) / kLength;
+  for (float bad : {std::numeric_limits<float>::infinity(), std::nanf("")}) {
+    for (int64_t from : {139, 70}) {
+      std::fill(values.begin() + from * width, values.end(), bad);
+      const std::vector<float> spoilt = attention.run(device, {{0, kLength}}, 16);
+      for (int64_t i = 0; i < from * attention.row_size(); ++i) ASSERT_EQ(spoilt[i], clean[i]) << i;
+      EXPECT_FALSE(std::isfinite(spoilt.back()));
+      values = finite;
+    }
+  }
+}
+
+TEST_P(AttentionTest, WhatATokenMayNotSee) {
+  Gqa gqa;
+  gqa.dtype = Dtype::kBF16;
+  expect_unseen(GetParam(), gqa, gqa.v);
+  Mla mla;
+  mla.dtype = Dtype::kBF16;
+  expect_unseen(GetParam(), mla, mla.latents);
 }
 
 // More query heads per KV head than a task has rows.

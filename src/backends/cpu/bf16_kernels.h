@@ -51,6 +51,17 @@ struct Bf16Product {
   bool accumulate = false;
 };
 
+// Products on tiles (tile_product.h), for attention of prompt tokens. Their sums are not those of
+// Bf16Kernels::product to the bit, so a phase and a dtype are multiplied by one of the two for good.
+struct Bf16Tiles {
+  const char* name;
+  void (*product)(const Bf16Product& a);
+  bool (*works)();  // the instructions do what is believed of them
+};
+// k that enter a sum together. What is left of k behind the last whole depth counts as followed by
+// zeros: rows of `a` that end in zeros may share a product with longer ones.
+inline constexpr int64_t kTileProductDepth = 32;
+
 struct Bf16Kernels {
   void (*key_scores)(const Bf16Scores& a);
   void (*add_values)(const Bf16Values& a);

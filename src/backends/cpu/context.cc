@@ -8,10 +8,15 @@
 namespace ferry::cpu {
 
 CpuContext::CpuContext(Level level, int threads, bool f32_activations)
+    : CpuContext(level, threads, f32_activations,
+                 f32_activations ? nullptr : select_bf16_tiles(level, read_cpu_features())) {}
+
+CpuContext::CpuContext(Level level, int threads, bool f32_activations, const Bf16Tiles* tiles)
     : kernels_(select_kernels(level)),
       int_kernels_(f32_activations ? nullptr : select_int_kernels(level, read_cpu_features())),
       bf16_kernels_(f32_activations ? nullptr : select_bf16_kernels(level, read_cpu_features())),
       int8_kernels_(f32_activations ? nullptr : select_int8_kernels(level, read_cpu_features())),
+      bf16_tiles_(tiles),
       team_(threads) {
   for (const quant::StorageFormat* format : quant::all_formats()) {
     DecodeFn decode = format->decode;

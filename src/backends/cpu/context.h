@@ -17,12 +17,15 @@ class CpuContext {
  public:
   // With f32_activations there are no integer kernels.
   CpuContext(Level level, int threads, bool f32_activations);
+  // With tiles that are not the level's: those of a test.
+  CpuContext(Level level, int threads, bool f32_activations, const Bf16Tiles* tiles);
 
   const Kernels& kernels() const { return kernels_; }
   const IntKernels* int_kernels() const { return int_kernels_; }  // nullptr: none at this level
   // Of attention; nullptr where this level has none, and with f32 activations.
   const Bf16Kernels* bf16_kernels() const { return bf16_kernels_; }
   const Int8Kernels* int8_kernels() const { return int8_kernels_; }
+  const Bf16Tiles* bf16_tiles() const { return bf16_tiles_; }
   ThreadTeam& team() { return team_; }
   HotSet& hot_set() const { return *hot_set_; }
 
@@ -36,6 +39,7 @@ class CpuContext {
   const IntKernels* int_kernels_;
   const Bf16Kernels* bf16_kernels_;
   const Int8Kernels* int8_kernels_;
+  const Bf16Tiles* bf16_tiles_;
   ThreadTeam team_;
   const std::shared_ptr<HotSet> hot_set_ = std::make_shared<HotSet>();
   struct FormatDecoder {

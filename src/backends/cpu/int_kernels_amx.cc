@@ -58,7 +58,7 @@ bool tiles_agree(int group, int64_t ragged) {
   };
   fill(x, sizeof x);
   fill(w, sizeof w);
-  const Tiles tiles(group, ragged);
+  Int8Tiles tiles(group, ragged);
   bool agree = true;
   for (int64_t tokens : {int64_t{kTileTokens}, ragged}) {
     if (tokens == kTileTokens) {

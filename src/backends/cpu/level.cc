@@ -15,6 +15,7 @@ extern const IntKernels int_kernels_avx512vnni;
 extern const Bf16Kernels bf16_kernels_avx512;
 extern const Int8Kernels int8_kernels_avx512vnni;
 extern const IntKernels int_kernels_amx;
+extern const Bf16Tiles bf16_tiles_amx;
 #elif defined(__aarch64__)
 extern const Kernels kernels_neon;
 extern const IntKernels int_kernels_neon;
@@ -44,7 +45,6 @@ std::string missing_features(Level level, const CpuFeatures& features) {
       {Level::kAvx512, "avx512vl", features.avx512vl},
       {Level::kAmx, "amx_tile", features.amx_tile},
       {Level::kAmx, "amx_int8", features.amx_int8},
-      {Level::kAmx, "amx_bf16", features.amx_bf16},
   };
   if (level == Level::kDotprod && !features.dotprod) return "dotprod";
   std::string missing;
@@ -76,10 +76,12 @@ Result<Level> choose_level(const char* forced, const CpuFeatures& features) {
   return invalid_input("FERRY_CPU={}: unknown; the values are: {}", forced, known);
 }
 
-std::string describe_level(Level level, const CpuFeatures& features, const IntKernels* integer) {
+std::string describe_level(Level level, const CpuFeatures& features, const IntKernels* integer,
+                           const Bf16Tiles* tiles) {
   std::string text(level_name(level));
   // More than one set goes with a level: what the processor has decides, and whether it works.
   if (integer != nullptr) text += "; integer matmuls: " + std::string(integer->name);
+  if (tiles != nullptr) text += "; attention of prompts: " + std::string(tiles->name);
   std::string extras;
   for (const auto& [name, present] :
        {std::pair("vnni", features.avx512_vnni), std::pair("bf16", features.avx512_bf16),
@@ -129,6 +131,18 @@ const Bf16Kernels* select_bf16_kernels(Level level, const CpuFeatures& features)
 const Int8Kernels* select_int8_kernels(Level level, const CpuFeatures& features) {
 #if defined(__x86_64__)
   if (level >= Level::kAvx512 && features.avx512_vnni) return &int8_kernels_avx512vnni;
+#endif
+  static_cast<void>(level);
+  static_cast<void>(features);
+  return nullptr;
+}
+
+const Bf16Tiles* select_bf16_tiles(Level level, const CpuFeatures& features) {
+#if defined(__x86_64__)
+  if (level == Level::kAmx && features.amx_bf16 &&
+      select_bf16_kernels(level, features) != nullptr && bf16_tiles_amx.works()) {
+    return &bf16_tiles_amx;
+  }
 #endif
   static_cast<void>(level);
   static_cast<void>(features);

@@ -32,11 +32,13 @@ std::string missing_features(Level level, const CpuFeatures& features);
 // level that this processor can't run.
 Result<Level> choose_level(const char* forced, const CpuFeatures& features);
 
-// One line about the level for DeviceSpec::detail. `integer` is what select_int_kernels() chose.
-std::string describe_level(Level level, const CpuFeatures& features, const IntKernels* integer);
+// One line about the level for DeviceSpec::detail. `integer` and `tiles` are what was chosen by
+// select_int_kernels() and select_bf16_tiles().
+std::string describe_level(Level level, const CpuFeatures& features, const IntKernels* integer,
+                           const Bf16Tiles* tiles);
 
 // REQUIRES: missing_features(level) is empty. The amx and dotprod levels have integer matmuls of
-// their own; the rest is that of avx512 and neon.
+// their own, and amx tiles for attention; the rest is that of avx512 and neon.
 const Kernels& select_kernels(Level level);
 
 // The integer matmuls, nullptr where the level has none: from avx512 on they need VNNI as well, and
@@ -48,5 +50,10 @@ const IntKernels* select_int_kernels(Level level, const CpuFeatures& features);
 // or VNNI. nullptr otherwise: the cache is turned into f32 tile by tile.
 const Bf16Kernels* select_bf16_kernels(Level level, const CpuFeatures& features);
 const Int8Kernels* select_int8_kernels(Level level, const CpuFeatures& features);
+
+// Tiles for attention of prompt tokens over a bf16 or int8 cache: at the amx level, where the
+// processor has AMX-BF16 beside AMX-INT8 and they work (tried first, like the integer matmuls).
+// nullptr otherwise: select_bf16_kernels() multiply.
+const Bf16Tiles* select_bf16_tiles(Level level, const CpuFeatures& features);
 
 }  // namespace ferry::cpu

@@ -10,6 +10,7 @@ namespace ferry::cpu {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 CpuFeatures features_of(Level level) {
   CpuFeatures f;
@@ -46,8 +47,21 @@ TEST(Level, UnknownNameListsTheKnown) {
 
 TEST(Level, TellsWhichKernelsRun) {
   const IntKernels other{.name = "avx512vnni"};
-  const std::string text = describe_level(Level::kAmx, features_of(Level::kAmx), &other);
-  EXPECT_THAT(text, testing::StartsWith("amx; integer matmuls: avx512vnni"));
+  const Bf16Tiles tiles{.name = "some tiles"};
+  const CpuFeatures amx = features_of(Level::kAmx);
+  EXPECT_THAT(describe_level(Level::kAmx, amx, &other, &tiles),
+              testing::StartsWith("amx; integer matmuls: avx512vnni; attention of prompts: some"));
+  EXPECT_THAT(describe_level(Level::kAmx, amx, &other, nullptr), Not(HasSubstr("attention")));
+}
+
+TEST(Level, AmxNeedsNoTilesOfBf16) {
+  CpuFeatures features = features_of(Level::kAmx);
+  features.avx512_bf16 = true;
+  features.amx_bf16 = false;
+  EXPECT_EQ(choose_level(nullptr, features).value(), Level::kAmx);
+  EXPECT_EQ(select_bf16_tiles(Level::kAmx, features), nullptr);
+  features.amx_bf16 = true;
+  EXPECT_EQ(select_bf16_tiles(Level::kAvx512, features), nullptr);
 }
 
 TEST(CpuBackend, OpensAtEveryLevelOfThisMachine) {

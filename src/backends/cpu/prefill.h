@@ -93,6 +93,11 @@ inline void decode_head(const Kernels& kernels, const WeightRows& w, const HeadM
 struct PrefillKernels {
   const Kernels& f32;
   const Bf16Kernels& bf16;
+  const Bf16Tiles* tiles = nullptr;  // multiply instead of bf16, where there are any
+
+  void product(const Bf16Product& a) const {
+    (tiles != nullptr ? tiles->product : bf16.product)(a);
+  }
 };
 
 // The same tasks with products in bf16. REQUIRES: pages are bf16 or int8; pairs_fit()

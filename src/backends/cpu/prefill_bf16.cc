@@ -1,5 +1,5 @@
-// Attention of prompt tokens with products in bf16 (bf16_kernels.h), by the plan of
-// stream_attention.cc: the same tasks, tiles and running softmax.
+// Attention of prompt tokens with products in bf16 (bf16_kernels.h), on vectors or on tiles, by the
+// plan of stream_attention.cc: the same tasks, tiles of keys and running softmax.
 //
 // Keys become right factors by a transpose of pairs (two neighbouring elements of a row are one
 // 32-bit number), values by interleaving the rows of neighbouring keys.
@@ -24,6 +24,77 @@ void transpose_pairs(const Kernels& kernels, const uint16_t* rows, int64_t count
                     reinterpret_cast<float*>(pairs), kKeyTile);
 }
 
+// What weighs the values of a tile: row r sees the first visible(r) >= 1 keys, ascending in r, and
+// its p is 0 behind them.
+struct ValueProduct {
+  const PrefillKernels& kernels;
+  const QueryRows& rows;
+  const uint16_t* value_pairs;
+  const uint16_t* p;
+
+  // out[r + i] += of keys [first_key, first_key + num_keys), i < count. REQUIRES: even first_key
+  void add(int64_t r, int64_t count, int64_t first_key, int64_t num_keys) const {
+    if (num_keys <= 0) return;
+    kernels.product({.m = count,
+                     .n = rows.size,
+                     .k = num_keys,
+                     .a = p + r * kKeyTile + first_key,
+                     .a_stride = kKeyTile,
+                     .b = value_pairs + first_key * rows.size,
+                     .b_stride = 2 * rows.size,
+                     .c = rows.out + r * rows.out_stride,
+                     .c_stride = rows.out_stride,
+                     .accumulate = true});
+  }
+  // Whether zeros make nothing but zeros of the first num_keys values.
+  bool finite(int64_t num_keys) const {
+    constexpr uint16_t kExponent = 0x7f80;
+    bool all = true;
+    const int64_t count = num_keys / 2 * 2 * rows.size;
+    for (int64_t i = 0; i < count; ++i) all &= (value_pairs[i] & kExponent) != kExponent;
+    if (num_keys % 2 == 0) return all;
+    for (int64_t n = 0; n < rows.size; ++n) {
+      all &= (value_pairs[count + 2 * n] & kExponent) != kExponent;
+    }
+    return all;
+  }
+};
+
+// No row touches a key that it must not see: some rows together take whole pairs that all of them
+// see, then each what is left to it.
+template <typename Visible>
+void weigh_values(const ValueProduct& values, int64_t begin, int64_t end, Visible visible) {
+  for (int64_t r = begin; r < end;) {
+    const int64_t seen = visible(r);
+    int64_t next = r + 1;
+    while (next < end && (visible(next) == seen || next - r < kTriangleRows)) ++next;
+    const int64_t common = visible(next - 1) == seen ? seen : seen / 2 * 2;
+    values.add(r, next - r, 0, common);
+    for (; r < next; ++r) values.add(r, 1, common, visible(r) - common);
+  }
+}
+
+// On tiles products of single rows are as long as those of sixteen, and a sum can't go on in the
+// middle of a product's depth. Rows that end in the same depth share a product as long as the last
+// of them needs, where the shorter have zeros; unless zeros don't do, as of infinite values. The
+// bits are the same.
+template <typename Visible>
+void weigh_values_on_tiles(const ValueProduct& values, int64_t begin, int64_t end,
+                           Visible visible) {
+  auto depths = [&](int64_t r) { return ceil_div(visible(r), kTileProductDepth); };
+  for (int64_t r = begin; r < end;) {
+    int64_t next = r + 1;
+    while (next < end && depths(next) == depths(r)) ++next;
+    const int64_t most = visible(next - 1);
+    if (visible(r) == most || values.finite(most)) {
+      values.add(r, next - r, 0, most);
+    } else {
+      for (int64_t i = r; i < next; ++i) values.add(i, 1, 0, visible(i));
+    }
+    r = next;
+  }
+}
+
 // Scores → probabilities → out += P V for rows [begin, end); see attend_tile() of the f32 form.
 template <typename Visible>
 void attend_tile_bf16(const PrefillKernels& kernels, const QueryRows& rows, int64_t begin,
@@ -32,27 +103,11 @@ void attend_tile_bf16(const PrefillKernels& kernels, const QueryRows& rows, int6
   for (int64_t r = begin; r < end; ++r) {
     kernels.bf16.softmax_row(softmax_row_of(rows, r, visible(r), first), p + r * kKeyTile);
   }
-  auto add = [&](int64_t r, int64_t count, int64_t first_key, int64_t num_keys) {
-    if (num_keys <= 0) return;
-    kernels.bf16.product({.m = count,
-                          .n = rows.size,
-                          .k = num_keys,
-                          .a = p + r * kKeyTile + first_key,
-                          .a_stride = kKeyTile,
-                          .b = value_pairs + first_key * rows.size,
-                          .b_stride = 2 * rows.size,
-                          .c = rows.out + r * rows.out_stride,
-                          .c_stride = rows.out_stride,
-                          .accumulate = true});
-  };
-  for (int64_t r = begin; r < end;) {
-    const int64_t seen = visible(r);
-    int64_t next = r + 1;
-    while (next < end && (visible(next) == seen || next - r < kTriangleRows)) ++next;
-    // Whole pairs that all of them see, then what is left to each.
-    const int64_t common = visible(next - 1) == seen ? seen : seen / 2 * 2;
-    add(r, next - r, 0, common);
-    for (; r < next; ++r) add(r, 1, common, visible(r) - common);
+  const ValueProduct values{kernels, rows, value_pairs, p};
+  if (kernels.tiles != nullptr) {
+    weigh_values_on_tiles(values, begin, end, visible);
+  } else {
+    weigh_values(values, begin, end, visible);
   }
 }
 
@@ -112,25 +167,25 @@ struct MlaScratch {
 void expand_tile(const PrefillKernels& kernels, const MlaShape& shape, int64_t count,
                  const MlaScratch& s) {
   transpose_pairs(kernels.f32, s.latents, count, shape.width, s.latent_pairs);
-  kernels.bf16.product({.m = shape.nope,
-                        .n = count,
-                        .k = shape.rank,
-                        .a = s.up_k,
-                        .a_stride = shape.rank,
-                        .b = s.latent_pairs,
-                        .b_stride = 2 * kKeyTile,
-                        .c = s.expanded,
-                        .c_stride = kKeyTile});
+  kernels.product({.m = shape.nope,
+                   .n = count,
+                   .k = shape.rank,
+                   .a = s.up_k,
+                   .a_stride = shape.rank,
+                   .b = s.latent_pairs,
+                   .b_stride = 2 * kKeyTile,
+                   .c = s.expanded,
+                   .c_stride = kKeyTile});
   kernels.bf16.pair_f32(s.expanded, kKeyTile, shape.nope, count, s.key_pairs, 2 * kKeyTile);
-  kernels.bf16.product({.m = count,
-                        .n = shape.value,
-                        .k = shape.rank,
-                        .a = s.latents,
-                        .a_stride = shape.width,
-                        .b = s.up_v,
-                        .b_stride = 2 * shape.value,
-                        .c = s.expanded,
-                        .c_stride = shape.value});
+  kernels.product({.m = count,
+                   .n = shape.value,
+                   .k = shape.rank,
+                   .a = s.latents,
+                   .a_stride = shape.width,
+                   .b = s.up_v,
+                   .b_stride = 2 * shape.value,
+                   .c = s.expanded,
+                   .c_stride = shape.value});
   kernels.bf16.pair_f32(s.expanded, shape.value, count, shape.value, s.value_pairs,
                         2 * shape.value);
 }
@@ -147,13 +202,13 @@ void score_tile(const PrefillKernels& kernels, const MlaShape& shape, const uint
                       .b_stride = 2 * kKeyTile,
                       .c = s.scores,
                       .c_stride = kKeyTile};
-  kernels.bf16.product(product);
+  kernels.product(product);
   if (shape.rope == 0) return;
   product.k = shape.rope;
   product.a = queries + shape.nope;
   product.b = s.latent_pairs + shape.rank * kKeyTile;
   product.accumulate = true;
-  kernels.bf16.product(product);
+  kernels.product(product);
 }
 
 }  // namespace
@@ -192,15 +247,15 @@ void run_gqa_task_bf16(const PrefillKernels& kernels, const GqaAttentionArgs& ar
         own.group * std::max<int64_t>(0, key + 1 - tokens.num_keys(task.first_token));
     keys.copy_bf16(key, count, s.rows, s.floats_of_row);
     transpose_pairs(kernels.f32, s.rows, count, size, s.key_pairs);
-    kernels.bf16.product({.m = own.count - begin,
-                          .n = count,
-                          .k = size,
-                          .a = s.queries + begin * size,
-                          .a_stride = size,
-                          .b = s.key_pairs,
-                          .b_stride = 2 * kKeyTile,
-                          .c = s.scores + begin * kKeyTile,
-                          .c_stride = kKeyTile});
+    kernels.product({.m = own.count - begin,
+                     .n = count,
+                     .k = size,
+                     .a = s.queries + begin * size,
+                     .a_stride = size,
+                     .b = s.key_pairs,
+                     .b_stride = 2 * kKeyTile,
+                     .c = s.scores + begin * kKeyTile,
+                     .c_stride = kKeyTile});
     values.copy_bf16(key, count, s.rows, s.floats_of_row);
     kernels.bf16.pair_bf16(s.rows, size, count, size, s.value_pairs, 2 * size);
     auto visible = [&](int64_t r) {

@@ -238,12 +238,13 @@ void CpuStream::gqa_attention(const GqaAttentionArgs& args) {
   const Bf16Kernels* bf16 = args.k_pages.dtype == args.v_pages.dtype && pairs_fit(args)
                                 ? bf16_for(args.k_pages.dtype)
                                 : nullptr;
+  const Bf16Tiles* const tiles = context_->bf16_tiles();
   scratch_.reserve(bf16 != nullptr ? gqa_bf16_floats(num_rows, size)
                                    : GqaScratch(nullptr, num_rows, size).floats);
   parallel(static_cast<int64_t>(tasks.size()), cost, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t i = begin; i < end; ++i) {
       if (bf16 != nullptr) {
-        run_gqa_task_bf16({kernels_, *bf16}, args, tasks[i], num_rows, scratch_.of(thread));
+        run_gqa_task_bf16({kernels_, *bf16, tiles}, args, tasks[i], num_rows, scratch_.of(thread));
       } else {
         run_gqa_task(kernels_, args, tasks[i], GqaScratch(scratch_.of(thread), num_rows, size));
       }
@@ -270,6 +271,7 @@ void CpuStream::mla_prefill_attention(const MlaPrefillAttentionArgs& args) {
   }
   if (chunk == 0) return;
   const Bf16Kernels* bf16 = pairs_fit(shape) ? bf16_for(args.pages.dtype) : nullptr;
+  const Bf16Tiles* const tiles = context_->bf16_tiles();
   scratch_.reserve(bf16 != nullptr ? mla_bf16_floats(shape, chunk)
                                    : MlaPrefillScratch(nullptr, shape, chunk).floats);
   // Expanding even one tile is more work than waking a thread.
@@ -278,7 +280,7 @@ void CpuStream::mla_prefill_attention(const MlaPrefillAttentionArgs& args) {
         for (int64_t i = begin; i < end; ++i) {
           const MlaTask task{args.first_sequence + i / num_heads, i % num_heads};
           if (bf16 != nullptr) {
-            run_mla_task_bf16({kernels_, *bf16}, args, weights, shape, task, chunk,
+            run_mla_task_bf16({kernels_, *bf16, tiles}, args, weights, shape, task, chunk,
                               scratch_.of(thread));
           } else {
             run_mla_prefill_task(kernels_, args, weights, shape, task,

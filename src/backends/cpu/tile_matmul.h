@@ -19,9 +19,74 @@
 namespace ferry::cpu::FERRY_ISA {
 namespace {
 
+constexpr int kTileTokens = kTileLines;
+constexpr int kTileRows = 16;
 static_assert(kLanes == kTileRows);
 constexpr int kTileProducts = 16;  // at a time: 16 KB
 static_assert(kTileProducts * kTileTokens * kTileRows <= 16 * 16 * 16);
+
+// Products of int8: 16 tokens, or the last few, × 16 weight rows × one group of columns.
+//
+//        K bytes                 64 bytes                   16 int32
+//   16 ┌────────┐     K/4 ┌─────────────────────┐     16 ┌───────────┐
+// tokens│ x      │    ×    │ w: 4 neighbours of  │   =  tokens│ products  │   K = 16 or 32 columns
+//      └────────┘         │ each of 16 rows     │        └───────────┘
+//                         └─────────────────────┘
+//
+// Tiles 0 to 3 are for 16 tokens, 4 and 5 for the last few, 6 and 7 for weights.
+class Int8Tiles {
+ public:
+  // group: columns of a product, 16 or 32. ragged: tokens of multiply_ragged, 0 to 15.
+  Int8Tiles(int group, int64_t ragged)
+      : group_(group),
+        tiles_({{kTileTokens, kTileBytes},
+                {kTileTokens, kTileBytes},
+                {kTileTokens, group},
+                {kTileTokens, group},
+                {ragged, kTileBytes},
+                {ragged, group},
+                {group / 4, kTileBytes},
+                {group / 4, kTileBytes}}) {}
+
+  // products[i][t][n] = Σ_k x[t][i group + k] w[i][n][k] for i in [0, count), rows of x `stride`
+  // bytes apart. Two products at a time, so that one is loaded while the other is computed.
+  void multiply(const uint8_t* x, int64_t stride, const uint8_t* w, int64_t count,
+                int32_t* products) {
+    int64_t i = 0;
+    for (; i + 2 <= count; i += 2) {
+      product<0, 2, 6>(x, stride, w, i);
+      product<1, 3, 7>(x, stride, w, i + 1);
+      tiles_.store<0>(products + i * kProduct, kTileBytes);
+      tiles_.store<1>(products + (i + 1) * kProduct, kTileBytes);
+    }
+    if (i < count) {
+      product<0, 2, 6>(x, stride, w, i);
+      tiles_.store<0>(products + i * kProduct, kTileBytes);
+    }
+  }
+  // The same for `ragged` tokens. REQUIRES: ragged > 0
+  void multiply_ragged(const uint8_t* x, int64_t stride, const uint8_t* w, int64_t count,
+                       int32_t* products) {
+    for (int64_t i = 0; i < count; ++i) {
+      product<4, 5, 6>(x, stride, w, i);
+      tiles_.store<4>(products + i * kProduct, kTileBytes);
+    }
+  }
+
+ private:
+  static constexpr int kProduct = kTileTokens * kTileRows;
+
+  template <int C, int X, int W>
+  void product(const uint8_t* x, int64_t stride, const uint8_t* w, int64_t i) {
+    tiles_.zero<C>();
+    tiles_.load<W>(w + i * group_ * kTileRows, kTileBytes);
+    tiles_.load<X>(x + i * group_, stride);
+    tiles_.multiply_int8<C, X, W>();
+  }
+
+  int group_;
+  TileRegisters tiles_;
+};
 
 // Below this many tokens a mostly empty tile takes longer than vectors.
 constexpr int64_t kMinTileTokens = 8;
@@ -85,7 +150,7 @@ void tile_matmul_block(const IntMatmulBlock& block) {
   const SignedPanel panel{scratch.q, scratch.scale, scratch.low, b_set1(Format::kOffset)};
   const QuantRows x(block);
   const int64_t ragged = block.tokens % kTileTokens;
-  const Tiles tiles(Format::kGroup, ragged);
+  Int8Tiles tiles(Format::kGroup, ragged);
   for_each_panel<Format, 1>(block, scratch, panel, [&](int64_t first, int64_t groups, int) {
     const int64_t count = groups * kQuantGroup / Format::kGroup;
     for (int64_t t = 0; t < block.tokens; t += kTileTokens) {
