@@ -4,52 +4,19 @@
 
 #include <limits>
 
-#include "backends/cpu/cpu_stream.h"
 #include "backends/cpu/testing.h"
 #include "base/half.h"
 #include "device/int8_rows.h"
 
 namespace ferry::cpu {
 
-extern const Bf16Tiles bf16_tiles_plain;  // tile_product_test_avx512.cc
-
 namespace {
 
 constexpr int64_t kLength = 150;  // more than two tiles of keys
 using Sequences = std::vector<TestBatch::Sequence>;
 
-// A level of this machine; or avx512 with the tiles of amx in plain C++.
-struct Machine {
-  Level level;
-  const Bf16Tiles* tiles = nullptr;
-
-  TestDevice open(int threads, bool f32_activations = false) const {
-    TestDevice device = open_cpu(level, threads, f32_activations);
-    if (tiles == nullptr || f32_activations) return device;
-    device.stream = std::make_unique<CpuStream>(
-        std::make_shared<CpuContext>(level, threads, f32_activations, tiles));
-    return device;
-  }
-};
-void PrintTo(const Machine& machine, std::ostream* out) {
-  *out << (machine.tiles != nullptr ? machine.tiles->name : level_name(machine.level));
-}
-
-std::vector<Machine> machines() {
-  std::vector<Machine> machines;
-  for (Level level : available_levels()) machines.push_back({level});
-#if defined(__x86_64__)
-  const CpuFeatures features = read_cpu_features();
-  if (missing_features(Level::kAvx512, features).empty() && features.avx512_bf16) {
-    machines.push_back({Level::kAvx512, &bf16_tiles_plain});
-  }
-#endif
-  return machines;
-}
-
 class AttentionTest : public ::testing::TestWithParam<Machine> {};
-INSTANTIATE_TEST_SUITE_P(Levels, AttentionTest, ::testing::ValuesIn(machines()),
-                         [](const auto& test) { return ::testing::PrintToString(test.param); });
+INSTANTIATE_TEST_SUITE_P(Levels, AttentionTest, ::testing::ValuesIn(machines()), machine_of_test);
 
 // Cached rows of every sequence of a batch (all the same kLength rows) in pages.
 struct Pages {

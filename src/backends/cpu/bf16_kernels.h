@@ -51,11 +51,14 @@ struct Bf16Product {
   bool accumulate = false;
 };
 
-// Products on tiles (tile_product.h), for attention of prompt tokens. Their sums are not those of
-// Bf16Kernels::product to the bit, so a phase and a dtype are multiplied by one of the two for good.
+// Products on tiles (tile_product.h). Their sums are not those of vectors to the bit, so what is
+// multiplied on tiles is so for any number of tokens.
 struct Bf16Tiles {
   const char* name;
-  void (*product)(const Bf16Product& a);
+  void (*product)(const Bf16Product& a);  // of attention of prompt tokens
+  // Of bf16 weights with an even number of columns, and f32 activations each as three bf16.
+  RowForm split;
+  void (*matmul_block)(const IntMatmulBlock& block);
   bool (*works)();  // the instructions do what is believed of them
 };
 // k that enter a sum together. What is left of k behind the last whole depth counts as followed by

@@ -17,6 +17,7 @@ CpuContext::CpuContext(Level level, int threads, bool f32_activations, const Bf1
       bf16_kernels_(f32_activations ? nullptr : select_bf16_kernels(level, read_cpu_features())),
       int8_kernels_(f32_activations ? nullptr : select_int8_kernels(level, read_cpu_features())),
       bf16_tiles_(tiles),
+      int_rows_{quant_row_bytes, int_kernels_ == nullptr ? nullptr : int_kernels_->quantize_row},
       team_(threads) {
   for (const quant::StorageFormat* format : quant::all_formats()) {
     DecodeFn decode = format->decode;
@@ -28,7 +29,7 @@ CpuContext::CpuContext(Level level, int threads, bool f32_activations, const Bf1
     for (int i = 0; int_kernels_ != nullptr && i < int_kernels_->num_formats; ++i) {
       if (format->name == int_kernels_->formats[i].format) integer = &int_kernels_->formats[i];
     }
-    decoders_.push_back({format, decode, integer});
+    decoders_.push_back({format, decode, integer, tiles != nullptr && format->name == "BF16"});
   }
 }
 
@@ -52,7 +53,14 @@ WeightRows CpuContext::weight_rows(const WeightView& w) const {
   for (const FormatDecoder& entry : decoders_) {
     if (entry.format != w.format) continue;
     rows.decode = entry.decode;
-    if (w.scale == nullptr) rows.integer = entry.integer;
+    if (w.scale != nullptr) continue;
+    if (entry.integer != nullptr) {
+      rows.x_form = &int_rows_;
+      rows.form_block = entry.integer->matmul_block;
+    } else if (entry.on_tiles && w.cols % 2 == 0) {
+      rows.x_form = &bf16_tiles_->split;
+      rows.form_block = bf16_tiles_->matmul_block;
+    }
   }
   if (rows.decode == nullptr) CHECK(w.row_bytes % static_cast<int64_t>(sizeof(float)) == 0);
   if (w.scale != nullptr) {

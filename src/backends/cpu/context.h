@@ -15,7 +15,7 @@ namespace ferry::cpu {
 
 class CpuContext {
  public:
-  // With f32_activations there are no integer kernels.
+  // With f32_activations there are no integer kernels, and neither bf16 nor int8 ones.
   CpuContext(Level level, int threads, bool f32_activations);
   // With tiles that are not the level's: those of a test.
   CpuContext(Level level, int threads, bool f32_activations, const Bf16Tiles* tiles);
@@ -25,7 +25,7 @@ class CpuContext {
   // Of attention; nullptr where this level has none, and with f32 activations.
   const Bf16Kernels* bf16_kernels() const { return bf16_kernels_; }
   const Int8Kernels* int8_kernels() const { return int8_kernels_; }
-  const Bf16Tiles* bf16_tiles() const { return bf16_tiles_; }
+  const Bf16Tiles* bf16_tiles() const { return bf16_tiles_; }  // nullptr: likewise
   ThreadTeam& team() { return team_; }
   HotSet& hot_set() const { return *hot_set_; }
 
@@ -40,12 +40,14 @@ class CpuContext {
   const Bf16Kernels* bf16_kernels_;
   const Int8Kernels* int8_kernels_;
   const Bf16Tiles* bf16_tiles_;
+  const RowForm int_rows_;
   ThreadTeam team_;
   const std::shared_ptr<HotSet> hot_set_ = std::make_shared<HotSet>();
   struct FormatDecoder {
     const quant::StorageFormat* format;
     DecodeFn decode;
     const IntFormat* integer;
+    bool on_tiles;  // of bf16_tiles_
   };
   std::vector<FormatDecoder> decoders_;
 };

@@ -34,9 +34,9 @@ struct MatmulPart {
   const float* bias = nullptr;
   float* out = nullptr;
   int64_t out_stride = 0;
-  int64_t x_rows = 0;                // rows of x that x_index may name; tokens without one
-  const uint8_t* quant_x = nullptr;  // [tokens], after quantize_row(), if w.integer
-  ColdWeight* cold = nullptr;        // w has data only while this is hot; nullptr: always
+  int64_t x_rows = 0;               // rows of x that x_index may name; tokens without one
+  const uint8_t* form_x = nullptr;  // [tokens] rows in the form that the weights have, if any
+  ColdWeight* cold = nullptr;       // w has data only while this is hot; nullptr: always
 };
 
 // Decode attention of both kinds in one form. Keys and values of KV head h are the columns from
@@ -61,11 +61,12 @@ struct DecodeForm {
   TensorView out;  // [T, H, value_size]
 };
 
-// Rows of activations that some parts of a job share, and where they go as int8. With an index they
-// are copies of rows of another source, one behind the other as the kernels want them.
-struct QuantSource {
+// Rows of activations that some parts of a job share, and where they go in the form that kernels
+// want. With an index they are copies of rows of another source, one behind the other.
+struct FormSource {
   const float* x;
   int64_t stride, cols, rows;
+  const RowForm* form;
   const int32_t* index = nullptr;  // [rows], of rows of the source at `from`; nullptr: rows of x
   int64_t from = 0;                // in bytes, like offset
   int64_t offset = 0;
@@ -142,8 +143,8 @@ class CpuStream : public Stream {
   void run_matmuls(std::span<MatmulPart> parts);
   HotReads reads_of_parts() const;
   void run_parts(HotReads& reads, size_t begin, size_t end);
-  void quantize_inputs(std::span<MatmulPart> parts);
-  const QuantSource& quant_source(const QuantSource& wanted, int64_t& bytes);
+  void form_inputs(std::span<MatmulPart> parts);
+  const FormSource& form_source(const FormSource& wanted, int64_t& bytes);
   void run_matmul_block(const MatmulPart& part, int64_t row_block, int64_t block_rows,
                         int64_t token_block, float* scratch);
   void add_expert_parts(const TensorView& x, const int32_t* x_index, const int32_t* offsets,
@@ -162,8 +163,8 @@ class CpuStream : public Stream {
   std::vector<MatmulPart> parts_;     // of the op that is running
   std::vector<MatmulPart> there_;     // of these, some whose weights are in memory
   std::vector<int64_t> part_starts_;  // first task of each part
-  std::vector<QuantSource> quant_sources_;
-  std::vector<uint8_t> quant_rows_;  // activations of the op as int8
+  std::vector<FormSource> form_sources_;
+  std::vector<uint8_t> form_rows_;  // activations of the op in these forms
 };
 
 // First element of x[i, ·] or x[i, j, ·].

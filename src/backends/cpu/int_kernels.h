@@ -56,13 +56,20 @@ inline QuantRow quant_row_at(const void* data, int64_t cols) {
           static_cast<const int32_t*>(negative_half_sum)};
 }
 
+// Rows of activations as kernels read them: like quant_row_bytes() and quantize_row().
+struct RowForm {
+  int64_t (*row_bytes)(int64_t cols) = nullptr;  // a multiple of 64
+  void (*write_row)(const float* x, int64_t cols, void* data) = nullptr;
+};
+
 // out[t][n] = bias[n] + x[t] · W[n] for n in [0, rows), t in [0, tokens).
 struct IntMatmulBlock {
   const uint8_t* data = nullptr;  // of the first row
   int64_t row_bytes = 0;
   int64_t cols = 0;
   int64_t rows = 0;             // at most kMaxBlockRows
-  const uint8_t* x = nullptr;   // [tokens] rows of quant_row_bytes(cols), one behind the other
+  const uint8_t* x = nullptr;   // [tokens] rows of quant_row_bytes(cols), one behind the other;
+                                // for Bf16Tiles::matmul_block in that form
   int64_t tokens = 0;           // at most kMaxBlockTokens
   const float* bias = nullptr;  // [rows] or nullptr
   float* out = nullptr;

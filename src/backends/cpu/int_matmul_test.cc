@@ -224,8 +224,8 @@ TEST_P(IntMatmulTest, SameBitsOnEveryProcessor) {
     const int64_t rows = 13, cols = 1280, tokens = 7;
     const TestDevice device = open_device("cpu");
     const TestWeight w(*device.backend, *format, rows, cols, 3);
-    const std::vector<float> out = run_all(*kernels, kernels->formats[f], w.weight.view,
-                                           random_floats(tokens * cols, 5));
+    const std::vector<float> out =
+        run_all(*kernels, kernels->formats[f], w.weight.view, random_floats(tokens * cols, 5));
     uint32_t hash = 0x811c9dc5;
     for (const float value : out) hash = (hash ^ std::bit_cast<uint32_t>(value)) * 0x01000193;
     const auto known = expected.find(format->name);
@@ -235,9 +235,8 @@ TEST_P(IntMatmulTest, SameBitsOnEveryProcessor) {
 }
 
 // Experts read rows of a shared x in the order of an index, which are laid out anew for them.
-TEST(IntMatmul, ExpertsReadTheRowsTheyChose) {
-  const auto* format = quant::find_format("Q8_0");
-  const TestDevice device = open_device("cpu", 2);
+void expect_experts_read_their_rows(const TestDevice& device, const char* name) {
+  const auto* format = quant::find_format(name);
   const int64_t experts = 5, tokens = 9, hidden = 64, width = 96, top_k = 2;
   std::vector<std::unique_ptr<TestWeight>> weights;
   std::vector<WeightView> gate, up, down;
@@ -277,6 +276,13 @@ TEST(IntMatmul, ExpertsReadTheRowsTheyChose) {
   for (int64_t t = 0; t < tokens; ++t) {
     run(t, 1, alone);
     for (int64_t i = 0; i < hidden; ++i) ASSERT_EQ(alone[i], together[t * hidden + i]) << t;
+  }
+}
+
+TEST(IntMatmul, ExpertsReadTheRowsTheyChose) {
+  expect_experts_read_their_rows(open_device("cpu", 2), "Q8_0");
+  for (const Machine& machine : machines()) {
+    expect_experts_read_their_rows(machine.open(2), "BF16");
   }
 }
 

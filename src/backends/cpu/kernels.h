@@ -23,9 +23,11 @@ struct WeightRows {
   int64_t cols = 0;
   int64_t block_elements = 1;
   int64_t block_bytes = 4;
-  DecodeFn decode = nullptr;           // nullptr: the rows are f32 and used where they lie
-  const IntFormat* integer = nullptr;  // the integer matmul of the format, where there is one
-  const float* scale = nullptr;        // see device/weight.h
+  DecodeFn decode = nullptr;  // nullptr: the rows are f32 and used where they lie
+  // Where the format is multiplied with rows of another form than f32: the form and the kernel.
+  const RowForm* x_form = nullptr;
+  void (*form_block)(const IntMatmulBlock& block) = nullptr;
+  const float* scale = nullptr;  // see device/weight.h
   int64_t scale_rows = 1;
   int64_t scale_cols = 1;
   int64_t scale_stride = 0;  // columns of the grid

@@ -81,7 +81,7 @@ std::string describe_level(Level level, const CpuFeatures& features, const IntKe
   std::string text(level_name(level));
   // More than one set goes with a level: what the processor has decides, and whether it works.
   if (integer != nullptr) text += "; integer matmuls: " + std::string(integer->name);
-  if (tiles != nullptr) text += "; attention of prompts: " + std::string(tiles->name);
+  if (tiles != nullptr) text += "; bf16 tiles: " + std::string(tiles->name);
   std::string extras;
   for (const auto& [name, present] :
        {std::pair("vnni", features.avx512_vnni), std::pair("bf16", features.avx512_bf16),

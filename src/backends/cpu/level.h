@@ -38,7 +38,7 @@ std::string describe_level(Level level, const CpuFeatures& features, const IntKe
                            const Bf16Tiles* tiles);
 
 // REQUIRES: missing_features(level) is empty. The amx and dotprod levels have integer matmuls of
-// their own, and amx tiles for attention; the rest is that of avx512 and neon.
+// their own, and amx tiles for bf16; the rest is that of avx512 and neon.
 const Kernels& select_kernels(Level level);
 
 // The integer matmuls, nullptr where the level has none: from avx512 on they need VNNI as well, and
@@ -51,9 +51,9 @@ const IntKernels* select_int_kernels(Level level, const CpuFeatures& features);
 const Bf16Kernels* select_bf16_kernels(Level level, const CpuFeatures& features);
 const Int8Kernels* select_int8_kernels(Level level, const CpuFeatures& features);
 
-// Tiles for attention of prompt tokens over a bf16 or int8 cache: at the amx level, where the
-// processor has AMX-BF16 beside AMX-INT8 and they work (tried first, like the integer matmuls).
-// nullptr otherwise: select_bf16_kernels() multiply.
+// Tiles for attention of prompt tokens over a bf16 or int8 cache and for bf16 weights: at the amx
+// level, where the processor has AMX-BF16 beside AMX-INT8 and they work (tried first, like the
+// integer matmuls). nullptr otherwise: select_bf16_kernels() and f32 multiply.
 const Bf16Tiles* select_bf16_tiles(Level level, const CpuFeatures& features);
 
 }  // namespace ferry::cpu

@@ -50,8 +50,8 @@ TEST(Level, TellsWhichKernelsRun) {
   const Bf16Tiles tiles{.name = "some tiles"};
   const CpuFeatures amx = features_of(Level::kAmx);
   EXPECT_THAT(describe_level(Level::kAmx, amx, &other, &tiles),
-              testing::StartsWith("amx; integer matmuls: avx512vnni; attention of prompts: some"));
-  EXPECT_THAT(describe_level(Level::kAmx, amx, &other, nullptr), Not(HasSubstr("attention")));
+              testing::StartsWith("amx; integer matmuls: avx512vnni; bf16 tiles: some tiles"));
+  EXPECT_THAT(describe_level(Level::kAmx, amx, &other, nullptr), Not(HasSubstr("bf16 tiles")));
 }
 
 TEST(Level, AmxNeedsNoTilesOfBf16) {

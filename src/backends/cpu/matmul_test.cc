@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <utility>
 
@@ -15,6 +16,9 @@ namespace {
 class MatmulTest : public ::testing::TestWithParam<Level> {};
 INSTANTIATE_TEST_SUITE_P(Levels, MatmulTest, ::testing::ValuesIn(available_levels()),
                          level_of_test);
+
+class Bf16MatmulTest : public ::testing::TestWithParam<Machine> {};
+INSTANTIATE_TEST_SUITE_P(Levels, Bf16MatmulTest, ::testing::ValuesIn(machines()), machine_of_test);
 
 std::vector<float> run_matmul(TestDevice& device, const WeightView& w, std::vector<float> x,
                               std::vector<float>* bias) {
@@ -74,6 +78,47 @@ TEST_P(MatmulTest, EveryFormatRightAndInvariant) {
         const std::vector<float> expected(all.begin() + first * rows,
                                           all.begin() + (first + count) * rows);
         ASSERT_EQ(run_matmul(two, w.weight.view, some, &bias), expected) << count;
+      }
+    }
+  }
+}
+
+// On tiles or not, bf16 weights are multiplied as precisely as in f32, and a token alone like many.
+TEST_P(Bf16MatmulTest, AsInF32AndInvariant) {
+  TestDevice one = GetParam().open(1), three = GetParam().open(3);
+  const auto* format = quant::find_format("BF16");
+  const int64_t rows = 77, tokens = 103;
+  for (int64_t cols : {37, 38, 512, 770, 1280}) {
+    const TestWeight w(*one.backend, *format, rows, cols, 3);
+    std::vector<float> bias = random_floats(rows, 4);
+    std::vector<float> x = random_floats(tokens * cols, 5);
+    x[7] = 1e30f, x[8] = 1e-30f;  // of the first token
+    const std::vector<float> all = run_matmul(three, w.weight.view, x, &bias);
+    for (int64_t n = 0; n < rows; n += 3) {
+      const std::vector<float> row = decoded_row(w.weight.view, n);
+      for (int64_t t = 0; t < tokens; t += 6) {
+        double sum = bias[n], magnitude = 1e-6;
+        for (int64_t i = 0; i < cols; ++i) {
+          sum += double{row[i]} * x[t * cols + i];
+          magnitude += std::fabs(double{row[i]} * x[t * cols + i]);
+        }
+        ASSERT_NEAR(all[t * rows + n], sum, 1e-6 * magnitude) << n << ", " << t;
+      }
+    }
+    for (int64_t count : {1, 2, 3, 4, 5, 17, 33}) {
+      const int64_t first = count % 7;
+      const std::vector<float> some(x.begin() + first * cols, x.begin() + (first + count) * cols);
+      const std::vector<float> expected(all.begin() + first * rows,
+                                        all.begin() + (first + count) * rows);
+      ASSERT_EQ(run_matmul(one, w.weight.view, some, &bias), expected) << cols << ", " << count;
+    }
+    x[3 * cols + 5] = std::numeric_limits<float>::infinity();
+    const std::vector<float> infinite = run_matmul(one, w.weight.view, x, &bias);
+    for (int64_t i = 0; i < tokens * rows; ++i) {
+      if (i / rows == 3) {
+        ASSERT_FALSE(std::isfinite(infinite[i])) << i;
+      } else {
+        ASSERT_EQ(infinite[i], all[i]) << i;
       }
     }
   }

@@ -27,60 +27,60 @@ int64_t choose_block_rows(std::span<const MatmulPart> parts, int team_size) {
 }  // namespace
 
 // The source like `wanted` (which has no offset yet) with as many rows or more, or a new one.
-const QuantSource& CpuStream::quant_source(const QuantSource& wanted, int64_t& bytes) {
-  auto serves = [&](const QuantSource& s) {
+const FormSource& CpuStream::form_source(const FormSource& wanted, int64_t& bytes) {
+  auto serves = [&](const FormSource& s) {
     return s.x == wanted.x && s.stride == wanted.stride && s.cols == wanted.cols &&
-           s.index == wanted.index && s.rows >= wanted.rows;
+           s.form == wanted.form && s.index == wanted.index && s.rows >= wanted.rows;
   };
   // Neighbouring parts share; the gates and ups of experts all have the same x.
-  const auto source = std::find_if(quant_sources_.rbegin(), quant_sources_.rend(), serves);
-  if (source != quant_sources_.rend()) return *source;
-  quant_sources_.push_back(wanted);
-  quant_sources_.back().offset = bytes;
-  bytes += wanted.rows * quant_row_bytes(wanted.cols);
-  return quant_sources_.back();
+  const auto source = std::find_if(form_sources_.rbegin(), form_sources_.rend(), serves);
+  if (source != form_sources_.rend()) return *source;
+  form_sources_.push_back(wanted);
+  form_sources_.back().offset = bytes;
+  bytes += wanted.rows * wanted.form->row_bytes(wanted.cols);
+  return form_sources_.back();
 }
 
-// Rounds the rows that the integer kernels read to int8, once for all parts that share them, and
-// lays them out in the order of each part's tokens.
-void CpuStream::quantize_inputs(std::span<MatmulPart> parts) {
-  quant_sources_.clear();
+// Brings rows into the form that the kernels of their weights read (int8, or three bf16 each), once
+// for all parts that share them, and lays them out in the order of each part's tokens.
+void CpuStream::form_inputs(std::span<MatmulPart> parts) {
+  form_sources_.clear();
   int64_t bytes = 0, cols = 0;
   std::vector<int64_t>& of_part = part_starts_;  // free until the tasks are counted
   of_part.clear();
   for (const MatmulPart& part : parts) {
     of_part.push_back(-1);
-    if (part.w.integer == nullptr) continue;
-    QuantSource source{part.x, part.x_stride, part.w.cols,
-                       part.x_index == nullptr ? part.tokens : part.x_rows};
-    source = quant_source(source, bytes);
+    if (part.w.x_form == nullptr) continue;
+    FormSource source{part.x, part.x_stride, part.w.cols,
+                      part.x_index == nullptr ? part.tokens : part.x_rows, part.w.x_form};
+    source = form_source(source, bytes);
     if (part.x_index != nullptr) {
       source.from = source.offset;
       source.index = part.x_index;
       source.rows = part.tokens;
-      source = quant_source(source, bytes);
+      source = form_source(source, bytes);
     }
     of_part.back() = source.offset;
     cols = std::max(cols, part.w.cols);
   }
   if (bytes == 0) return;
-  if (static_cast<int64_t>(quant_rows_.size()) < bytes + 64) {
-    quant_rows_.clear();  // never hold both
-    quant_rows_.resize(static_cast<size_t>(bytes) + 64);
+  if (static_cast<int64_t>(form_rows_.size()) < bytes + 64) {
+    form_rows_.clear();  // never hold both
+    form_rows_.resize(static_cast<size_t>(bytes) + 64);
   }
-  const auto address = reinterpret_cast<uintptr_t>(quant_rows_.data());
-  uint8_t* const data = quant_rows_.data() + (64 - address % 64) % 64;
+  const auto address = reinterpret_cast<uintptr_t>(form_rows_.data());
+  uint8_t* const data = form_rows_.data() + (64 - address % 64) % 64;
   for (size_t p = 0; p < parts.size(); ++p) {
-    if (of_part[p] >= 0) parts[p].quant_x = data + of_part[p];
+    if (of_part[p] >= 0) parts[p].form_x = data + of_part[p];
   }
   for (const bool copies : {false, true}) {
     int64_t rows = 0;
-    for (const QuantSource& s : quant_sources_) rows += (s.index != nullptr) == copies ? s.rows : 0;
+    for (const FormSource& s : form_sources_) rows += (s.index != nullptr) == copies ? s.rows : 0;
     parallel(rows, copies ? cols / 16 : cols / 2, [&](int64_t begin, int64_t end, int) {
       int64_t first = 0;
-      for (const QuantSource& s : quant_sources_) {
+      for (const FormSource& s : form_sources_) {
         if ((s.index != nullptr) != copies) continue;
-        const int64_t row_bytes = quant_row_bytes(s.cols);
+        const int64_t row_bytes = s.form->row_bytes(s.cols);
         for (int64_t r = std::max(begin, first); r < std::min(end, first + s.rows); ++r) {
           const int64_t row = r - first;
           uint8_t* const out = data + s.offset + row * row_bytes;
@@ -88,7 +88,7 @@ void CpuStream::quantize_inputs(std::span<MatmulPart> parts) {
             std::memcpy(out, data + s.from + s.index[row] * row_bytes,
                         static_cast<size_t>(row_bytes));
           } else {
-            context_->int_kernels()->quantize_row(s.x + row * s.stride, s.cols, out);
+            s.form->write_row(s.x + row * s.stride, s.cols, out);
           }
         }
         first += s.rows;
@@ -102,13 +102,13 @@ void CpuStream::run_matmul_block(const MatmulPart& part, int64_t row_block, int6
   const int64_t first_token = token_block * kMaxBlockTokens;
   const int64_t tokens = std::min(kMaxBlockTokens, part.tokens - first_token);
   const int64_t begin = row_block * block_rows;
-  if (part.w.integer != nullptr) {
-    part.w.integer->matmul_block({
+  if (part.w.x_form != nullptr) {
+    part.w.form_block({
         .data = part.w.data + (part.first_row + begin) * part.w.row_bytes,
         .row_bytes = part.w.row_bytes,
         .cols = part.w.cols,
         .rows = std::min(block_rows, part.rows - begin),
-        .x = part.quant_x + first_token * quant_row_bytes(part.w.cols),
+        .x = part.form_x + first_token * part.w.x_form->row_bytes(part.w.cols),
         .tokens = tokens,
         .bias = part.bias == nullptr ? nullptr : part.bias + begin,
         .out = part.out + first_token * part.out_stride + begin,
@@ -137,7 +137,7 @@ void CpuStream::run_matmul_block(const MatmulPart& part, int64_t row_block, int6
 
 void CpuStream::run_matmuls(std::span<MatmulPart> parts) {
   if (parts.empty()) return;
-  quantize_inputs(parts);
+  form_inputs(parts);
   const int64_t block_rows = choose_block_rows(parts, team_.size());
   part_starts_.assign(1, 0);
   int64_t scratch_floats = 0;
@@ -145,9 +145,9 @@ void CpuStream::run_matmuls(std::span<MatmulPart> parts) {
   for (const MatmulPart& part : parts) {
     const int64_t blocks = ceil_div(part.rows, block_rows) * ceil_div(part.tokens, kMaxBlockTokens);
     part_starts_.push_back(part_starts_.back() + blocks);
-    scratch_floats = std::max(scratch_floats, part.w.integer != nullptr
-                                                  ? kIntScratchFloats
-                                                  : kernels_.matmul_scratch_floats(part.w));
+    scratch_floats =
+        std::max(scratch_floats, part.w.x_form != nullptr ? kIntScratchFloats
+                                                          : kernels_.matmul_scratch_floats(part.w));
     // A multiply-add is a sixteenth of an element operation or so; decoding counts for a few.
     cost = std::max(cost, block_rows * part.w.cols * (block_tokens(part) + 4) / 8);
   }

@@ -1,5 +1,6 @@
-// What the tests of the cpu backend share: opening it at a level with so many threads, random
-// numbers, weights in any format, a paged cache with its batch.
+// What the tests of the cpu backend share: opening it at a level with so many threads, also with
+// tiles that the machine does not have, random numbers, weights in any format, a paged cache with
+// its batch.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -10,10 +11,13 @@
 #include <string>
 #include <vector>
 
+#include "backends/cpu/cpu_stream.h"
 #include "backends/cpu/level.h"
 #include "device/backend.h"
 
 namespace ferry::cpu {
+
+extern const Bf16Tiles bf16_tiles_plain;  // bf16_tiles_test_avx512.cc, on x86-64
 
 // The levels that this machine can run.
 inline std::vector<Level> available_levels() {
@@ -47,6 +51,40 @@ inline TestDevice open_cpu(Level level, int threads, bool f32_activations = fals
   TestDevice device = open_device("cpu", threads, f32_activations);
   unsetenv("FERRY_CPU");
   return device;
+}
+
+// A level of this machine; or avx512 with the tiles of amx in plain C++.
+struct Machine {
+  Level level;
+  const Bf16Tiles* tiles = nullptr;
+
+  TestDevice open(int threads, bool f32_activations = false) const {
+    TestDevice device = open_cpu(level, threads, f32_activations);
+    if (tiles == nullptr || f32_activations) return device;
+    device.stream = std::make_unique<CpuStream>(
+        std::make_shared<CpuContext>(level, threads, f32_activations, tiles));
+    return device;
+  }
+};
+inline void PrintTo(const Machine& machine, std::ostream* out) {
+  *out << (machine.tiles != nullptr ? machine.tiles->name : level_name(machine.level));
+}
+
+inline std::vector<Machine> machines() {
+  std::vector<Machine> machines;
+  for (Level level : available_levels()) machines.push_back({level});
+#if defined(__x86_64__)
+  const CpuFeatures features = read_cpu_features();
+  if (missing_features(Level::kAvx512, features).empty() && features.avx512_bf16) {
+    machines.push_back({Level::kAvx512, &bf16_tiles_plain});
+  }
+#endif
+  return machines;
+}
+
+// For INSTANTIATE_TEST_SUITE_P.
+inline std::string machine_of_test(const ::testing::TestParamInfo<Machine>& test) {
+  return ::testing::PrintToString(test.param);
 }
 
 inline std::vector<float> random_floats(int64_t n, uint32_t seed) {

@@ -1,5 +1,5 @@
-// Bf16Product on tiles (include vec_avx512.h and a tiles_*.h first), for attention of prompt
-// tokens.
+// Bf16Product on tiles (include vec_avx512.h and a tiles_*.h first), for attention of prompt tokens
+// and bf16 weights.
 //
 //   2 × 2 tiles of c                                  1 × 4 where 16 rows or fewer are left
 //            b₀    b₁     4 loads of 1 KB for                  b₀   b₁   b₂   b₃
@@ -30,12 +30,12 @@ static_assert(kTileProductDepth * 2 == kTileBytes);
 constexpr int64_t kTileCols = 16;
 constexpr int64_t kMostTileCols = 4 * kTileCols;  // of a block
 
-class TileProduct {
+// The tile registers of this thread, for one product after another.
+class TileProducts {
  public:
-  explicit TileProduct(const Bf16Product& product)
-      : p_(product), whole_(product.k / kTileProductDepth * kTileProductDepth) {}
-
-  void run() {
+  void multiply(const Bf16Product& product) {
+    p_ = product;
+    whole_ = product.k / kTileProductDepth * kTileProductDepth;
     for (int64_t row = 0; row < p_.m; row += 2 * kTileLines) {
       const int64_t rows = p_.m - row < 2 * kTileLines ? p_.m - row : 2 * kTileLines;
       if (whole_ < p_.k) fill_left(row, rows);
@@ -172,15 +172,54 @@ class TileProduct {
     }
   }
 
-  const Bf16Product p_;
-  const int64_t whole_;  // of k, that lies in whole tiles
+  Bf16Product p_;      // the current one
+  int64_t whole_ = 0;  // of its k, that lies in whole tiles
   int64_t shape_ = -1;
   TileRegisters tiles_;
   alignas(64) uint16_t left_[2 * kTileLines][kTileProductDepth];
   alignas(64) uint16_t right_[kTileLines][2 * kMostTileCols];
 };
 
-void product_on_tiles(const Bf16Product& a) { TileProduct(a).run(); }
+void product_on_tiles(const Bf16Product& a) { TileProducts().multiply(a); }
+
+// Whether b' a' has the bits of a b, as tile_split_matmul.h expects it.
+bool tile_sides_agree() {
+  constexpr int64_t kM = 21, kK = 64;
+  alignas(64) uint16_t a[kM * kK], b[kK];
+  float column[kM] = {}, row[kM] = {};
+  uint16_t pairs[kK * kM];
+  uint32_t state = 2;
+  // Seven random bits behind the first, 1/8 to 16, of any sign.
+  auto next = [&state] {
+    state = state * 1664525 + 1013904223;
+    return static_cast<uint16_t>((state >> 16 & 0x807f) | (124 + (state >> 13 & 7)) << 7);
+  };
+  for (uint16_t& value : a) value = next();
+  for (uint16_t& value : b) value = next();
+  for (int64_t i = 0; i < kM * kK; ++i) {
+    const int64_t m = i / kK, k = i % kK;
+    pairs[k / 2 * 2 * kM + 2 * m + k % 2] = a[i];
+  }
+  product_on_tiles({.m = kM,
+                    .n = 1,
+                    .k = kK,
+                    .a = a,
+                    .a_stride = kK,
+                    .b = b,
+                    .b_stride = 2,
+                    .c = column,
+                    .c_stride = 1});
+  product_on_tiles({.m = 1,
+                    .n = kM,
+                    .k = kK,
+                    .a = b,
+                    .a_stride = kK,
+                    .b = pairs,
+                    .b_stride = 2 * kM,
+                    .c = row,
+                    .c_stride = kM});
+  return __builtin_memcmp(column, row, sizeof row) == 0;
+}
 
 // Products of each kind of block against plain sums of small whole numbers, which are exact in any
 // order: whatever this program believes of the instructions and the machine underneath (an
@@ -235,7 +274,7 @@ bool tile_products_agree() {
       agree = agree && c[i] == static_cast<float>(sum);
     }
   }
-  return agree;
+  return agree && tile_sides_agree();
 }
 
 }  // namespace

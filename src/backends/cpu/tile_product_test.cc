@@ -1,15 +1,16 @@
 // Products on tiles: of any shape, right, and the same bits for a row or a column alone as among
-// others; those of this processor where it has any, and those in plain C++.
+// others; activations as three bf16; those of this processor where it has any, and those in plain
+// C++.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
+#include <limits>
 
 #include "backends/cpu/testing.h"
 #include "base/half.h"
 
 namespace ferry::cpu {
-
-extern const Bf16Tiles bf16_tiles_plain;  // tile_product_test_avx512.cc
 
 namespace {
 
@@ -133,6 +134,33 @@ TEST_P(TileProductTest, ZerosChangeNoBit) {
     tiles->product(product);
     ASSERT_EQ(longer, shorter) << depth;
   }
+}
+
+// Nothing of a number gets lost, and what is not finite stays so.
+TEST_P(TileProductTest, ActivationsAreTheSumOfTheirParts) {
+  for (int64_t cols : {2, 16, 38, 96}) {
+    std::vector<float> x = random_floats(cols, 4);
+    for (float& value : x) value = std::ldexp(value, static_cast<int>(value * 90));
+    x[1] = -std::numeric_limits<float>::max();
+    const int64_t bytes = tiles->split.row_bytes(cols), stride = bytes / 6;
+    ASSERT_TRUE(stride >= cols && bytes % 64 == 0);
+    std::vector<uint16_t> row(static_cast<size_t>(bytes / 2), kBad);
+    tiles->split.write_row(x.data(), cols, row.data());
+    for (int64_t i = 0; i < cols; ++i) {
+      double sum = 0;
+      for (int64_t part : {0, 1, 2}) sum += bf16_to_f32(row[part * stride + i]);
+      ASSERT_EQ(sum, x[i]) << i;
+    }
+  }
+  const float infinity = std::numeric_limits<float>::infinity();
+  const float nan_of_low_bits = std::bit_cast<float>(0x7f800001u);
+  const float x[] = {infinity, -infinity, std::nanf(""), nan_of_low_bits};
+  std::vector<uint16_t> row(static_cast<size_t>(tiles->split.row_bytes(4) / 2));
+  tiles->split.write_row(x, 4, row.data());
+  EXPECT_EQ(bf16_to_f32(row[0]), infinity);
+  EXPECT_EQ(bf16_to_f32(row[1]), -infinity);
+  EXPECT_TRUE(std::isnan(bf16_to_f32(row[2])) && std::isnan(bf16_to_f32(row[3])));
+  for (size_t i : {0, 1, 2, 3}) EXPECT_EQ(row[32 + i] | row[64 + i], 0) << i;
 }
 
 }  // namespace
