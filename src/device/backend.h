@@ -111,7 +111,6 @@ class Stream {
   virtual void gather_rows(const GatherRowsArgs& args) = 0;
   virtual void add(const AddArgs& args) = 0;
   virtual void copy(const CopyArgs& args) = 0;
-  virtual void argmax(const ArgmaxArgs& args) = 0;
 
   // Fused ops: a backend may override them; the default is the composite (device/composites.cc).
   virtual void add_rms_norm(const AddRmsNormArgs& args);
@@ -125,8 +124,8 @@ class Stream {
   // reads its own first, then these while it computes. What was named before is forgotten.
   virtual void expect_experts(const ExpectExpertsArgs&) {}
 
-  // Ops of DeepSeek-V4: the default copies what it needs to the host, computes there
-  // (device/host_ops.h) and copies the result back, waiting for the queue twice.
+  // Ops of DeepSeek-V4 and of sampling: the default copies what it needs to the host, computes
+  // there (device/host_ops.h) and copies the result back, waiting for the queue twice.
   virtual void hyper_collapse(const HyperCollapseArgs& args);
   virtual void hyper_expand(const HyperExpandArgs& args);
   virtual void compress(const CompressArgs& args);
@@ -134,6 +133,7 @@ class Stream {
   virtual void window_attention(const WindowAttentionArgs& args);
   virtual void moe_hash_gate(const MoeHashGateArgs& args);
   virtual void clamped_swiglu(const ClampedSwigluArgs& args);
+  virtual void top_logits(const TopLogitsArgs& args);
 };
 
 class Backend : public std::enable_shared_from_this<Backend> {

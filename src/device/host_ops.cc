@@ -69,6 +69,13 @@ float gate_score(float z, GateScore score) {
   return std::sqrt(std::max(z, 0.0f) + std::log1p(std::exp(-std::fabs(z))));
 }
 
+// Whether logit a, of the lower column, comes before b.
+bool first_of(float a, float b) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const bool a_is_none = !(a < kInfinity), b_is_none = !(b < kInfinity);  // no logits
+  return a_is_none || b_is_none ? a_is_none : a >= b;
+}
+
 }  // namespace
 
 std::vector<BatchToken> batch_tokens(const BatchView& batch, int64_t first, int64_t count) {
@@ -374,6 +381,29 @@ void window_attention(const WindowAttentionArgs& args, std::span<const BatchToke
       for (int64_t c = 0; c < size; ++c) out[c] /= sum;
       rotate(out + size - rope, row(args.cos_sin, token.position), rope, -1.0f);
     }
+  }
+}
+
+void top_logits(const TopLogitsArgs& args, int64_t first, int64_t last) {
+  const int64_t top = args.values.shape[1];
+  CHECK(top >= 1 && top <= kMaxTopLogits && args.ids.shape[1] == top);
+  for (int64_t r = first; r < last; ++r) {
+    const float* x = row(args.x, r);
+    float* values = row(args.values, r);
+    int32_t* ids = row<int32_t>(args.ids, r);
+    int64_t count = 0;
+    for (int64_t i = 0; i < args.x.shape[1]; ++i) {
+      if (count == top && first_of(values[top - 1], x[i])) continue;
+      int64_t place = count < top ? count++ : top - 1;
+      for (; place > 0 && !first_of(values[place - 1], x[i]); --place) {
+        values[place] = values[place - 1];
+        ids[place] = ids[place - 1];
+      }
+      values[place] = x[i];
+      ids[place] = static_cast<int32_t>(i);
+    }
+    std::fill(values + count, values + top, -std::numeric_limits<float>::infinity());
+    std::fill(ids + count, ids + top, -1);
   }
 }
 

@@ -1,6 +1,6 @@
-// The ops of DeepSeek-V4 (device/ops_v4.h) on memory that the host can reach: plain f32 loops, to
-// be read beside the formulas. They are what the reference backend runs and what Stream does by
-// default for a chip that has no version of its own (device/host_stage.cc).
+// The ops of DeepSeek-V4 (device/ops_v4.h) and of sampling on memory that the host can reach: plain
+// f32 loops, to be read beside the formulas. They are what the reference backend runs and what
+// Stream does by default for a chip that has no version of its own (device/host_stage.cc).
 //
 // Every function works on a range of tokens and writes nothing else, so that a backend can cut the
 // work; the bits of a token's result do not depend on how. Each sum has one order, ascending.
@@ -53,6 +53,7 @@ void hyper_collapse(const HyperCollapseArgs& args, int64_t first, int64_t last);
 void hyper_expand(const HyperExpandArgs& args, int64_t first, int64_t last);
 void moe_hash_gate(const MoeHashGateArgs& args, int64_t first, int64_t last);
 void clamped_swiglu(const ClampedSwigluArgs& args, int64_t first, int64_t last);
+void top_logits(const TopLogitsArgs& args, int64_t first, int64_t last);
 
 // Row i of the op is tokens[i] of batch_tokens(batch, first_token, n).
 void entry_scores(const EntryScoresArgs& args, std::span<const BatchToken> tokens, int64_t first,

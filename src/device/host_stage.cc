@@ -1,6 +1,6 @@
-// What Stream does for the ops of DeepSeek-V4 where a backend has nothing of its own: the inputs go
-// to the host, device/host_ops.h computes, the outputs go back. Of planes and tables only what the
-// batch names is copied.
+// What Stream does for the ops of DeepSeek-V4 and of sampling where a backend has nothing of its
+// own: the inputs go to the host, device/host_ops.h computes, the outputs go back. Of planes and
+// tables only what the batch names is copied.
 //
 // Errors of the copies stick to the stream, as everywhere; nothing is computed then.
 #include <memory>
@@ -213,6 +213,17 @@ void Stream::clamped_swiglu(const ClampedSwigluArgs& args) {
   host.up = stage.in(args.up);
   if (!stage.ready()) return;
   host_ops::clamped_swiglu(host, 0, args.gate.shape[0]);
+  stage.send_back();
+}
+
+void Stream::top_logits(const TopLogitsArgs& args) {
+  HostStage stage(*this);
+  TopLogitsArgs host = args;
+  host.x = stage.in(args.x);
+  host.values = stage.out(args.values);
+  host.ids = stage.out(args.ids);
+  if (!stage.ready()) return;
+  host_ops::top_logits(host, 0, args.x.shape[0]);
   stage.send_back();
 }
 

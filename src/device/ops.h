@@ -46,7 +46,6 @@ enum class Op {
   kGatherRows,
   kAdd,
   kCopy,
-  kArgmax,
   kHyperCollapse,
   kHyperExpand,
   kCompress,
@@ -54,8 +53,9 @@ enum class Op {
   kWindowAttention,
   kMoeHashGate,
   kClampedSwiglu,
+  kTopLogits,
 };
-inline constexpr int kNumOps = static_cast<int>(Op::kClampedSwiglu) + 1;
+inline constexpr int kNumOps = static_cast<int>(Op::kTopLogits) + 1;
 std::string_view op_name(Op op);
 // Whether Stream has a default for it that runs on the host, so that every backend has it.
 bool has_host_default(Op op);
@@ -312,15 +312,21 @@ struct CopyArgs {
   TensorView out;
 };
 
-// out[r] = index of the largest x[r, ·]; the lowest index among equals; NaN counts as −∞.
-struct ArgmaxArgs {
-  TensorView x;    // [R, V]
-  TensorView out;  // i32 [R]
+inline constexpr int64_t kMaxTopLogits = 128;
+
+// The K largest of each row, what sampling needs of one: larger first, the lower column first among
+// equals (−0 equals 0). NaN and +∞, which no logit may be, come before all numbers, the lowest
+// column of either first. Values keep their bits. Where V < K the row ends with −∞ in columns −1.
+// Has a default that computes on the host. REQUIRES: V >= 1, 1 <= K <= kMaxTopLogits
+struct TopLogitsArgs {
+  TensorView x;       // [R, V]
+  TensorView values;  // [R, K]
+  TensorView ids;     // i32 [R, K]: their columns
 };
 
 // One line of what a model will ask of a backend; supports() answers it at load. Of a fused op the
-// answer is yes also where its composite would run; one that takes several weights is asked once
-// for each of their formats.
+// answer is yes also where its composite would run, of one with a default on the host only where
+// the backend has its own; one that takes several weights is asked once for each of their formats.
 struct OpQuery {
   Op op = Op::kEmbed;
   const quant::StorageFormat* format = nullptr;  // of the weight, where there is one

@@ -287,11 +287,6 @@ void PlanStream::copy(const CopyArgs& args) {
   charge(Op::kCopy, {.activation_bytes = bytes_of(args.x) + bytes_of(args.out)});
 }
 
-void PlanStream::argmax(const ArgmaxArgs& args) {
-  ask({.op = Op::kArgmax, .cols = args.x.shape[1]});
-  charge(Op::kArgmax, {.activation_bytes = bytes_of(args.x) + bytes_of(args.out)});
-}
-
 void PlanStream::add_rms_norm(const AddRmsNormArgs& args) {
   ask({.op = Op::kAddRmsNorm, .cols = args.weight.shape[0]});
   charge(Op::kAddRmsNorm, {.flops = 5.0 * static_cast<double>(args.residual.num_elements()),
@@ -381,6 +376,13 @@ void PlanStream::clamped_swiglu(const ClampedSwigluArgs& args) {
   ask({.op = Op::kClampedSwiglu, .cols = args.gate.shape[1]});
   charge(Op::kClampedSwiglu, {.flops = 7.0 * static_cast<double>(args.gate.num_elements()),
                               .activation_bytes = 3 * bytes_of(args.gate)});
+}
+
+void PlanStream::top_logits(const TopLogitsArgs& args) {
+  ask({.op = Op::kTopLogits, .rows = args.values.shape[1], .cols = args.x.shape[1]});
+  charge(Op::kTopLogits,
+         {.flops = static_cast<double>(args.x.num_elements()),
+          .activation_bytes = bytes_of(args.x) + bytes_of(args.values) + bytes_of(args.ids)});
 }
 
 std::string describe(const OpQuery& query) {

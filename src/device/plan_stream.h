@@ -63,7 +63,6 @@ class PlanStream : public Stream {
   void gather_rows(const GatherRowsArgs& args) override;
   void add(const AddArgs& args) override;
   void copy(const CopyArgs& args) override;
-  void argmax(const ArgmaxArgs& args) override;
   void add_rms_norm(const AddRmsNormArgs& args) override;
   void moe_experts(const MoeExpertsArgs& args) override;
   void hyper_collapse(const HyperCollapseArgs& args) override;
@@ -73,6 +72,7 @@ class PlanStream : public Stream {
   void window_attention(const WindowAttentionArgs& args) override;
   void moe_hash_gate(const MoeHashGateArgs& args) override;
   void clamped_swiglu(const ClampedSwigluArgs& args) override;
+  void top_logits(const TopLogitsArgs& args) override;
 
  private:
   void ask(const OpQuery& query);

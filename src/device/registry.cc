@@ -54,7 +54,6 @@ std::string_view op_name(Op op) {
       "gather_rows",
       "add",
       "copy",
-      "argmax",
       "hyper_collapse",
       "hyper_expand",
       "compress",
@@ -62,6 +61,7 @@ std::string_view op_name(Op op) {
       "window_attention",
       "moe_hash_gate",
       "clamped_swiglu",
+      "top_logits",
   };
   return kNames[static_cast<int>(op)];
 }

@@ -84,9 +84,6 @@ void WatchedStream::add(const AddArgs& args) {
 void WatchedStream::copy(const CopyArgs& args) {
   pass_on(Op::kCopy, &Stream::copy, args, {&CopyArgs::out});
 }
-void WatchedStream::argmax(const ArgmaxArgs& args) {
-  pass_on(Op::kArgmax, &Stream::argmax, args, {&ArgmaxArgs::out});
-}
 void WatchedStream::add_rms_norm(const AddRmsNormArgs& args) {
   pass_on(Op::kAddRmsNorm, &Stream::add_rms_norm, args,
           {&AddRmsNormArgs::residual, &AddRmsNormArgs::out});
@@ -116,6 +113,9 @@ void WatchedStream::moe_hash_gate(const MoeHashGateArgs& args) {
 }
 void WatchedStream::clamped_swiglu(const ClampedSwigluArgs& args) {
   pass_on(Op::kClampedSwiglu, &Stream::clamped_swiglu, args, {&ClampedSwigluArgs::out});
+}
+void WatchedStream::top_logits(const TopLogitsArgs& args) {
+  pass_on(Op::kTopLogits, &Stream::top_logits, args, {&TopLogitsArgs::values, &TopLogitsArgs::ids});
 }
 
 }  // namespace ferry

@@ -19,6 +19,7 @@ class FarBackend : public Backend {
     spec_.backend = "far";
     spec_.name = "the reference, far away";
     spec_.memory_bytes = options.memory_bytes;
+    spec_.host_memory = false;
     spec_.weights_in_place = false;
   }
 
@@ -56,7 +57,10 @@ class FarBackend : public Backend {
     return scale_offset(weight) + static_cast<int64_t>(weight.scale.size_bytes());
   }
 
-  bool supports(const OpQuery& query) const override { return reference_->supports(query); }
+  bool supports(const OpQuery& query) const override {
+    const bool by_default = has_host_default(query.op) && query.op != Op::kTopLogits;
+    return !by_default && reference_->supports(query);
+  }
 
  private:
   static int64_t scale_offset(const HostWeight& weight) {

@@ -251,8 +251,8 @@ void FarStream::add(const AddArgs& a) {
 void FarStream::copy(const CopyArgs& a) {
   submit_op(Op::kCopy, {a.x, a.out}, {}, [a](Stream& s) { s.copy(a); });
 }
-void FarStream::argmax(const ArgmaxArgs& a) {
-  submit_op(Op::kArgmax, {a.x, a.out}, {}, [a](Stream& s) { s.argmax(a); });
+void FarStream::top_logits(const TopLogitsArgs& a) {
+  submit_op(Op::kTopLogits, {a.x, a.values, a.ids}, {}, [a](Stream& s) { s.top_logits(a); });
 }
 
 }  // namespace ferry::far

@@ -69,7 +69,7 @@ class FarStream : public Stream {
   void gather_rows(const GatherRowsArgs& args) override;
   void add(const AddArgs& args) override;
   void copy(const CopyArgs& args) override;
-  void argmax(const ArgmaxArgs& args) override;
+  void top_logits(const TopLogitsArgs& args) override;
 
  private:
   void submit(Task task);

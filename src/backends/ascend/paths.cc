@@ -123,8 +123,7 @@ std::string Paths::describe(const Vendor& vendor, Op op) const {
     case Op::kMlaSparseAttention:
       return "composite: aclnnIndexSelect, aclnnBatchMatMul, aclnnSoftmax; positions by the host";
     case Op::kIndexScores: return "composite: aclnnIndexSelect, aclnnBatchMatMul, aclnnRelu";
-    case Op::kIndexTopK:
-    case Op::kArgmax: return "host";
+    case Op::kIndexTopK: return "host";
     case Op::kSwiglu: return "composite: aclnnSigmoid, aclnnMul";
     case Op::kMoeGate:
       return fused_gate ? "aclnnMoeGatingTopK; square roots of softplus by the host"

@@ -94,7 +94,8 @@ class CambriconBackend : public Backend, public OpPaths {
   bool supports(const OpQuery& query) const override {
     const bool is_float =
         query.dtype == Dtype::kF32 || query.dtype == Dtype::kF16 || query.dtype == Dtype::kBF16;
-    return is_float && (query.format == nullptr || query.format->decode != nullptr);
+    return is_float && !has_host_default(query.op) &&
+           (query.format == nullptr || query.format->decode != nullptr);
   }
 
  private:

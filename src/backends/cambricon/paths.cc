@@ -45,8 +45,7 @@ std::string describe(const composed::ComposedPaths& paths, Op op) {
              "host";
     case Op::kIndexScores:
       return "composite: cnnlIndexSelect, cnnlBatchMatMulEx, cnnlActivationForward";
-    case Op::kIndexTopK:
-    case Op::kArgmax: return "host";
+    case Op::kIndexTopK: return "host";
     case Op::kSwiglu: return "composite: cnnlActivationForward, cnnlOpTensor";
     case Op::kMoeGate:
       return paths.device_gate

@@ -113,7 +113,6 @@ class CpuStream : public Stream {
   void gather_rows(const GatherRowsArgs& args) override;
   void add(const AddArgs& args) override;
   void copy(const CopyArgs& args) override;
-  void argmax(const ArgmaxArgs& args) override;
   void add_rms_norm(const AddRmsNormArgs& args) override;
   void moe_experts(const MoeExpertsArgs& args) override;
   void expect_experts(const ExpectExpertsArgs& args) override;
@@ -124,6 +123,7 @@ class CpuStream : public Stream {
   void window_attention(const WindowAttentionArgs& args) override;
   void moe_hash_gate(const MoeHashGateArgs& args) override;
   void clamped_swiglu(const ClampedSwigluArgs& args) override;
+  void top_logits(const TopLogitsArgs& args) override;
 
  private:
   static void copy_bytes(void* dst, const void* src, int64_t bytes) {

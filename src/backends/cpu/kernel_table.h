@@ -33,7 +33,6 @@ constexpr Kernels make_kernels(const char* name, const Decoder* decoders, int nu
       .weighted_sum = weighted_sum,
       .rope_half = rope_half,
       .rope_interleaved = rope_interleaved,
-      .argmax = argmax,
       .to_f32 = to_f32,
       .from_f32 = from_f32,
       .scale_int8 = scale_int8,

@@ -134,8 +134,6 @@ struct Kernels {
   // x rotated in place; `half` cosines and sines
   void (*rope_half)(float* x, const float* cosine, const float* sine, int64_t half);
   void (*rope_interleaved)(float* x, const float* cosine, const float* sine, int64_t half);
-  // Index of the largest, the first of equals; NaN counts as −∞.
-  int64_t (*argmax)(const float* x, int64_t n);
   // Between f32 and f16 or bf16, contiguous.
   void (*to_f32)(const uint16_t* src, Dtype dtype, float* dst, int64_t n);
   void (*from_f32)(const float* src, Dtype dtype, uint16_t* dst, int64_t n);

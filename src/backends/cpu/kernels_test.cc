@@ -153,24 +153,6 @@ TEST_P(KernelsTest, HalvesOfEveryValue) {
   }
 }
 
-TEST_P(KernelsTest, ArgmaxTakesTheFirstAndIgnoresNan) {
-  std::vector<float> x(5000, -1.0f);
-  const int64_t n = static_cast<int64_t>(x.size());
-  EXPECT_EQ(k.argmax(x.data(), n), 0);
-  x[0] = kNan;
-  EXPECT_EQ(k.argmax(x.data(), n), 1);
-  x[4321] = x[4999] = 2.0f;
-  EXPECT_EQ(k.argmax(x.data(), n), 4321);
-  x[4320] = kNan;
-  EXPECT_EQ(k.argmax(x.data(), n), 4321);
-  x[2048] = kInfinity;
-  EXPECT_EQ(k.argmax(x.data(), n), 2048);
-  std::vector<float> nothing = {kNan, -kInfinity, kNan};
-  EXPECT_EQ(k.argmax(nothing.data(), 3), 0);
-  float one = 3;
-  EXPECT_EQ(k.argmax(&one, 1), 0);
-}
-
 TEST_P(KernelsTest, RowsOfAnyLength) {
   for (int64_t n : {1, 2, 7, 16, 31, 64, 65, 127, 128, 130, 1000}) {
     const auto x = random_floats(n, 11), w = random_floats(n, 12);

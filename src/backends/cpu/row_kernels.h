@@ -164,28 +164,6 @@ inline void rope_interleaved(float* x, const float* cosine, const float* sine, i
   }
 }
 
-// Finds the chunk with the largest first, then the place in it.
-inline int64_t argmax(const float* x, int64_t n) {
-  constexpr int64_t kChunk = 1024;
-  float best = -__builtin_inff();
-  int64_t best_chunk = -1;
-  for (int64_t begin = 0; begin < n; begin += kChunk) {
-    const int64_t end = n - begin < kChunk ? n : begin + kChunk;
-    Vec largest = vset(-__builtin_inff());
-    int64_t i = begin;
-    for (; i + kLanes <= end; i += kLanes) largest = vmax(vload(x + i), largest);
-    float of_chunk = vlargest(largest);
-    for (; i < end; ++i) of_chunk = x[i] > of_chunk ? x[i] : of_chunk;
-    if (of_chunk > best) {
-      best = of_chunk;
-      best_chunk = begin;
-    }
-  }
-  if (best_chunk < 0) return 0;  // nothing above −∞
-  while (x[best_chunk] != best) ++best_chunk;
-  return best_chunk;
-}
-
 inline void to_f32(const uint16_t* src, Dtype dtype, float* dst, int64_t n) {
   const bool f16 = dtype == Dtype::kF16;
   int64_t i = 0;

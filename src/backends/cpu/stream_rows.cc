@@ -3,6 +3,7 @@
 
 #include "backends/cpu/cpu_stream.h"
 #include "base/half.h"
+#include "device/host_ops.h"
 #include "device/int8_rows.h"
 
 namespace ferry::cpu {
@@ -221,16 +222,13 @@ void CpuStream::copy(const CopyArgs& args) {
            });
 }
 
-void CpuStream::argmax(const ArgmaxArgs& args) {
+void CpuStream::top_logits(const TopLogitsArgs& args) {
   check_view(args.x, Dtype::kF32, 2);
-  check_view(args.out, Dtype::kI32, 1);
-  CHECK(args.out.shape[0] == args.x.shape[0]);
-  int32_t* out = row_of<int32_t>(args.out, 0);
-  parallel(args.x.shape[0], args.x.shape[1], [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; ++r) {
-      out[r] = static_cast<int32_t>(kernels_.argmax(row_of(args.x, r), args.x.shape[1]));
-    }
-  });
+  check_view(args.values, Dtype::kF32, 2);
+  check_view(args.ids, Dtype::kI32, 2);
+  CHECK(args.values.shape[0] == args.x.shape[0] && args.ids.shape[0] == args.x.shape[0]);
+  parallel(args.x.shape[0], args.x.shape[1],
+           [&](int64_t begin, int64_t end, int) { host_ops::top_logits(args, begin, end); });
 }
 
 }  // namespace ferry::cpu

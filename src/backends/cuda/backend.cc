@@ -36,7 +36,6 @@ std::string_view kernels_of(Op op) {
     case Op::kMoeCombine: return "moe_combine";
     case Op::kMoeExperts: return "composite: moe_permute, matvec or mma_matmul, moe_combine";
     case Op::kGatherRows: return "gather_rows";
-    case Op::kArgmax: return "argmax";
     case Op::kHyperCollapse: return "hyper_collapse";
     case Op::kHyperExpand: return "hyper_expand";
     case Op::kCompress: return "compress";
@@ -44,6 +43,7 @@ std::string_view kernels_of(Op op) {
     case Op::kWindowAttention: return "window_attention";
     case Op::kMoeHashGate: return "moe_hash_gate";
     case Op::kClampedSwiglu: return "elementwise";
+    case Op::kTopLogits: return "top_logits";
     default: return "host";
   }
 }

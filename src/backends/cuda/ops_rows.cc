@@ -143,13 +143,42 @@ void CudaStream::gather_rows(const GatherRowsArgs& args) {
   launch(Kernel::k_gather_rows, {args.rows.shape[0]}, kThreads, params);
 }
 
-void CudaStream::argmax(const ArgmaxArgs& args) {
-  if (!begin("argmax")) return;
-  const ArgmaxParams params{.x = data_of(args.x),
-                            .x_stride = args.x.stride[0],
-                            .size = args.x.shape[1],
-                            .out = data_of<int32_t>(args.out)};
-  launch(Kernel::k_argmax, {args.x.shape[0]}, kThreads, params);
+// Every launch leaves the largest of each piece of a row side by side, the lower columns first, for
+// the next launch to choose from.
+void CudaStream::top_logits(const TopLogitsArgs& args) {
+  if (!begin("top_logits")) return;
+  const int64_t rows = args.x.shape[0], top = args.values.shape[1];
+  CHECK(top >= 1 && top <= kMaxTopLogits && args.ids.shape[1] == top);
+  const auto left_of = [&](int64_t size) { return ceil_div(size, kTopColumns) * top; };
+  int64_t floats = 0;
+  for (int64_t size = args.x.shape[1]; size > kTopColumns;) {
+    size = left_of(size);
+    floats += 2 * rows * size;
+  }
+  float* memory = floats > 0 ? scratch(floats) : nullptr;
+  if (floats > 0 && memory == nullptr) return;
+  TopLogitsParams params{.x = data_of(args.x),
+                         .x_stride = args.x.stride[0],
+                         .size = args.x.shape[1],
+                         .columns = nullptr,
+                         .columns_stride = 0,
+                         .top = top};
+  while (params.size > kTopColumns) {
+    const int64_t left = left_of(params.size);
+    params.values = memory;
+    params.ids = reinterpret_cast<int32_t*>(memory + rows * left);
+    params.values_stride = params.ids_stride = left;
+    launch(Kernel::k_top_logits, {left / top, rows}, kThreads, params);
+    params.x = params.values;
+    params.columns = params.ids;
+    params.x_stride = params.columns_stride = params.size = left;
+    memory += 2 * rows * left;
+  }
+  params.values = data_of(args.values);
+  params.values_stride = args.values.stride[0];
+  params.ids = data_of<int32_t>(args.ids);
+  params.ids_stride = args.ids.stride[0];
+  launch(Kernel::k_top_logits, {1, rows}, kThreads, params);
 }
 
 }  // namespace ferry::cuda

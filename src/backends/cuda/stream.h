@@ -50,7 +50,6 @@ class CudaStream : public Stream {
   void gather_rows(const GatherRowsArgs& args) override;
   void add(const AddArgs& args) override;
   void copy(const CopyArgs& args) override;
-  void argmax(const ArgmaxArgs& args) override;
   void hyper_collapse(const HyperCollapseArgs& args) override;
   void hyper_expand(const HyperExpandArgs& args) override;
   void compress(const CompressArgs& args) override;
@@ -58,6 +57,7 @@ class CudaStream : public Stream {
   void window_attention(const WindowAttentionArgs& args) override;
   void moe_hash_gate(const MoeHashGateArgs& args) override;
   void clamped_swiglu(const ClampedSwigluArgs& args) override;
+  void top_logits(const TopLogitsArgs& args) override;
 
  private:
   struct Grid {

@@ -52,7 +52,6 @@ class ReferenceStream : public Stream {
   void gather_rows(const GatherRowsArgs& a) override { reference::gather_rows(a); }
   void add(const AddArgs& a) override { reference::add(a); }
   void copy(const CopyArgs& a) override { reference::copy(a); }
-  void argmax(const ArgmaxArgs& a) override { reference::argmax(a); }
 
  private:
   static void copy_bytes(void* dst, const void* src, int64_t bytes) {

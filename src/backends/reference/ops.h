@@ -31,6 +31,5 @@ void moe_combine(const MoeCombineArgs& args);
 void gather_rows(const GatherRowsArgs& args);
 void add(const AddArgs& args);
 void copy(const CopyArgs& args);
-void argmax(const ArgmaxArgs& args);
 
 }  // namespace ferry::reference

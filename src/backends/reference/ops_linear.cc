@@ -1,7 +1,6 @@
 // Ops around weight matrices, and the ops that pick rows: embed, matmul, grouped and per-head
-// matmul, gather, argmax. Weights are decoded row by row into f32 before they are used.
+// matmul, gather. Weights are decoded row by row into f32 before they are used.
 #include <algorithm>
-#include <limits>
 
 #include "backends/reference/access.h"
 #include "backends/reference/ops.h"
@@ -79,21 +78,6 @@ void gather_rows(const GatherRowsArgs& args) {
   const int32_t* rows = vector<int32_t>(args.rows);
   for (int64_t r = 0; r < args.rows.shape[0]; ++r) {
     std::copy_n(row(args.x, rows[r]), args.x.shape[1], row(args.out, r));
-  }
-}
-
-void argmax(const ArgmaxArgs& args) {
-  CHECK(args.x.shape[0] == args.out.shape[0]);
-  int32_t* out = vector<int32_t>(args.out);
-  for (int64_t r = 0; r < args.x.shape[0]; ++r) {
-    const float* x = row(args.x, r);
-    float largest = -std::numeric_limits<float>::infinity();
-    out[r] = 0;
-    for (int64_t i = 0; i < args.x.shape[1]; ++i) {
-      if (!(x[i] > largest)) continue;  // NaN is never larger
-      largest = x[i];
-      out[r] = static_cast<int32_t>(i);
-    }
   }
 }
 

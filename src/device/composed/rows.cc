@@ -1,5 +1,5 @@
 // The queue itself, and the ops that look at rows or elements: embed, norms, rope, SwiGLU, add,
-// copy, gather, kv_write, argmax.
+// copy, gather, kv_write.
 #include <cstring>
 
 #include "device/composed/on_host.h"
@@ -215,10 +215,6 @@ void ComposedStream::copy(const CopyArgs& args) {
   const bool over_f32 = args.x.dtype != Dtype::kF32 && args.out.dtype != Dtype::kF32;
   const TensorView x = over_f32 ? p_->as(args.x, Dtype::kF32) : args.x;
   p_->copy(p_->as(x, args.out.dtype), args.out);
-}
-
-void ComposedStream::argmax(const ArgmaxArgs& args) {
-  on_host(Op::kArgmax, args, {&ArgmaxArgs::x}, {&ArgmaxArgs::out}, &Stream::argmax);
 }
 
 }  // namespace ferry::composed

@@ -68,7 +68,6 @@ class ComposedStream : public Stream {
   void gather_rows(const GatherRowsArgs& args) override;
   void add(const AddArgs& args) override;
   void copy(const CopyArgs& args) override;
-  void argmax(const ArgmaxArgs& args) override;
 
  protected:
   Primitives& primitives() { return *p_; }

@@ -12,7 +12,7 @@ namespace ferry {
 
 void add_elementwise_cases(std::vector<ConformanceCase>& cases);  // norms, rope, swiglu, add, copy
 void add_linear_cases(std::vector<ConformanceCase>& cases);       // matmul, grouped and per head
-void add_row_cases(std::vector<ConformanceCase>& cases);          // embed, gather, argmax, kv_write
+void add_row_cases(std::vector<ConformanceCase>& cases);  // embed, gather, kv_write, top_logits
 void add_attention_cases(std::vector<ConformanceCase>& cases);
 void add_mla_cases(std::vector<ConformanceCase>& cases);
 void add_sparse_cases(std::vector<ConformanceCase>& cases);  // the indexer and what it chooses

@@ -1,5 +1,6 @@
-// Conformance cases of the ops that move rows: embed, gather_rows, kv_write; and argmax.
+// Conformance cases of the ops that move rows: embed, gather_rows, kv_write; and top_logits.
 #include <algorithm>
+#include <functional>
 #include <limits>
 
 #include "device/conformance/cases.h"
@@ -107,34 +108,85 @@ class KvWriteExercise : public Exercise {
   std::vector<int32_t> slots_;
 };
 
-class ArgmaxExercise : public Exercise {
+class TopLogitsExercise : public Exercise {
  public:
-  ArgmaxExercise(int64_t rows, int64_t size) : size_(size) {
+  TopLogitsExercise(int64_t rows, int64_t size, int64_t top) : size_(size), top_(top) {
     Random random(1300 + static_cast<uint64_t>(size));
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
     constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
     x_ = random.normals(rows * size);
     for (int64_t r = 0; r < rows; ++r) {
       float* row = x_.data() + r * size;
-      if (r % 6 == 1) row[size - 1] = row[size / 2] = 50;                    // a tie
-      if (r % 6 == 2) std::fill(row, row + size, -kInfinity);                // nothing to choose
-      if (r % 6 == 3) std::fill(row, row + size, kNan), row[size / 3] = -9;  // NaN never wins
-      if (r % 6 == 4) row[size - 1] = kInfinity, row[0] = kNan;
-      if (r % 6 == 5) std::fill(row, row + size, r % 12 == 5 ? kNan : 0.0f);
+      float* end = row + size;
+      switch (r % 9) {
+        case 1: row[size - 1] = row[size / 2] = 50; break;
+        case 2: std::fill(row, end, -kInfinity); break;
+        case 3:  // fewer than K numbers
+          std::fill(row, end, -kInfinity);
+          row[size / 3] = -9;
+          row[size - 1] = -8;
+          break;
+        case 4:  // no logits
+          row[size - 1] = kInfinity;
+          row[size / 2] = -kNan;
+          row[size / 3] = kNan;
+          break;
+        case 5:  // equals without end, with zeros of both signs
+          for (int64_t i = 0; i < size; ++i) row[i] = i % 3 == 1 ? 0.0f : -0.0f;
+          break;
+        case 6: std::sort(row, end); break;
+        case 7: std::sort(row, end, std::greater<>()); break;
+        case 8:  // few values, some of them subnormal: ties around the last that is taken
+          for (int64_t i = 0; i < size; ++i) {
+            row[i] = static_cast<float>(random.below(40) - 30) * 1e-41f;
+          }
+          break;
+        default: break;
+      }
     }
   }
+  // Of each row the bits of its values, then its ids.
   CaseOutput run(Rig& rig, int64_t first, int64_t count) const override {
-    const TensorView x = rig.upload(rows_of(x_, size_, first, count), {count, size_}, {0, 9});
-    const TensorView out = rig.output(Dtype::kI32, {count});
+    const TensorView x = rig.upload(rows_of(x_, size_, first, count), {count, size_}, {3, 9});
+    const TensorView bits = rig.output(Dtype::kI32, {count, top_}, {1, 5});
+    const TensorView ids = rig.output(Dtype::kI32, {count, top_}, {2, 3});
     if (!rig.ready()) return {};
-    rig.stream().argmax({.x = x, .out = out});
-    return {.integers = rig.read_integers(out)};
+    TensorView values = bits;
+    values.dtype = Dtype::kF32;
+    rig.stream().top_logits({.x = x, .values = values, .ids = ids});
+    const std::vector<int32_t> all_bits = rig.read_integers(bits), all_ids = rig.read_integers(ids);
+    CaseOutput output;
+    for (int64_t at = 0; at < count * top_; at += top_) {
+      for (const std::vector<int32_t>* part : {&all_bits, &all_ids}) {
+        output.integers.insert(output.integers.end(), part->begin() + at,
+                               part->begin() + at + top_);
+      }
+    }
+    return output;
   }
 
  private:
-  int64_t size_;
+  int64_t size_, top_;
   std::vector<float> x_;
 };
+
+void add_top_logits_cases(std::vector<ConformanceCase>& cases) {
+  struct Size {
+    int64_t rows, vocab, top;
+  };
+  // The last one is more than a chip may go through in two rounds of its pieces.
+  for (const auto [rows, vocab, top] :
+       {Size{1, 1, 1}, Size{9, 1, 3}, Size{9, 13, 1}, Size{64, 13, 128}, Size{17, 1000, 20},
+        Size{100, 1000, 1}, Size{9, 8192, 128}, Size{9, 8200, 128}, Size{3, 32003, 128},
+        Size{17, 32003, 2}, Size{9, 129280, 64}, Size{1, 600000, 128}}) {
+    cases.push_back(
+        {.name = fmt::format("top_logits R={} V={} K={}", rows, vocab, top),
+         .op = Op::kTopLogits,
+         .queries = {{.op = Op::kTopLogits, .rows = top, .cols = vocab}},
+         .num_tokens = rows,
+         .prepare = [=] { return std::make_unique<TopLogitsExercise>(rows, vocab, top); }});
+  }
+}
 
 }  // namespace
 
@@ -165,14 +217,6 @@ void add_row_cases(std::vector<ConformanceCase>& cases) {
                      .queries = {{.op = Op::kGatherRows, .cols = size}},
                      .num_tokens = tokens,
                      .prepare = [=] { return std::make_unique<GatherExercise>(tokens, size); }});
-    for (int64_t vocab : {1, 13, 1000, 32003}) {
-      if (tokens > 17 && vocab > 1000) continue;
-      cases.push_back({.name = fmt::format("argmax R={} V={}", tokens, vocab),
-                       .op = Op::kArgmax,
-                       .queries = {{.op = Op::kArgmax, .cols = vocab}},
-                       .num_tokens = tokens,
-                       .prepare = [=] { return std::make_unique<ArgmaxExercise>(tokens, vocab); }});
-    }
     for (Dtype dtype : {Dtype::kF32, Dtype::kF16, Dtype::kBF16, Dtype::kI8}) {
       const int64_t width = tokens == 3 ? 576 : 48 + tokens % 5;
       const int64_t block_size = tokens % 2 == 0 ? 16 : 5;
@@ -187,6 +231,7 @@ void add_row_cases(std::vector<ConformanceCase>& cases) {
                        }});
     }
   }
+  add_top_logits_cases(cases);
 }
 
 }  // namespace ferry

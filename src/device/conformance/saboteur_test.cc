@@ -35,6 +35,7 @@ enum class Mistake {
   kIndexSeesTheFuture,
   kTakesTheNext,
   kOtherSparseScale,
+  kMakesZeroPositive,
 };
 
 // Forwards everything to the reference, changing the arguments of one op on the way.
@@ -87,7 +88,11 @@ class Saboteur : public Stream {
   void moe_combine(const MoeCombineArgs& a) override { s_->moe_combine(a); }
   void gather_rows(const GatherRowsArgs& a) override { s_->gather_rows(a); }
   void copy(const CopyArgs& a) override { s_->copy(a); }
-  void argmax(const ArgmaxArgs& a) override { s_->argmax(a); }
+  void top_logits(const TopLogitsArgs& args) override {
+    s_->top_logits(args);
+    float* values = static_cast<float*>(args.values.data);
+    if (is(Mistake::kMakesZeroPositive) && values[0] == 0) values[0] = 0;
+  }
 
   void rms_norm(const RmsNormArgs& args) override {
     RmsNormArgs a = args;
@@ -227,6 +232,7 @@ TEST(Saboteur, EveryMistakeIsFound) {
       {Mistake::kIndexSeesTheFuture, "index_scores f32"},
       {Mistake::kTakesTheNext, "index_top_k"},
       {Mistake::kOtherSparseScale, "mla_sparse_attention f32"},
+      {Mistake::kMakesZeroPositive, "top_logits"},
   };
   for (const auto& [mistake, filter] : mistakes) {
     EXPECT_GT(failures(mistake, filter), 0) << filter << ", mistake " << static_cast<int>(mistake);

@@ -16,8 +16,8 @@ using Filters = std::vector<std::string>;
 const Filters kProducts = {"matmul"};
 const Filters kExperts = {"moe_"};
 const Filters kAttention = {"attention"};
-const Filters kOthers = {"embed", "norm",   "rope ",  "kv_write", "index_", "swiglu", "add ",
-                         "copy",  "gather", "argmax", "compress", "entry_", "hyper"};
+const Filters kOthers = {"embed", "norm",   "rope ",    "kv_write", "index_", "swiglu",    "add ",
+                         "copy",  "gather", "compress", "entry_",   "hyper",  "top_logits"};
 
 void expect_agreement(const BackendOptions& options, const Filters& filters) {
   const auto subject = open_on_driver(options);

@@ -113,10 +113,19 @@ class Captured : public ::testing::Test {
     ASSERT_EQ(driver().cuMemsetD8Async(memory_, 0, 4096, stream_), kSuccess);
     ASSERT_EQ(driver().cuStreamBeginCapture_v2(stream_, kCaptureThreadLocal), kSuccess);
     auto* numbers = reinterpret_cast<float*>(static_cast<uintptr_t>(memory_));
-    ArgmaxParams params = {numbers, 4, 4, reinterpret_cast<int32_t*>(numbers + 16)};
+    TopLogitsParams params = {.x = numbers,
+                              .x_stride = 4,
+                              .size = 4,
+                              .columns = nullptr,
+                              .columns_stride = 0,
+                              .top = 1,
+                              .values = numbers + 16,
+                              .values_stride = 1,
+                              .ids = reinterpret_cast<int32_t*>(numbers + 32),
+                              .ids_stride = 1};
     void* pointers[] = {&params};
-    ASSERT_EQ(driver().cuLaunchKernel(device_->function(Kernel::k_argmax), 1, 1, 1, kThreads, 1, 1,
-                                      0, stream_, pointers, nullptr),
+    ASSERT_EQ(driver().cuLaunchKernel(device_->function(Kernel::k_top_logits), 1, 1, 1, kThreads, 1,
+                                      1, 0, stream_, pointers, nullptr),
               kSuccess);
   }
   void TearDown() override { driver().cuStreamDestroy_v2(stream_); }

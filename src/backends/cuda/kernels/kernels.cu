@@ -7,4 +7,5 @@
 #include "backends/cuda/kernels/mma_attention.cuh"
 #include "backends/cuda/kernels/moe.cuh"
 #include "backends/cuda/kernels/rows.cuh"
+#include "backends/cuda/kernels/top_logits.cuh"
 #include "backends/cuda/kernels/v4.cuh"

@@ -128,21 +128,29 @@ FERRY_KERNEL(moe_gate, GateParams) {
   for (int64_t k = 0; k < p.top_k; ++k) weights[k] = scores[ids[k]] / divisor * p.scale;
 }
 
-// Replaces counts by the sums of those before; the sum of all.
-FERRY_DEVICE int32_t sums_before(int32_t* counts, int32_t n) {
+// Of a block of kThreads, a count of each: replaces them by the sums of those before; the sum of
+// all.
+FERRY_DEVICE int32_t sums_before(int32_t* counts) {
+  FERRY_SHARED(int32_t, of_warps, kThreads / kWarp);
+  const int tid = static_cast<int>(threadIdx.x);
   sync_block();
-  FERRY_SHARED(int32_t, sum_of_all, 1);
-  if (threadIdx.x == 0) {
-    int32_t sum = 0;
-    for (int32_t i = 0; i < n; ++i) {
-      const int32_t count = counts[i];
-      counts[i] = sum;
-      sum += count;
-    }
-    *sum_of_all = sum;
+  int32_t before = 0, sum = counts[tid];
+#pragma unroll
+  for (int mask = 1; mask < kWarp; mask *= 2) {
+    const int32_t other = shuffle_xor(sum, mask);
+    if ((tid & mask) != 0) before += other;
+    sum += other;
   }
+  if (tid % kWarp == 0) of_warps[tid / kWarp] = sum;
   sync_block();
-  return *sum_of_all;
+  int32_t all = 0;
+  for (int warp = 0; warp < kThreads / kWarp; ++warp) {
+    if (warp == tid / kWarp) before += all;
+    all += of_warps[warp];
+  }
+  counts[tid] = before;
+  sync_block();
+  return all;
 }
 
 // Block = expert: its rows are behind those of all lower experts, in order of the choices.
@@ -163,8 +171,8 @@ FERRY_KERNEL(moe_permute, PermuteParams) {
     if (id < expert) ++lower[tid];
     if (id == expert) ++mine[tid];
   }
-  const int32_t first = sums_before(lower, kThreads);
-  const int32_t count = sums_before(mine, kThreads);
+  const int32_t first = sums_before(lower);
+  const int32_t count = sums_before(mine);
   int32_t row = first + mine[tid];
   for (int64_t i = begin; i < end; ++i) {
     if (*span(p.ids, i / p.top_k * p.ids_stride + i % p.top_k, 1) != expert) continue;
@@ -241,11 +249,11 @@ FERRY_KERNEL(index_top_k, TopKParams) {
     same += key == least && key != 0;
   }
   equal[tid] = same;
-  sums_before(equal, kThreads);
+  sums_before(equal);
   const int32_t all = static_cast<int32_t>(found[1]) - equal[tid];
   int32_t room = all < 0 ? 0 : all < same ? all : same;
   counts[tid] = larger + room;
-  const int32_t taken = sums_before(counts, kThreads);
+  const int32_t taken = sums_before(counts);
   int32_t at = counts[tid];
   for (int64_t i = begin; i < end; ++i) {
     const uint32_t key = key_of_score(scores[i]);

@@ -61,7 +61,8 @@ inline constexpr int kMaxValueSize = 1024;
 inline constexpr int kWarp = 32;
 inline constexpr int kMaxExperts = 2048;
 inline constexpr int kMaxExpertGroups = 256;
-inline constexpr int kMaxStreams = 8;  // of hyper-connections
+inline constexpr int kMaxStreams = 8;     // of hyper-connections
+inline constexpr int kTopColumns = 8192;  // top_logits: columns of a block
 
 #if defined(__GNUC__) && !defined(__CUDACC__)
 #pragma GCC diagnostic push
@@ -255,10 +256,18 @@ struct GatherParams {
   int64_t out_stride;
 };
 
-struct ArgmaxParams {
+// Block = (piece of a row, row): the largest of kTopColumns columns, to the piece's place in values
+// and ids.
+struct TopLogitsParams {
   const float* x;
   int64_t x_stride, size;
-  int32_t* out;
+  const int32_t* columns;  // that x stands for, of an earlier launch; nullptr: its own
+  int64_t columns_stride;
+  int64_t top;
+  float* values;
+  int64_t values_stride;
+  int32_t* ids;
+  int64_t ids_stride;
 };
 
 struct HyperCollapseParams {
@@ -368,12 +377,12 @@ struct WindowAttentionParams {
   KERNEL(moe_permute)              \
   KERNEL(moe_combine)              \
   KERNEL(gather_rows)              \
-  KERNEL(argmax)                   \
   KERNEL(hyper_collapse)           \
   KERNEL(hyper_expand)             \
   KERNEL(moe_hash_gate)            \
   KERNEL(compress)                 \
   KERNEL(entry_scores)             \
-  KERNEL(window_attention)
+  KERNEL(window_attention)         \
+  KERNEL(top_logits)
 
 }  // namespace ferry::cuda

@@ -1,4 +1,4 @@
-// Kernels that look at rows or elements: embed, norms, rope, elementwise ops, gather, argmax.
+// Kernels that look at rows or elements: embed, norms, rope, elementwise ops, gather.
 // Included after the words of the platform.
 #pragma once
 
@@ -140,36 +140,6 @@ FERRY_KERNEL(gather_rows, GatherParams) {
   const float* x = span(p.x, row * p.x_stride, p.size);
   float* out = span(p.out, blockIdx.x * p.out_stride, p.size);
   for (int64_t i = threadIdx.x; i < p.size; i += blockDim.x) out[i] = x[i];
-}
-
-// The lowest index of the largest; nothing is larger than −∞, so that a row of that gives 0.
-FERRY_KERNEL(argmax, ArgmaxParams) {
-  FERRY_SHARED(float, largest, kThreads);
-  FERRY_SHARED(int32_t, index, kThreads);
-  const int tid = static_cast<int>(threadIdx.x);
-  const float* x = span(p.x, blockIdx.x * p.x_stride, p.size);
-  const float nothing = float_of(0xff800000u);
-  largest[tid] = nothing;
-  index[tid] = 0;
-  for (int64_t i = tid; i < p.size; i += kThreads) {
-    if (!(x[i] > largest[tid])) continue;
-    largest[tid] = x[i];
-    index[tid] = static_cast<int32_t>(i);
-  }
-  sync_block();
-  for (int half = kThreads / 2; half > 0; half /= 2) {
-    if (tid < half) {
-      const float other = largest[tid + half];
-      const bool earlier = other == largest[tid] && index[tid + half] < index[tid];
-      // A thread that found nothing says index 0 and −∞, which no other may lose to.
-      if (other > largest[tid] || (earlier && other > nothing)) {
-        largest[tid] = other;
-        index[tid] = index[tid + half];
-      }
-    }
-    sync_block();
-  }
-  if (tid == 0) *span(p.out, blockIdx.x, 1) = index[0];
 }
 
 }  // namespace ferry::cuda
