@@ -155,6 +155,7 @@ Result<std::unique_ptr<EngineCore>> EngineCore::load(const EngineOptions& option
                                         {.batch = sizing.limits.batch,
                                          .cache = sizing.limits.cache,
                                          .max_logit_rows = sizing.limits.max_logit_rows,
+                                         .num_known_tokens = core->info_.vocab_size,
                                          .mtp = sizing.limits.mtp,
                                          .workspace_bytes = sizing.plan.workspace_bytes,
                                          .watch = {}}));

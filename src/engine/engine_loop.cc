@@ -12,6 +12,11 @@ namespace {
 
 constexpr int64_t kMaxTexts = 4096;  // to embed, that wait
 
+int32_t most_probable(const sample::LogitRow& row) {
+  if (row.all.empty()) return row.top.ids.front();
+  return static_cast<int32_t>(std::max_element(row.all.begin(), row.all.end()) - row.all.begin());
+}
+
 }  // namespace
 
 EngineLoop::EngineLoop(Runner runner, const SchedulerLimits& limits, int64_t max_waiting,
@@ -112,12 +117,14 @@ void EngineLoop::end(SequenceId id) {
 
 nn::BatchInput EngineLoop::input_of(const Chunk& chunk, Generation& generation) const {
   const auto count = static_cast<size_t>(chunk.count);
-  nn::BatchInput input{.tokens = {},
-                       .first_position = chunk.begin,
-                       .pages = scheduler_.pages(chunk.id),
-                       .recent_pages = scheduler_.recent_pages(chunk.id),
-                       .decode = chunk.decode,
-                       .logits = nn::WantedLogits::kNone};
+  nn::BatchInput input{
+      .tokens = {},
+      .first_position = chunk.begin,
+      .pages = scheduler_.pages(chunk.id),
+      .recent_pages = scheduler_.recent_pages(chunk.id),
+      .decode = chunk.decode,
+      .logits = nn::WantedLogits::kNone,
+      .only_top_logits = generation.num_deciding_logits() <= runner_.num_top_logits()};
   if (chunk.drafts > 0) {
     input.tokens = generation.drafter().guessed().first(count);
     input.logits = nn::WantedLogits::kAll;
@@ -148,7 +155,7 @@ void EngineLoop::step() {
   }
   mask_thread_.start(std::move(constraints));
   runner_.launch(inputs, wants_hidden);
-  Result<std::span<float>> logits = runner_.wait();
+  const Result<std::span<const sample::LogitRow>> logits = runner_.wait();
   mask_thread_.finish();
   scheduler_.computed(schedule);
   if (!logits.ok()) {
@@ -162,9 +169,9 @@ void EngineLoop::step() {
 }
 
 // What the step gave to each: a token, a part of a vector, or nothing yet. Returns who is done.
-std::vector<SequenceId> EngineLoop::deliver(const Schedule& schedule, std::span<float> logits) {
+std::vector<SequenceId> EngineLoop::deliver(const Schedule& schedule,
+                                            std::span<const sample::LogitRow> logits) {
   std::vector<SequenceId> ended;
-  const auto vocab_size = static_cast<size_t>(runner_.vocab_size());
   const auto hidden_size = static_cast<size_t>(runner_.hidden_size());
   size_t row = 0;
   size_t token = 0;
@@ -180,9 +187,8 @@ std::vector<SequenceId> EngineLoop::deliver(const Schedule& schedule, std::span<
     }
     if (!chunk.wants_logits) continue;
     const auto num_rows = static_cast<size_t>(chunk.drafts + 1);
-    const auto rows = logits.subspan(row * vocab_size, num_rows * vocab_size);
+    const Generation::Progress progress = generation.advance(logits.subspan(row, num_rows));
     row += num_rows;
-    const Generation::Progress progress = generation.advance(rows, chunk.drafts);
     output_tokens_total_ += progress.num_tokens;
     draft_tokens_total_ += chunk.drafts;
     accepted_tokens_total_ += progress.num_right;
@@ -229,19 +235,17 @@ Status EngineLoop::predict(const Schedule& schedule, std::span<const SequenceId>
                       .pages = scheduler_.pages(chunk.id),
                       .recent_pages = scheduler_.recent_pages(chunk.id),
                       .decode = chunk.decode,
-                      .logits = asks ? nn::WantedLogits::kLast : nn::WantedLogits::kNone});
+                      .logits = asks ? nn::WantedLogits::kLast : nn::WantedLogits::kNone,
+                      .only_top_logits = runner_.num_top_logits() > 0});
     for (int64_t i = 0; i < count; ++i) rows.push_back(static_cast<int32_t>(first_row + i));
     if (asks) asking.push_back(chunk.id);
   }
   if (inputs.empty()) return {};
   runner_.launch_mtp(inputs, rows);
-  FERRY_TRY(const std::span<const float> logits, runner_.wait());
-  const auto vocab_size = static_cast<size_t>(runner_.vocab_size());
+  FERRY_TRY(const std::span<const sample::LogitRow> logits, runner_.wait());
   for (size_t i = 0; i < asking.size(); ++i) {
-    const auto row = logits.subspan(i * vocab_size, vocab_size);
-    const auto best = std::max_element(row.begin(), row.end()) - row.begin();
     Generation& generation = *live_.at(asking[i]);
-    generation.drafter().take(generation.tokens().back(), static_cast<int32_t>(best));
+    generation.drafter().take(generation.tokens().back(), most_probable(logits[i]));
     scheduler_.draft(asking[i], 1);
   }
   return {};

@@ -43,7 +43,8 @@ class EngineLoop {
   void drop_cancelled();
   void step();
   nn::BatchInput input_of(const Chunk& chunk, Generation& generation) const;
-  std::vector<SequenceId> deliver(const Schedule& schedule, std::span<float> logits);
+  std::vector<SequenceId> deliver(const Schedule& schedule,
+                                  std::span<const sample::LogitRow> logits);
   void look_up(SequenceId id, Generation& generation);
   Status predict(const Schedule& schedule, std::span<const SequenceId> ended);
   void count_step(int64_t num_tokens);

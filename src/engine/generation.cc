@@ -57,20 +57,32 @@ void Generation::computing(int64_t begin) {
   num_cached_tokens_ = begin;  // what is not computed first was there
 }
 
-Result<sample::Choice> Generation::choose(std::span<float> logits, int64_t num_before) {
-  std::span<const int32_t> forbidden;
-  if (num_before < min_output_tokens_) forbidden = stop_ids_;
-  if (!constraint_.has_value()) return sampler_.sample(logits, forbidden);
+std::span<const int32_t> Generation::forbidden(int64_t num_before) const {
+  if (num_before < min_output_tokens_) return stop_ids_;
+  return {};
+}
+
+// What is forbidden behind guesses is no more.
+int64_t Generation::num_deciding_logits() const {
+  if (constraint_.has_value()) return sample::kAllLogits;
+  const int64_t num_before = std::ssize(tokens_) - num_prompt_tokens_;
+  return sampler_.num_deciding(std::ssize(forbidden(num_before)));
+}
+
+Result<sample::Choice> Generation::choose(const sample::LogitRow& logits, int64_t num_before) {
+  std::span<const int32_t> never = forbidden(num_before);
+  if (logits.all.empty()) return sampler_.sample(logits.top, never);
+  if (!constraint_.has_value()) return sampler_.sample(logits.all, never);
   // An answer that can't go on ends, min_tokens or not.
-  if (constraint_->only_end()) forbidden = {};
-  FERRY_TRY(sample::Choice choice, sampler_.sample(logits, forbidden, constraint_->allowed()));
+  if (constraint_->only_end()) never = {};
+  FERRY_TRY(sample::Choice choice, sampler_.sample(logits.all, never, constraint_->allowed()));
   constraint_->accept(choice.token);
   return choice;
 }
 
-Generation::Progress Generation::advance(std::span<float> logits, int64_t num_drafts) {
-  const size_t num_rows = 1 + static_cast<size_t>(num_drafts);
-  const size_t vocab_size = logits.size() / num_rows;
+Generation::Progress Generation::advance(std::span<const sample::LogitRow> logits) {
+  const size_t num_rows = logits.size();
+  const int64_t num_drafts = std::ssize(logits) - 1;
   const std::span<const int32_t> guessed = drafter_.guessed();
   const int64_t accepted_before = num_accepted_tokens_;
   num_draft_tokens_ += num_drafts;
@@ -78,7 +90,7 @@ Generation::Progress Generation::advance(std::span<float> logits, int64_t num_dr
   for (size_t row = 0; row < num_rows && !progress.ended; ++row) {
     const size_t num_before = tokens_.size();
     const int32_t guess = row + 1 < num_rows ? guessed[row + 1] : kNoToken;
-    progress.ended = choose_and_publish(logits.subspan(row * vocab_size, vocab_size), guess);
+    progress.ended = choose_and_publish(logits[row], guess);
     if (tokens_.size() == num_before) break;  // it ended without one
     ++progress.num_tokens;
     if (tokens_.back() != guess) break;
@@ -88,7 +100,7 @@ Generation::Progress Generation::advance(std::span<float> logits, int64_t num_dr
   return progress;
 }
 
-bool Generation::choose_and_publish(std::span<float> logits, int32_t guess) {
+bool Generation::choose_and_publish(const sample::LogitRow& logits, int32_t guess) {
   const int64_t num_before = static_cast<int64_t>(tokens_.size()) - num_prompt_tokens_;
   if (constraint_.has_value()) {
     constraint_->prepare();

@@ -83,11 +83,14 @@ class Generation {
     int64_t num_right = 0;   // guesses that turned out right
     bool ended = false;
   };
-  // Chooses the next tokens and publishes them. `logits` [1 + num_drafts, vocab_size]: behind the
-  // last token, and behind each of the first guesses of drafter(). Each row is sampled as if there
-  // were no guesses, the next one only where the token was guessed: so the answer is the same,
-  // whatever holds it (constraint, penalties, stop strings, seed).
-  Progress advance(std::span<float> logits, int64_t num_drafts);
+  // How many of the largest logits of each row the next advance() looks at; sample::kAllLogits: at
+  // all. The request alone says, not its company.
+  int64_t num_deciding_logits() const;
+  // Chooses the next tokens and publishes them. `logits`: behind the last token, and behind each of
+  // the first guesses of drafter(). Each row is sampled as if there were no guesses, the next one
+  // only where the token was guessed: so the answer is the same, whatever holds it (constraint,
+  // penalties, stop strings, seed).
+  Progress advance(std::span<const sample::LogitRow> logits);
   Drafter& drafter() { return drafter_; }
 
   bool embeds() const { return embed_.has_value(); }
@@ -101,8 +104,10 @@ class Generation {
 
  private:
   // True: the request has ended with it. `guess`: counts as accepted if it is chosen.
-  bool choose_and_publish(std::span<float> logits, int32_t guess);
-  Result<sample::Choice> choose(std::span<float> logits, int64_t num_before);
+  bool choose_and_publish(const sample::LogitRow& logits, int32_t guess);
+  Result<sample::Choice> choose(const sample::LogitRow& logits, int64_t num_before);
+  // Ids that can't be chosen behind so many tokens of the answer.
+  std::span<const int32_t> forbidden(int64_t num_before) const;
   void end(FinishReason reason, StreamEvent event);
 
   std::shared_ptr<StreamState> stream_;

@@ -127,8 +127,8 @@ class Run {
   Status step() {
     const int64_t vocab_size = runner_->vocab_size();
     runner_->launch(inputs_);
-    FERRY_TRY(const std::span<const float> logits, runner_->wait());
-    const float* from = logits.data();
+    FERRY_TRY(const std::span<const sample::LogitRow> logits, runner_->wait());
+    const float* from = logits.front().all.data();  // the rows lie behind each other
     for (size_t i = 0; i < inputs_.size(); ++i) {
       const int64_t count = static_cast<int64_t>(inputs_[i].tokens.size());
       std::copy_n(from, count * vocab_size,

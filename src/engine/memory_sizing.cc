@@ -25,6 +25,7 @@ nn::PlanLimits limits_for(const nn::Model& model, const EngineOptions& options, 
       .num_recent_pages = nn::num_recent_pages(model.kv_layout(), limits.batch, num_pages)};
   limits.batch.recent_pages = limits.cache.num_recent_pages > 0;
   limits.mtp = options.speculation == Speculation::kMtp;
+  limits.top_logits = kMaxTopLogits;
   limits.max_logit_rows = std::max(options.max_sequences, max_draft_step_tokens(options));
   return limits;
 }

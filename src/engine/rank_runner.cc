@@ -34,6 +34,15 @@ Result<RankRunner> RankRunner::create(const RunnerRank& rank, const RunnerLimits
     FERRY_TRY(runner.logits_device_, chip.allocate(logits_bytes));
     FERRY_TRY(runner.logits_host_, chip.allocate_host(logits_bytes));
   }
+  const OpQuery query{.op = Op::kTopLogits, .rows = kMaxTopLogits, .cols = limits.num_known_tokens};
+  const bool finds_top = limits.num_known_tokens > 0 && !chip.spec().host_memory;
+  if (reports && finds_top && chip.supports(query)) {
+    CHECK(limits.num_known_tokens <= runner.vocab_size_);
+    runner.num_known_tokens_ = limits.num_known_tokens;
+    runner.num_top_logits_ = kMaxTopLogits;
+    FERRY_TRY(runner.top_host_, chip.allocate_host(2 * limits.max_logit_rows * kMaxTopLogits *
+                                                   dtype_bytes(Dtype::kF32)));
+  }
   if (limits.mtp) {
     CHECK(model.num_mtp_modules() > 0);
     runner.mtp_ = true;
@@ -61,15 +70,58 @@ bool RankRunner::prepare_hidden_host() {
   return true;
 }
 
-TensorView RankRunner::logits_for(const BatchView& batch) {
-  num_logit_rows_ = static_cast<int64_t>(batch.logit_rows.host.size());
+// Also says where on the host each row will be.
+TensorView RankRunner::logits_for(std::span<const nn::BatchInput> inputs) {
+  logit_rows_.clear();
   if (!reports_) return {};
-  return TensorView::contiguous(logits_device_.data, Dtype::kF32, {num_logit_rows_, vocab_size_});
+  std::vector<bool> only_top;
+  for (const nn::BatchInput& input : inputs) {
+    CHECK(!input.only_top_logits || num_top_logits_ > 0);
+    only_top.insert(only_top.end(), static_cast<size_t>(nn::num_logit_rows(input)),
+                    input.only_top_logits);
+  }
+  const auto num_rows = static_cast<int64_t>(only_top.size());
+  const auto width = static_cast<size_t>(vocab_size_);
+  const auto top = static_cast<size_t>(num_top_logits_);
+  auto* all = static_cast<float*>(logits_host_.data);
+  const auto* values = static_cast<const float*>(top_host_.data);
+  const auto* ids = reinterpret_cast<const int32_t*>(values + only_top.size() * top);
+  for (size_t r = 0; r < only_top.size(); ++r) {
+    sample::LogitRow row;
+    if (only_top[r]) row.top = {{values + r * top, top}, {ids + r * top, top}};
+    if (!only_top[r]) row.all = {all + r * width, width};
+    logit_rows_.push_back(row);
+  }
+  return TensorView::contiguous(logits_device_.data, Dtype::kF32, {num_rows, vocab_size_});
 }
 
-void RankRunner::copy_logits_out() {
-  const int64_t bytes = num_logit_rows_ * vocab_size_ * static_cast<int64_t>(sizeof(float));
-  if (bytes > 0 && reports_) stream_->copy_out(logits_host_.data, logits_device_.data, bytes);
+// Of all rows, if any is looked at no further: the step is the same then, whichever these are.
+TensorView RankRunner::find_top_logits(const TensorView& logits, Workspace& workspace) {
+  const auto is_top = [](const sample::LogitRow& row) { return row.all.empty(); };
+  if (std::none_of(logit_rows_.begin(), logit_rows_.end(), is_top)) return {};
+  const int64_t rows = logits.shape[0];
+  const TensorView both = workspace.tensor(Dtype::kF32, {2, rows, num_top_logits_});
+  const auto part = [&](int64_t i, Dtype dtype) {
+    void* data = static_cast<float*>(both.data) + i * both.stride[0];
+    return TensorView::contiguous(data, dtype, {rows, num_top_logits_});
+  };
+  stream_->top_logits({.x = logits.slice(1, 0, num_known_tokens_),
+                       .values = part(0, Dtype::kF32),
+                       .ids = part(1, Dtype::kI32)});
+  return both;
+}
+
+void RankRunner::copy_logits_out(const TensorView& logits, const TensorView& top) {
+  if (!top.empty()) stream_->copy_out(top_host_.data, top.data, top.extent_bytes());
+  const size_t row_bytes = static_cast<size_t>(vocab_size_) * sizeof(float);
+  for (size_t first = 0, end = 0; first < logit_rows_.size(); first = end) {
+    const bool whole = !logit_rows_[first].all.empty();
+    while (end < logit_rows_.size() && !logit_rows_[end].all.empty() == whole) ++end;
+    if (!whole) continue;
+    stream_->copy_out(logit_rows_[first].all.data(),
+                      static_cast<const char*>(logits.data) + first * row_bytes,
+                      static_cast<int64_t>((end - first) * row_bytes));
+  }
 }
 
 // Collectives go to the device's queue beside the stream, which would not keep them in a step.
@@ -94,21 +146,23 @@ void RankRunner::launch(std::span<const nn::BatchInput> inputs, bool wants_hidde
   if (copies_hidden || (mtp_ && !own_state)) {
     hidden = workspace.tensor(Dtype::kF32, {num_hidden_rows_, hidden_size_});
   }
+  const TensorView logits = logits_for(inputs);
   begin_step();
   model_->forward({.stream = *stream_,
                    .workspace = workspace,
                    .batch = batch,
                    .cache = cache_,
-                   .logits = logits_for(batch),
+                   .logits = logits,
                    .hidden = hidden,
                    .mtp_state = state,
                    .communicator = communicator_.get()});
+  const TensorView top = find_top_logits(logits, workspace);
   end_step();
   if (copies_hidden) {
     stream_->copy_out(hidden_host_.data, hidden.data,
                       num_hidden_rows_ * hidden_size_ * static_cast<int64_t>(sizeof(float)));
   }
-  copy_logits_out();
+  copy_logits_out(logits, top);
 }
 
 void RankRunner::launch_mtp(std::span<const nn::BatchInput> inputs, std::span<const int32_t> rows) {
@@ -123,6 +177,7 @@ void RankRunner::launch_mtp(std::span<const nn::BatchInput> inputs, std::span<co
   const TensorView picked = workspace.tensor(Dtype::kF32, {num_rows, size});
   const TensorView picks = TensorView::contiguous(rows_device_.data, Dtype::kI32, {num_rows});
   stream_->gather_rows({.x = states, .rows = picks, .out = picked});
+  const TensorView logits = logits_for(inputs);
   begin_step();
   model_->forward_mtp({.stream = *stream_,
                        .workspace = workspace,
@@ -130,11 +185,12 @@ void RankRunner::launch_mtp(std::span<const nn::BatchInput> inputs, std::span<co
                        .cache = cache_,
                        .module = 0,
                        .state = picked,
-                       .logits = logits_for(batch),
+                       .logits = logits,
                        .state_out = {},
                        .communicator = communicator_.get()});
+  const TensorView top = find_top_logits(logits, workspace);
   end_step();
-  copy_logits_out();
+  copy_logits_out(logits, top);
 }
 
 std::span<const float> RankRunner::hidden() const {
@@ -148,11 +204,6 @@ Status RankRunner::synchronize() {
   if (!status.ok() && communicator_ != nullptr) communicator_->abort(status.error());
   FERRY_TRY_VOID(status);
   return std::exchange(hidden_status_, {});
-}
-
-std::span<float> RankRunner::logits() const {
-  return {static_cast<float*>(logits_host_.data),
-          static_cast<size_t>(num_logit_rows_ * vocab_size_)};
 }
 
 }  // namespace ferry::engine

@@ -1,11 +1,13 @@
 // RankRunner: one forward after the other, of one rank on its device. It lays the batch out for the
-// chip, runs its shard of the model and, if it is the first rank, brings the logits back.
+// chip, runs its shard of the model and, if it is the first rank, brings the logits back: whole
+// rows, or only their largest where these will do and the device's memory is not the host's.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "device/backend.h"
 #include "device/communicator.h"
@@ -13,6 +15,7 @@
 #include "nn/batch_memory.h"
 #include "nn/kv_cache.h"
 #include "nn/model.h"
+#include "sample/sampler.h"
 
 namespace ferry::engine {
 
@@ -25,9 +28,10 @@ struct RunnerRank {
 struct RunnerLimits {
   nn::BatchLimits batch;
   nn::KvCacheSpec cache;
-  int64_t max_logit_rows = 0;   // of one step
-  bool mtp = false;             // launch_mtp() will be called; the model has a module for it
-  int64_t workspace_bytes = 0;  // what the memory plan says a forward takes
+  int64_t max_logit_rows = 0;    // of one step
+  int64_t num_known_tokens = 0;  // ids that may be chosen; 0: only whole rows will be wanted
+  bool mtp = false;              // launch_mtp() will be called; the model has a module for it
+  int64_t workspace_bytes = 0;   // what the memory plan says a forward takes
   // What the ops of the first rank go through, made of the backend's own stream; empty: that
   // itself.
   std::function<std::unique_ptr<Stream>(std::unique_ptr<Stream>)> watch;
@@ -46,7 +50,7 @@ class RankRunner {
   // Returns when the step is done. After an error other ranks that wait for this one fail too.
   Status synchronize();
   // REQUIRES: reports, and synchronize() came back without an error
-  std::span<float> logits() const;
+  std::span<const sample::LogitRow> logits() const { return logit_rows_; }
 
   std::span<const float> hidden() const;
 
@@ -55,6 +59,7 @@ class RankRunner {
   Stream* own_stream() const { return own_stream_; }
   void join(std::unique_ptr<Communicator> communicator) { communicator_ = std::move(communicator); }
   int64_t vocab_size() const { return vocab_size_; }
+  int64_t num_top_logits() const { return num_top_logits_; }
   int64_t hidden_size() const { return hidden_size_; }
 
  private:
@@ -66,8 +71,9 @@ class RankRunner {
   nn::KvCache cache_;
   nn::BatchMemory batch_memory_;
   bool prepare_hidden_host();
-  TensorView logits_for(const BatchView& batch);
-  void copy_logits_out();
+  TensorView logits_for(std::span<const nn::BatchInput> inputs);
+  TensorView find_top_logits(const TensorView& logits, Workspace& workspace);
+  void copy_logits_out(const TensorView& logits, const TensorView& top);
   void begin_step();
   void end_step();
 
@@ -78,7 +84,10 @@ class RankRunner {
   Buffer workspace_;
   Buffer logits_device_;
   Buffer logits_host_;
-  int64_t num_logit_rows_ = 0;
+  std::vector<sample::LogitRow> logit_rows_;  // of the last launch
+  int64_t num_known_tokens_ = 0;
+  int64_t num_top_logits_ = 0;
+  Buffer top_host_;              // values, then ids: [2, rows, num_top_logits]
   Buffer hidden_host_;           // made when first wanted: most engines never embed
   int64_t num_hidden_rows_ = 0;  // of the last launch()
   bool mtp_ = false;

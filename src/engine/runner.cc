@@ -37,7 +37,7 @@ void Runner::launch_mtp(std::span<const nn::BatchInput> inputs, std::span<const 
   on_each([&](RankRunner& rank) { rank.launch_mtp(inputs, rows); });
 }
 
-Result<std::span<float>> Runner::wait() {
+Result<std::span<const sample::LogitRow>> Runner::wait() {
   std::vector<Status> statuses(ranks_.size());
   on_each([&](RankRunner& rank) {
     statuses[static_cast<size_t>(&rank - ranks_.data())] = rank.synchronize();

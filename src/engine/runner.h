@@ -19,7 +19,7 @@ class Runner {
 
   // Puts a step on the streams. `wants_hidden`: hidden() is wanted of this step.
   // REQUIRES: decode inputs first, no more rows of logits than max_logit_rows; the step before was
-  // waited for
+  // waited for; only_top_logits nowhere if num_top_logits() is 0
   void launch(std::span<const nn::BatchInput> inputs, bool wants_hidden = false);
   // Puts a step of the prediction module on the streams, behind a launch() that was waited for. The
   // inputs have the positions of tokens of that launch and the tokens *behind* these; `rows` says
@@ -27,14 +27,17 @@ class Runner {
   // then guesses of what comes behind the inputs' tokens. REQUIRES: limits.mtp
   void launch_mtp(std::span<const nn::BatchInput> inputs, std::span<const int32_t> rows);
 
-  // Logits [R, vocab_size] of the rows that the inputs want, in their order; the caller may write
-  // on them until the next launch().
-  Result<std::span<float>> wait();
+  // Logits of the rows that the inputs want, in their order, vocab_size() of each, or
+  // num_top_logits() where the input wants no others. The caller may write on them until the next
+  // launch().
+  Result<std::span<const sample::LogitRow>> wait();
 
   // State [T, hidden_size] of the step's tokens after the last layer and its norm, in the order of
   // the inputs. REQUIRES: it was wanted, wait() has come back without an error
   std::span<const float> hidden() const { return ranks_.front().hidden(); }
 
+  // 0: whole rows cost nothing more, as the host sees the device's memory, or it finds no others.
+  int64_t num_top_logits() const { return ranks_.front().num_top_logits(); }
   int64_t vocab_size() const { return ranks_.front().vocab_size(); }
   int64_t hidden_size() const { return ranks_.front().hidden_size(); }
 

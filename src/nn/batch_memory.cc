@@ -40,7 +40,9 @@ class IndexWriter {
   int64_t used_ = 0;
 };
 
-int64_t rows_wanted(const BatchInput& input) {
+}  // namespace
+
+int64_t num_logit_rows(const BatchInput& input) {
   switch (input.logits) {
     case WantedLogits::kNone: return 0;
     case WantedLogits::kLast: return 1;
@@ -48,8 +50,6 @@ int64_t rows_wanted(const BatchInput& input) {
   }
   return 0;
 }
-
-}  // namespace
 
 int64_t BatchMemory::bytes_for(const BatchLimits& limits) {
   const int64_t blocks = ceil_div(limits.max_context, limits.block_size);
@@ -89,7 +89,7 @@ void BatchMemory::count(std::span<const BatchInput> inputs) {
       batch.num_decode_tokens += tokens;
       ++batch.num_decode_sequences;
     }
-    num_logit_rows_ += rows_wanted(input);
+    num_logit_rows_ += num_logit_rows(input);
   }
 }
 
@@ -147,7 +147,7 @@ const BatchView& BatchMemory::lay_out(Stream& stream, std::span<const BatchInput
     for (int64_t i = 0; i < tokens; ++i, ++token) {
       ids[token] = input.tokens[static_cast<size_t>(i)];
       positions[token] = static_cast<int32_t>(input.first_position + i);
-      if (tokens - i <= rows_wanted(input)) logit_rows[row++] = static_cast<int32_t>(token);
+      if (tokens - i <= num_logit_rows(input)) logit_rows[row++] = static_cast<int32_t>(token);
     }
   }
   query_start[inputs.size()] = static_cast<int32_t>(token);

@@ -32,7 +32,10 @@ struct BatchInput {
   std::span<const int32_t> recent_pages = {};
   bool decode = false;
   WantedLogits logits = WantedLogits::kNone;
+  bool only_top_logits = false;  // of these rows no others than Stream::top_logits() are looked at
 };
+
+int64_t num_logit_rows(const BatchInput& input);
 
 class BatchMemory {
  public:

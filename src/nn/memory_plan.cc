@@ -39,9 +39,17 @@ BatchView fake_batch(const BatchLimits& limits, int64_t logit_rows, bool decode)
   return batch;
 }
 
+void measure_top_logits(const TensorView& logits, int64_t top, Stream& stream,
+                        Workspace& workspace) {
+  if (top == 0) return;
+  const TensorView values = workspace.tensor(Dtype::kF32, {logits.shape[0], top});
+  const TensorView ids = workspace.tensor(Dtype::kI32, {logits.shape[0], top});
+  stream.top_logits({.x = logits, .values = values, .ids = ids});
+}
+
 // The prediction module behind a forward, whose states are kept and then picked from.
 void measure_mtp(const Model& model, const BatchView& batch, const KvCache& cache,
-                 const TensorView& logits, Stream& stream, Workspace& workspace) {
+                 const TensorView& logits, int64_t top, Stream& stream, Workspace& workspace) {
   auto scope = workspace.scope();
   const int64_t own_size = model.mtp_state_size();
   const int64_t size = own_size > 0 ? own_size : model.spec().hidden_size;
@@ -56,6 +64,16 @@ void measure_mtp(const Model& model, const BatchView& batch, const KvCache& cach
                      .state = picked,
                      .logits = logits,
                      .state_out = {}});
+  measure_top_logits(logits, top, stream, workspace);
+}
+
+// Behind a forward whose states are kept.
+void measure_top_logits(const Model& model, const BatchView& batch, const TensorView& logits,
+                        const PlanLimits& limits, Stream& stream, Workspace& workspace) {
+  auto scope = workspace.scope();
+  workspace.tensor(Dtype::kF32, {batch.num_tokens, model.spec().hidden_size});
+  if (limits.mtp) workspace.tensor(Dtype::kF32, {batch.num_tokens, model.mtp_state_size()});
+  measure_top_logits(logits, limits.top_logits, stream, workspace);
 }
 
 }  // namespace
@@ -91,8 +109,9 @@ MemoryPlan plan_memory(const Model& model, int64_t weights_bytes, const PlanLimi
                    .logits = logits,
                    .hidden = {},
                    .mtp_state = {}});
+    measure_top_logits(model, batch, logits, limits, stream, workspace);
     if (limits.mtp && model.num_mtp_modules() > 0) {
-      measure_mtp(model, batch, cache, logits, stream, workspace);
+      measure_mtp(model, batch, cache, logits, limits.top_logits, stream, workspace);
     }
   }
 

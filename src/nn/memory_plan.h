@@ -18,6 +18,7 @@ struct PlanLimits {
   KvCacheSpec cache;           // its block_size counts, not the batch's
   int64_t max_logit_rows = 0;  // 0: one per sequence
   bool mtp = false;            // the first prediction module, if there is one, will be run as well
+  int64_t top_logits = 0;      // the largest of each row will be looked for, so many
 };
 
 // Pages of their own for planes of recent tokens: what every sequence may look back on besides what

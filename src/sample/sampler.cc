@@ -14,14 +14,20 @@ namespace {
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
+Status check_logit(int64_t id, float logit) {
+  // One comparison in the usual case: it is false for NaN and for +infinity.
+  if (logit <= std::numeric_limits<float>::max()) return {};
+  return device_error("logit of token {} is {}; expected a number", id, logit);
+}
+
 Status check_logits(std::span<const float> logits) {
   for (size_t id = 0; id < logits.size(); ++id) {
-    // One comparison in the usual case: it is false for NaN and for +infinity.
-    if (logits[id] <= std::numeric_limits<float>::max()) continue;
-    return device_error("logit of token {} is {}; expected a number", id, logits[id]);
+    FERRY_TRY_VOID(check_logit(static_cast<int64_t>(id), logits[id]));
   }
   return {};
 }
+
+Error nothing_allowed() { return invalid_input("no token is allowed at this position"); }
 
 void keep_allowed(std::span<float> logits, std::span<const uint32_t> allowed) {
   CHECK(allowed.size() * 32 >= logits.size());
@@ -32,9 +38,7 @@ void keep_allowed(std::span<float> logits, std::span<const uint32_t> allowed) {
 
 Result<int32_t> argmax(std::span<const float> logits) {
   const auto best = std::max_element(logits.begin(), logits.end());
-  if (best == logits.end() || *best == kMinusInfinity) {
-    return invalid_input("no token is allowed at this position");
-  }
+  if (best == logits.end() || *best == kMinusInfinity) return nothing_allowed();
   return static_cast<int32_t>(best - logits.begin());
 }
 
@@ -58,7 +62,8 @@ Result<Choice> Sampler::sample(std::span<float> logits, std::span<const int32_t>
     if (id >= 0 && id < vocab_size_) logits[id] = kMinusInfinity;
   }
   if (!allowed.empty()) keep_allowed(logits, allowed);
-  FERRY_TRY(const int32_t token, params_.temperature == 0 ? argmax(logits) : draw(logits));
+  if (params_.temperature != 0) collect(logits);
+  FERRY_TRY(const int32_t token, params_.temperature == 0 ? argmax(logits) : draw());
   ++num_drawn_;
   if (params_.presence_penalty != 0 || params_.frequency_penalty != 0) ++output_counts_[token];
   if (params_.repetition_penalty != 1.0) repeated_.insert(token);
@@ -66,6 +71,31 @@ Result<Choice> Sampler::sample(std::span<float> logits, std::span<const int32_t>
   Choice choice{.token = token};
   if (params_.logprobs >= 0) choice.logprobs = model_logprobs(token);
   return choice;
+}
+
+int64_t Sampler::num_deciding(int64_t num_forbidden) const {
+  const bool adjusts = !params_.logit_bias.empty() || params_.presence_penalty != 0 ||
+                       params_.frequency_penalty != 0 || params_.repetition_penalty != 1.0;
+  if (adjusts || params_.logprobs >= 0) return kAllLogits;
+  if (params_.temperature == 0) return 1 + num_forbidden;
+  // One more than stay: it says whether top_k leaves any out, and so in which order sums run.
+  if (params_.top_k > 0 && params_.top_k < vocab_size_) return params_.top_k + 1 + num_forbidden;
+  return kAllLogits;
+}
+
+Result<Choice> Sampler::sample(const TopLogits& top, std::span<const int32_t> forbidden) {
+  CHECK(top.ids.size() == top.values.size());
+  const int64_t deciding = std::min(num_deciding(std::ssize(forbidden)), vocab_size_);
+  CHECK(std::ssize(top.ids) >= deciding);
+  const auto count = static_cast<size_t>(deciding);
+  FERRY_TRY_VOID(collect({top.values.first(count), top.ids.first(count)}, forbidden));
+  const auto greedy = [&]() -> Result<int32_t> {
+    if (candidates_.empty()) return nothing_allowed();
+    return std::min_element(candidates_.begin(), candidates_.end(), more_probable)->id;
+  };
+  FERRY_TRY(const int32_t token, params_.temperature == 0 ? greedy() : draw());
+  ++num_drawn_;
+  return Choice{.token = token, .logprobs = {}};
 }
 
 void Sampler::adjust(std::span<float> logits) const {
@@ -82,15 +112,37 @@ void Sampler::adjust(std::span<float> logits) const {
   }
 }
 
-Result<int32_t> Sampler::draw(std::span<const float> logits) {
+void Sampler::collect(std::span<const float> logits) {
   candidates_.clear();
   for (size_t id = 0; id < logits.size(); ++id) {
     if (logits[id] != kMinusInfinity) {
       candidates_.push_back({logits[id], static_cast<int32_t>(id), 0.0});
     }
   }
-  if (candidates_.empty()) return invalid_input("no token is allowed at this position");
+}
 
+// What is no number stands first among the largest, and behind an id of -1 nothing.
+Status Sampler::collect(const TopLogits& top, std::span<const int32_t> forbidden) {
+  candidates_.clear();
+  for (size_t i = 0; i < top.ids.size() && top.ids[i] >= 0; ++i) {
+    if (top.ids[i] >= vocab_size_) {
+      return device_error("one of the largest logits is that of token {}; there are {}", top.ids[i],
+                          vocab_size_);
+    }
+    FERRY_TRY_VOID(check_logit(top.ids[i], top.values[i]));
+    const bool allowed =
+        std::find(forbidden.begin(), forbidden.end(), top.ids[i]) == forbidden.end();
+    if (allowed && top.values[i] != kMinusInfinity) {
+      candidates_.push_back({top.values[i], top.ids[i], 0.0});
+    }
+  }
+  std::sort(candidates_.begin(), candidates_.end(),
+            [](const Candidate& a, const Candidate& b) { return a.id < b.id; });
+  return {};
+}
+
+Result<int32_t> Sampler::draw() {
+  if (candidates_.empty()) return nothing_allowed();
   keep_top_k();
   float largest = kMinusInfinity;
   for (const Candidate& candidate : candidates_) largest = std::max(largest, candidate.logit);

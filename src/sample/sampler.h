@@ -16,6 +16,20 @@
 
 namespace ferry::sample {
 
+// The largest logits of a row over the ids the tokenizer knows, as Stream::top_logits() gives them.
+struct TopLogits {
+  std::span<const float> values;
+  std::span<const int32_t> ids;
+};
+
+// The logits of one position: all of them, or the largest alone.
+struct LogitRow {
+  std::span<float> all;  // empty: there are no others than in `top`
+  TopLogits top;
+};
+
+inline constexpr int64_t kAllLogits = INT64_MAX;
+
 struct Choice {
   int32_t token = 0;
   std::optional<PositionLogprobs> logprobs;
@@ -34,6 +48,13 @@ class Sampler {
   Result<Choice> sample(std::span<float> logits, std::span<const int32_t> forbidden,
                         std::span<const uint32_t> allowed = {});
 
+  // How many of the largest logits decide while so many ids are forbidden and no mask is set;
+  // kAllLogits: sample() needs the whole row.
+  int64_t num_deciding(int64_t num_forbidden) const;
+  // Chooses what the other sample() chooses of the whole row, with the same errors.
+  // REQUIRES: `top` has num_deciding(forbidden.size()) logits, or vocab_size if that is less
+  Result<Choice> sample(const TopLogits& top, std::span<const int32_t> forbidden);
+
   uint64_t seed() const { return seed_; }
 
  private:
@@ -48,7 +69,9 @@ class Sampler {
 
   void adjust(std::span<float> logits) const;
   PositionLogprobs model_logprobs(int32_t chosen);
-  Result<int32_t> draw(std::span<const float> logits);
+  void collect(std::span<const float> logits);
+  Status collect(const TopLogits& top, std::span<const int32_t> forbidden);
+  Result<int32_t> draw();
   void keep_top_k();
   void keep_top_p();
   void note(int32_t token);
@@ -59,7 +82,7 @@ class Sampler {
   uint64_t num_drawn_ = 0;
   std::unordered_map<int32_t, int64_t> output_counts_;
   std::unordered_set<int32_t> repeated_;  // ids of prompt and output; empty: no such penalty
-  std::vector<Candidate> candidates_;     // scratch of draw()
+  std::vector<Candidate> candidates_;     // of draw(): ids ascending
   std::vector<float> model_logits_;       // as they came; only where logprobs are wanted
 };
 

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <random>
 #include <set>
 
@@ -268,6 +269,102 @@ TEST(Sampler, OnlyAllowedTokensAreChosen) {
     std::vector<float> logits(40, 1.0f);
     EXPECT_FALSE(sampler.sample(logits, {}, std::vector<uint32_t>(2, 0)).ok());
   }
+}
+
+// The largest of a row as Stream::top_logits() has them, by sorting all of it.
+struct Largest {
+  std::vector<float> values;
+  std::vector<int32_t> ids;
+  TopLogits view() const { return {values, ids}; }
+};
+
+Largest largest_of(const std::vector<float>& logits, int64_t count) {
+  Largest largest;
+  largest.ids.resize(logits.size());
+  std::iota(largest.ids.begin(), largest.ids.end(), 0);
+  const auto is_number = [&](int32_t id) { return logits[id] < kInfinity; };
+  std::stable_sort(largest.ids.begin(), largest.ids.end(), [&](int32_t a, int32_t b) {
+    if (!is_number(a) || !is_number(b)) return is_number(b) && !is_number(a);
+    return logits[a] > logits[b];
+  });
+  for (int32_t id : largest.ids) largest.values.push_back(logits[id]);
+  largest.ids.resize(count, -1);
+  largest.values.resize(count, -kInfinity);
+  return largest;
+}
+
+std::string outcome(const Result<Choice>& choice) {
+  return choice.ok() ? std::to_string(choice->token) : choice.error().message;
+}
+
+TEST(Sampler, TheLargestLogitsChooseWhatWholeRowsDo) {
+  std::map<std::string, int> outcomes;
+  for (uint32_t round = 0; round < 6000; ++round) {
+    std::mt19937 random(round);
+    const auto below = [&](uint32_t end) { return static_cast<int64_t>(random() % end); };
+    const int64_t size = 1 + below(round % 2 == 0 ? 12 : 400);
+    SamplingParams params{.temperature = below(3) == 0 ? 0.0 : 0.3 + below(20) / 10.0};
+    if (params.temperature != 0) params.top_k = 1 + below(30);
+    if (below(2) == 0) params.top_p = (1 + below(100)) / 100.0;
+    if (below(3) == 0) params.min_p = below(30) / 100.0;
+    std::vector<int32_t> forbidden;
+    for (int64_t n = below(4); n > 0; --n) forbidden.push_back(below(size + 3) - 1);
+    Sampler whole(params, round, size, {}), by_largest(params, round, size, {});
+    const int64_t deciding = whole.num_deciding(std::ssize(forbidden));
+    if (deciding == kAllLogits) {
+      ASSERT_GE(params.top_k, size);  // filters nothing
+      continue;
+    }
+    for (int step = 0; step < 4; ++step) {
+      std::vector<float> logits = random_logits(round * 4 + step, size, 2.0f);
+      if (below(2) == 0) {
+        for (float& logit : logits) logit = std::round(logit);  // many are equal, some are -0
+      }
+      for (float& logit : logits) {
+        if (round % 5 == 0 && below(4) != 0) logit = -kInfinity;
+        if (round % 7 == 0 && below(200) == 0) logit = below(2) == 0 ? NAN : kInfinity;
+      }
+      const Largest largest = largest_of(logits, deciding + below(20));
+      std::vector<float> row = logits;
+      const std::string expected = outcome(whole.sample(row, forbidden));
+      ASSERT_EQ(outcome(by_largest.sample(largest.view(), forbidden)), expected) << round;
+      ++outcomes[expected.size() < 5 ? "token" : expected.substr(0, 5)];
+    }
+  }
+  EXPECT_GT(outcomes["token"], 15000);
+  EXPECT_GT(outcomes["logit"], 100);  // of token 3 is nan
+  EXPECT_GT(outcomes["no to"], 100);  // is allowed
+}
+
+TEST(Sampler, SaysHowManyLogitsDecide) {
+  const auto deciding = [](const SamplingParams& params, int64_t num_forbidden) {
+    return Sampler(params, 0, 1000, {}).num_deciding(num_forbidden);
+  };
+  EXPECT_EQ(deciding({.temperature = 0}, 0), 1);
+  EXPECT_EQ(deciding({.temperature = 0, .top_k = 7}, 3), 4);
+  EXPECT_EQ(deciding({.top_k = 50}, 2), 53);
+  EXPECT_EQ(deciding({.top_k = 50, .top_p = 0.9, .min_p = 0.1}, 0), 51);
+  EXPECT_EQ(deciding({.top_k = 1000}, 0), kAllLogits);
+  EXPECT_EQ(deciding({}, 0), kAllLogits);
+  EXPECT_EQ(deciding({.top_p = 0.9}, 0), kAllLogits);
+  const SamplingParams greedy{.temperature = 0};
+  for (int kind = 0; kind < 5; ++kind) {
+    SamplingParams params = greedy;
+    if (kind == 0) params.presence_penalty = -0.5;
+    if (kind == 1) params.frequency_penalty = 0.5;
+    if (kind == 2) params.repetition_penalty = 1.1;
+    if (kind == 3) params.logit_bias = {{3, 1.0f}};
+    if (kind == 4) params.logprobs = 0;
+    EXPECT_EQ(deciding(params, 0), kAllLogits) << kind;
+  }
+}
+
+TEST(Sampler, IdsBehindTheVocabularyAreRefused) {
+  const std::vector<float> values = {2, 1};
+  const std::vector<int32_t> ids = {1, 10};
+  Sampler sampler({.top_k = 1}, 0, 10, {});
+  EXPECT_EQ(outcome(sampler.sample(TopLogits{values, ids}, {})),
+            "one of the largest logits is that of token 10; there are 10");
 }
 
 }  // namespace

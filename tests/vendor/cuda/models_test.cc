@@ -1,5 +1,6 @@
 // Models on the emulated device: every architecture with random weights, the built-in model's
 // answer, and some of the shared reference models where they are.
+#include "engine/top_logits_testing.h"
 #include "vendor/common/models_on_chip.h"
 #include "vendor/cuda/emulated_driver.h"
 
@@ -22,6 +23,11 @@ TEST(CudaDemo, AnswersAreThoseOfTheReference) {
   cuda::use_driver("current");
   expect_answers_of_reference("cuda", {greedy(question("What is 7 + 8?"), 12)});
   EXPECT_GT(cuda::graph_launches(), 0);
+}
+
+TEST(CudaDemo, TheLargestLogitsChooseWhatWholeRowsDo) {
+  cuda::use_driver("current");
+  expect_top_logits_do(backend_named("cuda", 1, true), 5);
 }
 
 TEST(CudaTensorParallel, ShardsAgree) {
