@@ -92,6 +92,9 @@ void add_matmul_cases(std::vector<ConformanceCase>& cases) {
         add_matmul(cases, {f, scaled, 3, 7, 1, true, {}});
         add_matmul(cases, {f, scaled, 17, 31, 67, false, {3, 5}});
         add_matmul(cases, {f, scaled, 2, 576, 129, false, {}});
+        // As many tokens as a vendor's library is asked for.
+        add_matmul(cases, {f, scaled, 150, 36, 136, true, {0, 64}});
+        add_matmul(cases, {f, scaled, 150, 20, 75, false, {}});
       }
     }
   }
