@@ -116,7 +116,9 @@ GraphExec CudaStream::graph_of(StepGraphs::ToLaunch launches) {
   Graph graph = nullptr;
   GraphExec exec = nullptr;
   if (driver.cuStreamEndCapture(stream_, &graph) != kSuccess) return nullptr;
-  if (driver.cuGraphInstantiateWithFlags(&exec, graph, 0) != kSuccess) exec = nullptr;
+  // What isn't whole, as a launch of it failed, is none.
+  const bool whole = status_.ok();
+  if (!whole || driver.cuGraphInstantiateWithFlags(&exec, graph, 0) != kSuccess) exec = nullptr;
   driver.cuGraphDestroy(graph);
   return exec;
 }
