@@ -17,7 +17,7 @@ std::string_view kernels_of(Op op) {
     case Op::kRmsNorm:
     case Op::kAddRmsNorm:
     case Op::kLayerNorm: return "norm";
-    case Op::kMatmul:
+    case Op::kMatmul:  // and by cuBLASLt: op_paths()
     case Op::kGroupedMatmul: return "matvec for few tokens, mma_matmul for many";
     case Op::kPerHeadMatmul: return "matvec, mma_matmul, transposed_matvec";
     case Op::kRope: return "rope";
@@ -110,7 +110,9 @@ class CudaBackend : public Backend, public OpPaths {
     std::vector<OpPath> all;
     for (int i = 0; i < kNumOps; ++i) {
       const Op op = static_cast<Op>(i);
-      all.push_back({.op = op, .how = std::string(kernels_of(op)), .proof = "emulated"});
+      std::string how(kernels_of(op));
+      if (op == Op::kMatmul) how += "; " + library_path();
+      all.push_back({.op = op, .how = std::move(how), .proof = "emulated"});
     }
     return all;
   }
@@ -120,6 +122,14 @@ class CudaBackend : public Backend, public OpPaths {
   }
 
  private:
+  std::string library_path() const {
+    const LtProducts* library = device_->products();
+    if (library == nullptr) return "never cuBLASLt, as " + device_->why_no_products();
+    return fmt::format("cublasLtMatmul of {} for more than {} tokens by {}f32 (more than {})",
+                       library->name(), kWideTokens, f32_products_ ? "" : "bf16, f16 or ",
+                       kTileTokens);
+  }
+
   static constexpr double kBf16Rounding = 0x1p-9;
   // Of two rounded operands.
   static constexpr double kBf16Products = 2 * kBf16Rounding + kBf16Rounding * kBf16Rounding;

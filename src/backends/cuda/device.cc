@@ -102,14 +102,17 @@ Result<std::shared_ptr<Device>> Device::open(int ordinal) {
   device->pool_ = std::make_shared<MemoryPool>("cuda", std::move(memory));
   FERRY_TRY_VOID(device->load_kernels());
   FERRY_TRY_VOID(device->load_words());
+  device->find_products();
   return device;
 }
 
 // The pool gives its memory back before the context goes; whoever holds memory holds the device.
 Device::~Device() {
+  const bool bound = context_ != nullptr && bind().ok();
+  products_.reset();
   words_ = {};
   pool_.reset();
-  if (module_ != nullptr && bind().ok()) driver_->cuModuleUnload(module_);
+  if (module_ != nullptr && bound) driver_->cuModuleUnload(module_);
   if (context_ != nullptr) driver_->cuDevicePrimaryCtxRelease_v2(device_);
 }
 
@@ -151,6 +154,18 @@ const int8_t* Device::words(WeightKind kind) const {
     at += words.count;
   }
   return nullptr;
+}
+
+// Without it there are kernels for everything.
+void Device::find_products() {
+  const auto library = load_cublaslt(driver_->version, &why_no_products_);
+  if (library == nullptr) return;
+  auto products = LtProducts::open(library, *pool_);
+  if (products.ok()) {
+    products_ = std::move(products).value();
+  } else {
+    why_no_products_ = products.error().message;
+  }
 }
 
 Status Device::load_kernels() {

@@ -7,6 +7,7 @@
 
 #include "backends/cuda/kernels/params.h"
 #include "backends/cuda/library.h"
+#include "backends/cuda/lt_products.h"
 #include "device/backend.h"
 #include "device/memory_pool.h"
 
@@ -34,6 +35,10 @@ class Device {
   int multiprocessors() const { return multiprocessors_; }
   int64_t total_bytes() const { return total_bytes_; }
 
+  // nullptr: there is no cuBLASLt that this device can use, and why_no_products() says why.
+  LtProducts* products() const { return products_.get(); }
+  const std::string& why_no_products() const { return why_no_products_; }
+
   // On the device: the words of the codebook of such weights; nullptr: they have none.
   const int8_t* words(WeightKind kind) const;
 
@@ -48,6 +53,7 @@ class Device {
   Status describe();
   Status load_kernels();
   Status load_words();
+  void find_products();
 
   std::shared_ptr<const Driver> driver_;
   const int device_;
@@ -56,7 +62,8 @@ class Device {
   std::array<Function, static_cast<size_t>(Kernel::kCount)> functions_{};
   std::shared_ptr<MemoryPool> pool_;
   Buffer words_;
-  std::string name_, architecture_;
+  std::unique_ptr<LtProducts> products_;
+  std::string name_, architecture_, why_no_products_;
   int multiprocessors_ = 0;
   int64_t total_bytes_ = 0;
 };

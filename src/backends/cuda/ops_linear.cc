@@ -1,5 +1,8 @@
 // Products with stored weights: few tokens share a decoded row of the weight (matvec), many a tile
-// of it (mma_matmul_*, or in f32 tile_matmul).
+// of it (mma_matmul_*, or in f32 tile_matmul), still more cuBLASLt (ops_matmul.cc).
+#include <algorithm>
+#include <vector>
+
 #include "backends/cuda/stream.h"
 #include "backends/cuda/views.h"
 #include "backends/cuda/weights.h"
@@ -56,6 +59,10 @@ MatmulParams params_of(const TensorView& x, const TensorView& out) {
           .x_aligned = rows_aligned(x)};
 }
 
+bool same_rows(const MatmulParams& a, const MatmulParams& b) {
+  return a.x == b.x && a.x_stride == b.x_stride && a.tokens == b.tokens && a.cols == b.cols;
+}
+
 }  // namespace
 
 void CudaStream::launch_product(const MatmulParams& params, int64_t heads) {
@@ -67,13 +74,40 @@ void CudaStream::launch_product(const MatmulParams& params, int64_t heads) {
   launch(product.kernel, {ceil_div(params.rows, product.rows), tiles, heads}, kThreads, params);
 }
 
-void CudaStream::matmul(const MatmulArgs& args) {
+void CudaStream::matmul(const MatmulArgs& args) { matmuls({&args, 1}); }
+
+void CudaStream::matmuls(std::span<const MatmulArgs> products) {
   if (!begin("matmul")) return;
-  MatmulParams params = params_of(args.x, args.out);
-  params.w = weight_param(args.w);
-  params.bias = data_of(args.bias);
-  CHECK(params.w.cols == params.cols && params.w.rows == params.rows);
-  launch_product(params, 1);
+  struct Part {
+    MatmulParams params;
+    std::optional<LibraryUse> by_library;
+  };
+  std::vector<Part> parts;
+  int64_t bytes = 0;
+  for (const MatmulArgs& args : products) {
+    MatmulParams params = params_of(args.x, args.out);
+    params.w = weight_param(args.w);
+    params.bias = data_of(args.bias);
+    CHECK(params.w.cols == params.cols && params.w.rows == params.rows);
+    parts.push_back({params, library_use(params)});
+    if (parts.back().by_library) bytes = std::max(bytes, parts.back().by_library->bytes);
+  }
+  // Of all at once: if it grew in between, rounded x would be lost.
+  uint8_t* memory = nullptr;
+  if (bytes > 0) memory = reinterpret_cast<uint8_t*>(scratch(ceil_div(bytes, sizeof(float))));
+  if (!status_.ok()) return;
+  const MatmulParams* rounded = nullptr;  // the x of this one lies in `memory`
+  for (const Part& part : parts) {
+    if (!part.by_library) {
+      launch_product(part.params, 1);
+      continue;
+    }
+    const bool is_there = rounded != nullptr && same_rows(*rounded, part.params);
+    launch_by_library(part.params, *part.by_library, memory, is_there);
+    if (part.by_library->x_in_place) continue;
+    const bool whole = part.by_library->tokens_at_once == part.params.tokens;
+    rounded = whole ? &part.params : nullptr;
+  }
 }
 
 const WeightParam* CudaStream::experts_on_device(std::span<const WeightView> experts) {

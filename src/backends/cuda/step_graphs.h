@@ -21,6 +21,11 @@
 
 namespace ferry::cuda {
 
+// In place of a kernel of ferry's own: a product by cuBLASLt, which launches what it likes. The
+// grid is nothing then, and the parameters are those of the call (LtProduct), which with the
+// algorithm that the library named for its shape say all that it does.
+inline constexpr Kernel kLibraryProduct = Kernel::kCount;
+
 struct Launch {
   Kernel kernel;
   unsigned grid[3];

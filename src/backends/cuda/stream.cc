@@ -1,6 +1,7 @@
 // The queue itself: copies, events, errors, launches. See stream.h; the ops are in ops_*.cc.
 #include "backends/cuda/stream.h"
 
+#include <cstring>
 #include <limits>
 
 namespace ferry::cuda {
@@ -71,12 +72,23 @@ void CudaStream::launch_with(Kernel kernel, const Grid& grid, int threads, std::
                          static_cast<unsigned>(grid.z)},
                 .threads = static_cast<unsigned>(threads),
                 .params = std::move(params)};
+  queue(std::move(launch));
+}
+
+void CudaStream::queue(Launch launch) {
   make(graphs_.is_open() ? graphs_.add(std::move(launch)) : StepGraphs::ToLaunch(&launch, 1));
 }
 
 void CudaStream::make(StepGraphs::ToLaunch launches) {
   for (const Launch& launch : launches) {
     if (!status_.ok()) return;
+    if (launch.kernel == kLibraryProduct) {
+      LtProduct product;
+      std::memcpy(&product, launch.params.data(), sizeof product);
+      const Status made = device_->products()->make(product, stream_);
+      if (!made.ok()) fail(made.error());
+      continue;
+    }
     void* pointers[] = {const_cast<char*>(launch.params.data())};
     check("cuLaunchKernel",
           device_->driver().cuLaunchKernel(device_->function(launch.kernel), launch.grid[0],

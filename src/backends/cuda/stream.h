@@ -1,8 +1,11 @@
-// A stream of the driver, and every op of device/ops.h as launches of ferry's kernels (kernels/).
+// A stream of the driver, and every op of device/ops.h as launches of ferry's kernels (kernels/)
+// or, for products of many tokens, of cuBLASLt's.
 #pragma once
 
 #include <map>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -33,6 +36,7 @@ class CudaStream : public Stream {
   void add_rms_norm(const AddRmsNormArgs& args) override;
   void layer_norm(const LayerNormArgs& args) override;
   void matmul(const MatmulArgs& args) override;
+  void matmuls(std::span<const MatmulArgs> products) override;
   void rope(const RopeArgs& args) override;
   void kv_write(const KvWriteArgs& args) override;
   void gqa_attention(const GqaAttentionArgs& args) override;
@@ -63,6 +67,14 @@ class CudaStream : public Stream {
   struct Grid {
     int64_t x = 1, y = 1, z = 1;
   };
+  // How a product is made by cuBLASLt. Strides are in elements.
+  struct LibraryUse {
+    int32_t type;  // of both operands: kLtBF16 or kLtF32
+    bool w_in_place, x_in_place;
+    int64_t w_stride, x_stride;
+    int64_t rows_at_once, tokens_at_once;  // fewer than all where they are made in bf16 first
+    int64_t x_bytes, bytes;                // of scratch(): for x, and with a part of w behind it
+  };
 
   CudaStream(std::shared_ptr<Device> device, bool f32_products)
       : device_(std::move(device)), f32_products_(f32_products) {}
@@ -80,11 +92,23 @@ class CudaStream : public Stream {
                 std::string(reinterpret_cast<const char*>(&params), sizeof params));
   }
   void launch_with(Kernel kernel, const Grid& grid, int threads, std::string params);
+  void queue(Launch launch);
   void make(StepGraphs::ToLaunch launches);
   // nullptr: the driver makes no graph of them.
   GraphExec graph_of(StepGraphs::ToLaunch launches);
   void embed_on_host(const EmbedArgs& args);
   void launch_product(const MatmulParams& params, int64_t heads);
+  // Products by cuBLASLt: see ops_matmul.cc.
+  // nullopt: kernels of ferry's own make it.
+  std::optional<LibraryUse> library_use(const MatmulParams& params);
+  static LtShape shape_of_part(const MatmulParams& params, const LibraryUse& use, int64_t rows,
+                               int64_t tokens);
+  // `memory`: use.bytes of it, where x may lie in bf16 already.
+  void launch_by_library(const MatmulParams& params, const LibraryUse& use, uint8_t* memory,
+                         bool x_is_there);
+  // Rows [first, first + rows) in bf16, `out_stride` numbers apart.
+  void launch_to_bf16(const WeightParam& from, int64_t first, int64_t rows, void* out,
+                      int64_t out_stride);
   void launch_elements(const AddArgs& args, ElementOp op, float limit = 0);
   void launch_heads(const TensorView& x, const HeadMatrixView& u, bool apply_transposed,
                     const TensorView& out);
@@ -106,6 +130,7 @@ class CudaStream : public Stream {
   std::string op_;
   std::map<std::string, Buffer> expert_arrays_;  // by what is in them
   Buffer scratch_;
+  std::shared_ptr<const Buffer> product_workspace_;  // of cuBLASLt, once it is used
   StepGraphs graphs_;
 };
 

@@ -237,6 +237,38 @@ FERRY_DEVICE void multiply_tile(const MatmulParams& p) {
   }
 }
 
+// A thread makes 32 numbers of a row, the operands of cuBLASLt's products (ops_matmul.cc).
+FERRY_KERNEL(to_bf16, ToBf16Params) {
+  const int64_t groups = (p.from.cols + kGroup - 1) / kGroup;
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  const int64_t row = i / groups, first = i % groups * kGroup;
+  if (row >= p.rows) return;
+  float numbers[kGroup];
+  const uint8_t* from = p.from.data + (p.first_row + row) * p.from.row_bytes + first * 4;
+  if (p.from.kind == kWeightF32 && p.from.scale == nullptr && first + kGroup <= p.from.cols &&
+      reinterpret_cast<uintptr_t>(from) % 16 == 0) {
+    const float* x = span(reinterpret_cast<const float*>(from), 0, kGroup);
+#pragma unroll
+    for (int j = 0; j < kGroup; j += 4) {
+      float four[4];
+      load_four(x + j, four);
+#pragma unroll
+      for (int k = 0; k < 4; ++k) numbers[j + k] = four[k];
+    }
+  } else {
+    decode_group(p.from, p.first_row + row, first / kGroup, numbers);
+  }
+#pragma unroll
+  for (int j = 0; j < kGroup; j += 8) {
+    if (first + j >= p.out_stride) break;
+    const uint32_t words[4] = {
+        pack_bf16(numbers[j], numbers[j + 1]), pack_bf16(numbers[j + 2], numbers[j + 3]),
+        pack_bf16(numbers[j + 4], numbers[j + 5]), pack_bf16(numbers[j + 6], numbers[j + 7])};
+    uint16_t* out = span(p.out, row * p.out_stride + first + j, 8);
+    store_four(reinterpret_cast<uint32_t*>(out), words);
+  }
+}
+
 FERRY_KERNEL(mma_matmul_wide, MatmulParams) { multiply_tile<WideShape>(p); }
 FERRY_KERNEL(mma_matmul_narrow, MatmulParams) { multiply_tile<NarrowShape>(p); }
 

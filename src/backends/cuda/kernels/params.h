@@ -97,6 +97,15 @@ struct MatmulParams {
   int32_t unused = 0;
 };
 
+// Rows [first_row, first_row + rows) in bf16, rounded; out_stride is a multiple of 8, and zeros are
+// written up to it.
+struct ToBf16Params {
+  WeightParam from;  // also rows of f32 that are no weight
+  int64_t first_row, rows;
+  uint16_t* out;  // aligned to 16 bytes
+  int64_t out_stride;
+};
+
 struct EmbedParams {
   WeightParam table;
   const int32_t* ids;
@@ -363,6 +372,7 @@ struct WindowAttentionParams {
   KERNEL(mma_matmul_wide)          \
   KERNEL(mma_matmul_narrow)        \
   KERNEL(transposed_matvec)        \
+  KERNEL(to_bf16)                  \
   KERNEL(embed)                    \
   KERNEL(norm)                     \
   KERNEL(elementwise)              \
