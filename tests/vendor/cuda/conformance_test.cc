@@ -41,6 +41,14 @@ TEST(CudaConformance, OfProducts) {
   expect_agreement({}, kProducts);
 }
 
+TEST(CudaConformance, OfProductsByCublasLt) {
+  use_driver("current");
+  use_cublaslt("current");
+  expect_agreement({}, kProducts);
+  expect_agreement({.f32_activations = true}, {"matmul F32"});
+  EXPECT_GT(cublaslt_count("products"), 0);
+}
+
 TEST(CudaConformance, OfExperts) {
   use_driver("current");
   expect_agreement({}, kExperts);

@@ -1,6 +1,6 @@
 // libcuda.so.1, emulated: devices, memory, streams, events, modules and launches, with the names
 // and error codes of the driver API. Kernels come from kernels.cc; of a module's image only the
-// first word is looked at.
+// first word is looked at. FERRY_EMULATED_CUDA_VERSION is what cuDriverGetVersion says (13000).
 #include "backends/cuda/driver_api.h"
 
 #include <algorithm>
@@ -145,6 +145,18 @@ Memory& cuda_memory(int device) { return memory_of(device); }
 TaskQueue* cuda_queue(DriverStream stream) {
   return stream != nullptr && check_stream(stream) == kSuccess ? &stream->queue : nullptr;
 }
+int cuda_enqueue(DriverStream stream, std::function<int()> task) {
+  if (check_stream(stream) != kSuccess) return check_stream(stream);
+  Capture* capture = stream->capture.get();
+  if (capture == nullptr) {
+    stream->queue.push(std::move(task));
+  } else if (capture->invalid) {
+    return kCaptureInvalidated;
+  } else {
+    capture->launches.push_back(std::move(task));
+  }
+  return kSuccess;
+}
 
 }  // namespace emulated
 
@@ -160,7 +172,8 @@ int cuInit(unsigned flags) {
 }
 
 int cuDriverGetVersion(int* version) {
-  *version = setting("FERRY_EMULATED_FAULT") == "old" ? 10020 : 13000;
+  const int64_t said = setting("FERRY_EMULATED_CUDA_VERSION", 13000);
+  *version = setting("FERRY_EMULATED_FAULT") == "old" ? 10020 : static_cast<int>(said);
   return kSuccess;
 }
 
@@ -395,15 +408,7 @@ int cuLaunchKernel(Function function, unsigned grid_x, unsigned grid_y, unsigned
     return emulated::simt::launch(*kernel, {grid_x, grid_y, grid_z}, {block_x, 1, 1}, copy.data(),
                                   memory);
   };
-  Capture* capture = stream->capture.get();
-  if (capture == nullptr) {
-    stream->queue.push(std::move(task));
-  } else if (capture->invalid) {
-    return kCaptureInvalidated;
-  } else {
-    capture->launches.push_back(std::move(task));
-  }
-  return kSuccess;
+  return emulated::cuda_enqueue(stream, std::move(task));
 }
 
 int cuStreamBeginCapture_v2(DriverStream stream, int mode) {

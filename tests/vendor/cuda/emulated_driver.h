@@ -14,6 +14,12 @@ namespace ferry::cuda {
 // Each test runs in a process of its own: settings are read when the library is first opened.
 inline void use_driver(const std::string& release) {
   setenv("FERRY_CUDA_DRIVER", (FERRY_EMULATED_CUDA "-" + release).c_str(), 1);
+  // No library but an emulated one may meet this driver.
+  setenv("FERRY_CUBLASLT", "/nonexistent", 1);
+}
+// After use_driver().
+inline void use_cublaslt(const std::string& release) {
+  setenv("FERRY_CUBLASLT", (FERRY_EMULATED_CUBLASLT "-" + release).c_str(), 1);
 }
 
 inline std::shared_ptr<Backend> open_on_driver(const BackendOptions& options = {}) {
@@ -27,6 +33,17 @@ inline int64_t graph_launches() {
   const std::string path = std::string(std::getenv("FERRY_CUDA_DRIVER")) + "/libcuda.so.1";
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD);
   auto* count = reinterpret_cast<int64_t (*)()>(dlsym(library, "ferry_emulated_graph_launches"));
+  return count();
+}
+
+// What the cuBLASLt that this process has loaded counted so far: "products", "questions" for an
+// algorithm, "living" handles and descriptors. 0 where none is loaded.
+inline int64_t cublaslt_count(const std::string& of) {
+  const std::string path = std::string(std::getenv("FERRY_CUBLASLT")) + "/libcublasLt.so.13";
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD);
+  if (library == nullptr) return 0;
+  auto* count =
+      reinterpret_cast<int64_t (*)()>(dlsym(library, ("ferry_emulated_cublaslt_" + of).c_str()));
   return count();
 }
 

@@ -11,5 +11,8 @@ int cuda_device();
 Memory& cuda_memory(int device);
 // nullptr unless the stream belongs to that context.
 TaskQueue* cuda_queue(ferry::cuda::DriverStream stream);
+// Into the stream's queue, or into what is captured of it, as a launch would be: a status of the
+// driver.
+int cuda_enqueue(ferry::cuda::DriverStream stream, std::function<int()> task);
 
 }  // namespace emulated

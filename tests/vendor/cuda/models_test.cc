@@ -1,5 +1,7 @@
 // Models on the emulated device: every architecture with random weights, the built-in model's
 // answer, and some of the shared reference models where they are.
+#include <algorithm>
+
 #include "engine/top_logits_testing.h"
 #include "vendor/common/models_on_chip.h"
 #include "vendor/cuda/emulated_driver.h"
@@ -37,6 +39,39 @@ TEST(CudaTensorParallel, ShardsAgree) {
     const std::string_view name = tiny.name;
     if (name == "qwen2" || name == "deepseek_v3") expect_shards_agree(tiny, "cuda");
   }
+}
+
+// Long enough a prompt for cuBLASLt, whole and in two shards of tensor parallelism: as near to the
+// reference as without it, give or take what rounds the other way after a sum in another order.
+TEST(CudaModelsByCublasLt, LogitsAreAsNearAsThoseOfFerrysKernels) {
+  const std::vector<TinyModel> all = tiny_models();
+  const auto tiny_qwen = std::find_if(all.begin(), all.end(), [](const TinyModel& tiny) {
+    return std::string_view(tiny.name) == "qwen2";
+  });
+  ASSERT_NE(tiny_qwen, all.end());
+  const Json config = parse(tiny_qwen->config);
+  const disk::testing::TempDir dir;
+  TinyWeights weights = random_weights(config, 7);
+  const std::string path = write_hf(dir, config, hf_tensors(weights, "BF16"));
+  const std::vector<int32_t> tokens = random_tokens(150, config["vocab_size"].get<int>(), 3);
+  const std::vector<float> expected = logits_of(load(path, backend_named("reference")), tokens);
+  const auto error = [&] {
+    return max_difference(logits_of(load(path, backend_named("cuda")), tokens), expected);
+  };
+  cuda::use_driver("current");
+  setenv("FERRY_NCCL", FERRY_EMULATED_CUDA "-current", 1);
+  setenv("FERRY_EMULATED_DEVICES", "2", 1);
+  const float most = 2 * error();
+  EXPECT_EQ(cuda::cublaslt_count("products"), 0);
+  cuda::use_cublaslt("current");
+  EXPECT_LE(error(), most);
+  const int64_t products = cuda::cublaslt_count("products");
+  EXPECT_GT(products, 0);
+  const auto ranks = open_ranks("cuda", {.threads = 2}, 2);
+  ASSERT_TRUE(ranks.ok()) << ranks.error().message;
+  const std::vector<LoadedModel> shards = load_shards(open_source(path), *ranks, {}).value();
+  EXPECT_LE(max_difference(logits_of(shards, tokens), expected), most);
+  EXPECT_GT(cuda::cublaslt_count("products"), products);
 }
 
 TEST(CudaGoldens, LogitsOfTheSharedModels) {

@@ -51,8 +51,9 @@ TEST(CudaRaces, AddressesBehindWhatWasAskedForAreFound) {
   EXPECT_EQ(status_of(kBehindTheSpan), kIllegalAddress);
 }
 
-void expect_no_fault(std::initializer_list<const char*> filters) {
+void expect_no_fault(std::initializer_list<const char*> filters, bool cublaslt = false) {
   use_driver("watched");
+  if (cublaslt) use_cublaslt("current");
   const auto subject = open_on_driver();
   ASSERT_NE(subject, nullptr);
   const auto reference = open_backend("reference", {}).value();
@@ -66,6 +67,10 @@ void expect_no_fault(std::initializer_list<const char*> filters) {
 }
 
 TEST(CudaRaces, NoneInProducts) { expect_no_fault({"matmul Q4_K", "matmul BF16", "matmul F32"}); }
+TEST(CudaRaces, NoneInWhatIsMadeForCublasLt) {
+  expect_no_fault({"matmul BF16 T=150", "matmul F16 T=150"}, true);
+  EXPECT_GT(cublaslt_count("products"), 0);
+}
 TEST(CudaRaces, NoneInExperts) {
   expect_no_fault({"moe_gate", "moe_permute", "moe_combine", "moe_experts Q4_0"});
 }
