@@ -22,10 +22,12 @@ std::string_view kernels_of(Op op) {
     case Op::kPerHeadMatmul: return "matvec, mma_matmul, transposed_matvec";
     case Op::kRope: return "rope";
     case Op::kKvWrite: return "kv_write";
-    case Op::kGqaAttention:
+    case Op::kGqaAttention: return "mma_attention; flash_attention for long prompts";
     case Op::kMlaDecodeAttention: return "mma_attention";
     case Op::kMlaSparseAttention: return "attention";
-    case Op::kMlaPrefillAttention: return "absorbed: transposed_matvec, mma_attention, mma_matmul";
+    case Op::kMlaPrefillAttention:
+      return "expanded: expand_latents, flash_attention; short prompts absorbed: "
+             "transposed_matvec, mma_attention, mma_matmul";
     case Op::kIndexScores: return "index_scores";
     case Op::kIndexTopK: return "index_top_k";
     case Op::kSwiglu:
@@ -69,10 +71,12 @@ class CudaBackend : public Backend, public OpPaths {
     if (f32_products_ || kind == kWeightF32) return 0;
     return kind == kWeightBF16 ? kBf16Rounding : kBf16Products;
   }
-  // Of queries and probabilities, and of keys and values that are not bf16 in their pages.
+  // Of a score: the query, the expanded key, the matrix that expands it, and what is cached, where
+  // it isn't bf16 in its pages; of what is added up likewise: the probability, the expanded value,
+  // its matrix, what is cached.
   double attention_rounding(Dtype pages) const override {
     if (f32_products_) return 0;
-    return pages == Dtype::kBF16 ? kBf16Products : 2 * kBf16Products;
+    return pages == Dtype::kBF16 ? kBf16Products + kBf16Rounding : 2 * kBf16Products;
   }
 
   Result<MemoryInfo> memory_info() const override { return device_->pool().info(); }

@@ -1,5 +1,6 @@
-// The paged cache and attention over it. Prompts of MLA are computed absorbed too: the queries are
-// taken to the latents, some tokens at a time, and what is attended to is taken back.
+// The paged cache and attention over it; that of long prompts is in ops_prefill.cc. Short prompts
+// of MLA are computed absorbed, as what is generated: the queries are taken to the latents, some
+// tokens at a time, and what is attended to is taken back.
 #include <algorithm>
 
 #include "backends/cuda/stream.h"
@@ -80,7 +81,16 @@ void CudaStream::gqa_attention(const GqaAttentionArgs& args) {
   const BatchView& batch = *args.batch;
   launch_tokens(params, 0, batch.num_decode_tokens, batch.max_context_length);
   params.tile_tokens = kQueryRows;
-  launch_tokens(params, batch.num_decode_tokens, batch.num_tokens, batch.max_context_length);
+  int64_t first = batch.num_decode_tokens;  // of the prompts before `s` that are not done
+  for (int64_t s = batch.num_decode_sequences; s < batch.num_sequences; ++s) {
+    const auto i = static_cast<size_t>(s);
+    const int64_t begin_token = batch.query_start.host[i], end = batch.query_start.host[i + 1];
+    if (!fills_flash_tiles(args, end - begin_token)) continue;
+    launch_tokens(params, first, begin_token, batch.max_context_length);
+    attend_flash(args, s);
+    first = end;
+  }
+  launch_tokens(params, first, batch.num_tokens, batch.max_context_length);
 }
 
 // Few queries would leave most of the device idle: then several blocks share the keys of one.
@@ -135,37 +145,27 @@ void CudaStream::mla_decode_attention(const MlaDecodeAttentionArgs& args) {
                 args.batch->max_context_length);
 }
 
-void CudaStream::mla_prefill_attention(const MlaPrefillAttentionArgs& args) {
-  if (!begin("mla_prefill_attention")) return;
-  const BatchView& batch = *args.batch;
+// Of `tokens` tokens of a sequence, from `begin` of the batch on, the last of which sees max_keys.
+void CudaStream::attend_absorbed(const MlaPrefillAttentionArgs& args, int64_t begin, int64_t tokens,
+                                 int64_t max_keys) {
   const int64_t heads = args.q.shape[1];
   const int64_t rank = args.up_k.in_features(), nope = args.up_k.out_features();
   const TensorView q_nope = args.q.slice(2, 0, nope);
   const TensorView q_rope = args.q.slice(2, nope, args.q.shape[2] - nope);
   const int64_t at_once = std::max<int64_t>(1, kMostLatentFloats / (heads * rank));
-  for (int64_t s = args.first_sequence; s < args.first_sequence + args.num_sequences; ++s) {
-    const auto i = static_cast<size_t>(s);
-    const int64_t begin_token = batch.query_start.host[i], end = batch.query_start.host[i + 1];
-    const int64_t context = batch.context_lengths.host[i];
-    // Each token sees one key more than the one before it; those that see too many are left.
-    const int64_t first_keys = context - (end - begin_token) + 1;
-    const int64_t within = args.max_keys - first_keys;
-    const int64_t last =
-        within >= end - begin_token ? end : begin_token + std::max<int64_t>(0, within + 1);
-    for (int64_t first = begin_token; first < last; first += at_once) {
-      const int64_t count = std::min(at_once, last - first);
-      float* memory = scratch(count * heads * rank);
-      if (memory == nullptr) return;
-      const TensorView latent = TensorView::contiguous(memory, Dtype::kF32, {count, heads, rank});
-      launch_heads(q_nope.slice(0, first, count), args.up_k, true, latent);
-      // A block reads its query before it writes over it.
-      AttentionParams params = attention_params(latent, latent, args.scale, batch);
-      add_latent_keys(params, q_rope.slice(0, first, count), args.pages);
-      params.first_token = first;
-      params.tile_tokens = kQueryRows;
-      launch_attention(params, count, context, false);  // scratch() holds the queries
-      launch_heads(latent, args.up_v, false, args.out.slice(0, first, count));
-    }
+  for (int64_t first = begin; first < begin + tokens; first += at_once) {
+    const int64_t count = std::min(at_once, begin + tokens - first);
+    float* memory = scratch(count * heads * rank);
+    if (memory == nullptr) return;
+    const TensorView latent = TensorView::contiguous(memory, Dtype::kF32, {count, heads, rank});
+    launch_heads(q_nope.slice(0, first, count), args.up_k, true, latent);
+    // A block reads its query before it writes over it.
+    AttentionParams params = attention_params(latent, latent, args.scale, *args.batch);
+    add_latent_keys(params, q_rope.slice(0, first, count), args.pages);
+    params.first_token = first;
+    params.tile_tokens = kQueryRows;
+    launch_attention(params, count, max_keys, false);  // scratch() holds the queries
+    launch_heads(latent, args.up_v, false, args.out.slice(0, first, count));
   }
 }
 

@@ -118,6 +118,16 @@ class CudaStream : public Stream {
   void launch_attention(AttentionParams params, int64_t tokens, int64_t max_keys, bool may_split);
   // Of tokens [first, last) of the batch.
   void launch_tokens(AttentionParams params, int64_t first, int64_t last, int64_t max_keys);
+  // Prompts (ops_prefill.cc).
+  void launch_flash(FlashParams params);
+  bool fills_flash_tiles(const GqaAttentionArgs& args, int64_t tokens) const;
+  void attend_flash(const GqaAttentionArgs& args, int64_t sequence);
+  bool expands(const MlaPrefillAttentionArgs& args, int64_t tokens, int64_t keys) const;
+  void launch_expand(const HeadMatrixView& u, ExpandParams params);
+  void attend_expanded(const MlaPrefillAttentionArgs& args, int64_t sequence, int64_t tokens,
+                       int64_t first_keys);
+  void attend_absorbed(const MlaPrefillAttentionArgs& args, int64_t begin, int64_t tokens,
+                       int64_t max_keys);
   // The experts as an array on the device, kept for the next call with the same ones.
   const WeightParam* experts_on_device(std::span<const WeightView> experts);
   // Memory that is used by what is queued here, in order; grows.

@@ -122,6 +122,23 @@ std::span<const BatchShape> batch_shapes() {
   return kShapes;
 }
 
+std::span<const BatchShape> long_prompt_shapes() {
+  static const std::vector<BatchShape> kShapes = {
+      {"tiles of prompts",
+       16,
+       {{1, 70, true},
+        {2, 33, true},
+        {64, 64, false},
+        {65, 65, false},
+        {3, 7, false},
+        {63, 200, false},
+        {130, 135, false}}},
+      // Keys 2048 and 4096 lie before, between and behind what these tokens see.
+      {"chunk behind 4060 keys", 64, {{90, 4150, false}}},
+  };
+  return kShapes;
+}
+
 void add_attention_cases(std::vector<ConformanceCase>& cases) {
   const std::array<int64_t, 3> head_shapes[] = {{1, 1, 16}, {4, 2, 64},  {7, 1, 128},
                                                 {8, 8, 80}, {6, 3, 192}, {5, 5, 96}};
@@ -135,6 +152,14 @@ void add_attention_cases(std::vector<ConformanceCase>& cases) {
     add_case(cases, {&batch, 14, 2, 64, Dtype::kBF16, 1.0f});
     add_case(cases, {&batch, 6, 2, 128, Dtype::kI8, 1.0f});
     add_case(cases, {&batch, 5, 5, 40, Dtype::kI8, 1.0f});
+  }
+  for (const BatchShape& batch : long_prompt_shapes()) {
+    add_case(cases, {&batch, 4, 2, 64, Dtype::kBF16, 1.0f});
+    add_case(cases, {&batch, 7, 1, 128, Dtype::kBF16, 1.0f});
+    add_case(cases, {&batch, 6, 2, 128, Dtype::kI8, 1.0f});
+    add_case(cases, {&batch, 3, 1, 192, Dtype::kF16, 1.0f});
+    add_case(cases, {&batch, 2, 2, 256, Dtype::kBF16, 1.0f});
+    add_case(cases, {&batch, 5, 5, 36, Dtype::kF32, 100.0f});
   }
 }
 

@@ -16,5 +16,8 @@ struct BatchShape {
 };
 
 std::span<const BatchShape> batch_shapes();
+// Prompts of some hundred tokens, as kernels for long ones take them in tiles of queries and pieces
+// of keys.
+std::span<const BatchShape> long_prompt_shapes();
 
 }  // namespace ferry

@@ -17,6 +17,7 @@ struct MlaShape {
   bool scaled;
   bool separate;  // U^K stored transposed and apart from U^V, as GGUF has it
   float query_scale;
+  int64_t max_keys = kAllKeys;
 };
 
 // What both forms share: the batch, the latents, the rows that are the op's own.
@@ -35,7 +36,8 @@ class MlaExercise : public Exercise {
     const int64_t row = shape_.heads * out_size();
     result.reserve(static_cast<size_t>(batch_.num_tokens() * row));
     for (int64_t t = 0; t < batch_.num_tokens(); ++t) {
-      if (batch_.is_decode(t) != decode_) {  // not ours: any change is an infinite error
+      const bool left = batch_.place(t).position + 1 > shape_.max_keys;
+      if (left || batch_.is_decode(t) != decode_) {  // not ours: any change is an infinite error
         result.insert(result.end(), static_cast<size_t>(row), 0.0);
         continue;
       }
@@ -103,6 +105,7 @@ class MlaPrefillExercise : public MlaExercise {
                                         .batch = &part->view,
                                         .first_sequence = first_sequence(part->view),
                                         .num_sequences = num_sequences(part->view),
+                                        .max_keys = shape_.max_keys,
                                         .out = out});
     return {.values = rig.read(out)};
   }
@@ -194,6 +197,7 @@ class MlaDecodeExercise : public MlaExercise {
                                        .batch = &part->view,
                                        .first_sequence = first_sequence(part->view),
                                        .num_sequences = num_sequences(part->view),
+                                       .max_keys = shape_.max_keys,
                                        .out = out});
     return {.values = rig.read(out)};
   }
@@ -234,10 +238,11 @@ void add_mla_case(std::vector<ConformanceCase>& cases, const MlaShape& s, bool d
                       .cols = decode ? s.rank : s.nope + s.rope};
   const std::string weights = fmt::format(
       " {}{}{}", s.format->name, s.scaled ? " block-scaled" : "", s.separate ? " separate" : "");
-  cases.push_back({.name = fmt::format("{} {}{} H={} nope={} rope={} value={} rank={} {}{}",
+  const std::string most = s.max_keys == kAllKeys ? "" : fmt::format(" up to {} keys", s.max_keys);
+  cases.push_back({.name = fmt::format("{} {}{} H={} nope={} rope={} value={} rank={} {}{}{}",
                                        op_name(op), dtype_name(s.dtype), decode ? "" : weights,
                                        s.heads, s.nope, s.rope, s.value, s.rank, s.batch->name,
-                                       s.query_scale > 1 ? " large scores" : ""),
+                                       s.query_scale > 1 ? " large scores" : "", most),
                    .op = op,
                    .queries = {query},
                    .tolerance = 3e-6,
@@ -274,6 +279,28 @@ void add_mla_cases(std::vector<ConformanceCase>& cases) {
       add_mla_case(cases, {&batch, 2, 128, 64, 128, 512, Dtype::kI8, bf16, false, false, 1},
                    decode);
     }
+  }
+  // Long prompts: the heads of DeepSeek-V3, latents and heads that are no multiple of 8 numbers,
+  // and both ways that a file has U^K in.
+  const quant::StorageFormat* q8 = quant::find_format("Q8_0");
+  const BatchShape& tiles = long_prompt_shapes()[0];
+  for (const Dtype dtype : {Dtype::kBF16, Dtype::kI8}) {
+    add_mla_case(cases, {&tiles, 2, 128, 64, 128, 512, dtype, bf16, false, false, 1}, false);
+  }
+  add_mla_case(cases, {&tiles, 2, 128, 64, 128, 512, Dtype::kF16, q8, false, true, 1}, false);
+  add_mla_case(cases, {&tiles, 3, 24, 12, 36, 160, Dtype::kBF16, fp8, true, false, 1}, false);
+  add_mla_case(cases, {&tiles, 3, 24, 12, 36, 156, Dtype::kF32, bf16, false, true, 50}, false);
+  for (const bool decode : {true, false}) {
+    add_mla_case(
+        cases, {&tiles, 2, 24, 16, 40, 160, Dtype::kBF16, bf16, false, false, 1, decode ? 50 : 100},
+        decode);
+  }
+  const BatchShape& pieces = long_prompt_shapes()[1];
+  add_mla_case(cases, {&pieces, 2, 24, 16, 40, 160, Dtype::kBF16, bf16, false, false, 1}, false);
+  add_mla_case(cases, {&pieces, 1, 32, 16, 20, 160, Dtype::kI8, q8, false, true, 1}, false);
+  for (const char* name : {"F16", "Q4_K", "IQ2_S"}) {
+    const quant::StorageFormat* f = quant::find_format(name);
+    add_mla_case(cases, {&tiles, 2, 64, 16, 24, 256, Dtype::kBF16, f, false, false, 1}, false);
   }
   // The up-projections in every storage format, joined and apart.
   for (const quant::StorageFormat* f : weight_formats()) {

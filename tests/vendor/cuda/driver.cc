@@ -465,5 +465,9 @@ int cuGraphDestroy(Graph graph) {
 
 // For tests: how many graphs were launched so far.
 int64_t ferry_emulated_graph_launches() { return graph_launches; }
+// The same of a kernel, once they are done.
+int64_t ferry_emulated_kernel_launches(const char* name) {
+  return emulated::simt::find_kernel(name)->launches;
+}
 
 }  // extern "C"

@@ -47,4 +47,13 @@ inline int64_t cublaslt_count(const std::string& of) {
   return count();
 }
 
+// The same of a kernel.
+inline int64_t kernel_launches(const char* name) {
+  const std::string path = std::string(std::getenv("FERRY_CUDA_DRIVER")) + "/libcuda.so.1";
+  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD);
+  auto* count =
+      reinterpret_cast<int64_t (*)(const char*)>(dlsym(library, "ferry_emulated_kernel_launches"));
+  return count(name);
+}
+
 }  // namespace ferry::cuda

@@ -2,6 +2,8 @@
 #include "vendor/cuda/simt.h"
 // Kernels are written in the words of simt.h.
 #include "backends/cuda/kernels/attention.cuh"
+#include "backends/cuda/kernels/expand.cuh"
+#include "backends/cuda/kernels/flash_attention.cuh"
 #include "backends/cuda/kernels/linear.cuh"
 #include "backends/cuda/kernels/mma.cuh"
 #include "backends/cuda/kernels/mma_attention.cuh"

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/top_logits_testing.h"
+#include "engine/compare.h"
 #include "vendor/common/models_on_chip.h"
 #include "vendor/cuda/emulated_driver.h"
 
@@ -20,6 +21,65 @@ TEST_P(CudaModels, LogitsAreThoseOfTheReference) {
 
 INSTANTIATE_TEST_SUITE_P(Architectures, CudaModels, ::testing::ValuesIn(tiny_models()),
                          [](const auto& test) { return std::string(test.param.name); });
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  return text.replace(text.find(from), from.size(), to);
+}
+
+// Activations in bf16, as they are by default, and prompts long enough for tiles of 64 queries:
+// each op by itself is within what the backend says that rounding costs, and the logits within as
+// much for each of the blocks that add to them.
+void expect_rounding_as_stated(const std::string& config_text, Op attention) {
+  cuda::use_driver("current");
+  const Json config = parse(config_text);
+  const disk::testing::TempDir dir;
+  TinyWeights weights = random_weights(config, 7);
+  const std::string path = write_hf(dir, config, hf_tensors(weights));
+  const LoadedModel reference = load(path, backend_named("reference"));
+  const LoadedModel subject = load(path, backend_named("cuda"));
+  const std::vector<int32_t> tokens =
+      random_tokens(kMaxComparedTokens, reference.spec().vocab_size, 3);
+  const LogitsOptions options{.kv_dtype = Dtype::kBF16};
+  const Comparison comparison = compare_ops(reference, subject, tokens, options).value();
+  EXPECT_LT(comparison.limit, 0.03);
+  int rounded = 0;
+  for (const OpDifference& op : comparison.ops) {
+    EXPECT_FALSE(comparison.is_wrong(op))
+        << op_name(op.op) << " layer " << op.layer << ": " << op.error;
+    rounded += op.op == attention && op.error > 0x1p-12;
+  }
+  EXPECT_EQ(rounded, reference.spec().num_hidden_layers);
+  const std::vector<float> expected = logits_of(reference, tokens, options);
+  const std::vector<float> got = logits_of(subject, tokens, options);
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    difference += (double{got[i]} - expected[i]) * (double{got[i]} - expected[i]);
+    size += double{expected[i]} * expected[i];
+  }
+  const double blocks = 2.0 * static_cast<double>(reference.spec().num_hidden_layers) + 1;
+  EXPECT_LE(std::sqrt(difference / size), blocks * comparison.limit);
+}
+
+TEST(CudaRounding, OfGroupedQueriesIsAsStated) {
+  for (const TinyModel& tiny : tiny_models()) {
+    if (tiny.name == std::string_view("qwen2")) {
+      expect_rounding_as_stated(tiny.config, Op::kGqaAttention);
+    }
+  }
+}
+
+// Latents so long that to expand them is less work; no experts, which rounding would choose others
+// of.
+TEST(CudaRounding, OfExpandedLatentsIsAsStated) {
+  for (const TinyModel& tiny : tiny_models()) {
+    if (tiny.name != std::string_view("deepseek_v2_lite")) continue;
+    const std::string longer =
+        replaced(tiny.config, R"("kv_lora_rank": 32)", R"("kv_lora_rank": 128)");
+    expect_rounding_as_stated(
+        replaced(longer, R"("first_k_dense_replace": 1)", R"("first_k_dense_replace": 3)"),
+        Op::kMlaPrefillAttention);
+  }
+}
 
 TEST(CudaDemo, AnswersAreThoseOfTheReference) {
   cuda::use_driver("current");

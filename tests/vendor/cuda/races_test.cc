@@ -78,6 +78,11 @@ TEST(CudaRaces, NoneInAttention) {
   expect_no_fault({"gqa_attention i8", "mla_decode_attention bf16", "mla_prefill_attention bf16 F8",
                    "mla_sparse_attention i8", "window_attention bf16"});
 }
+TEST(CudaRaces, NoneInLongPrompts) {
+  expect_no_fault({"d=192 tiles of prompts", "d=64 tiles of prompts",
+                   "mla_prefill_attention bf16 F8_E4M3 block-scaled H=3 nope=24 rope=12",
+                   "mla_prefill_attention f32 BF16 separate", "rank=160 chunk behind 4060 keys"});
+}
 TEST(CudaRaces, NoneInTheOtherOps) {
   expect_no_fault({"embed Q", "norm", "rope ", "kv_write", "index_", "swiglu", "add ", "copy",
                    "gather", "compress", "entry_", "hyper", "top_logits R=3 V=32003",

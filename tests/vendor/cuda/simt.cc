@@ -282,6 +282,7 @@ int launch(const Kernel& kernel, Dim grid, Dim block, const void* params, Memory
     own_machine = std::make_unique<Machine>();
     machine = own_machine.get();
   }
+  ++kernel.launches;
   machine->kernel = &kernel;
   machine->params = params;
   machine->memory = &memory;

@@ -8,6 +8,7 @@
 // full of 0xFF when a block begins. Where kernels are watched (accesses.h), so does a race.
 #pragma once
 
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -61,6 +62,7 @@ struct Kernel {
   size_t param_bytes;
   void (*run)(const void* params);
   bool watched;
+  mutable std::atomic<int64_t> launches = 0;
 };
 const Kernel* find_kernel(const char* name);
 

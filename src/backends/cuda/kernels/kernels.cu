@@ -2,6 +2,8 @@
 #include "backends/cuda/kernels/platform.cuh"
 // Kernels are written in the words of the platform.
 #include "backends/cuda/kernels/attention.cuh"
+#include "backends/cuda/kernels/expand.cuh"
+#include "backends/cuda/kernels/flash_attention.cuh"
 #include "backends/cuda/kernels/linear.cuh"
 #include "backends/cuda/kernels/mma.cuh"
 #include "backends/cuda/kernels/mma_attention.cuh"

@@ -62,10 +62,10 @@ FERRY_DEVICE void stage_queries(const AttentionParams& p, int64_t columns, uint3
   }
 }
 
-// Up to 8 numbers of a cached row as bf16; the others are 0.
-FERRY_DEVICE void load_cached(const PagesParam& pages, int64_t slot, int64_t column, int count,
-                              uint32_t (&words)[4]) {
-  const int64_t at = element_of(pages, slot, column);
+// Up to 8 numbers of a cached row, from element `at` on, as bf16; the others are 0. `column` is
+// that of the first in its row.
+FERRY_DEVICE void load_cached_at(const PagesParam& pages, int64_t slot, int64_t at, int64_t column,
+                                 int count, uint32_t (&words)[4]) {
   float numbers[8] = {};
   if (pages.type == kElementF32) {
     const float* from = span(reinterpret_cast<const float*>(pages.data), at, count);
@@ -91,6 +91,11 @@ FERRY_DEVICE void load_cached(const PagesParam& pages, int64_t slot, int64_t col
   }
 #pragma unroll
   for (int i = 0; i < 4; ++i) words[i] = pack_bf16(numbers[2 * i], numbers[2 * i + 1]);
+}
+
+FERRY_DEVICE void load_cached(const PagesParam& pages, int64_t slot, int64_t column, int count,
+                              uint32_t (&words)[4]) {
+  load_cached_at(pages, slot, element_of(pages, slot, column), column, count, words);
 }
 
 // Columns [column, column + size) of `count` cached rows, and zeros up to a multiple of 16 and for

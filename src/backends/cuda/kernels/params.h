@@ -56,6 +56,8 @@ inline constexpr int kQueryRows = 16;         // mma_attention: queries,
 inline constexpr int kStageKeys = 16;         // keys at a time,
 inline constexpr int kStageColumns = 576;     // most numbers of a key and its value,
 inline constexpr int kMaxMmaValueSize = 512;  // and of a value
+inline constexpr int kFlashThreads = 128;     // flash_attention: a warp for 16 of its
+inline constexpr int kFlashQueries = 64;      // queries
 inline constexpr int kMaxKeySize = 1024;      // of a query of attention: latent and rotary part
 inline constexpr int kMaxValueSize = 1024;
 inline constexpr int kWarp = 32;
@@ -197,6 +199,47 @@ struct AttentionParams {
   int64_t tile_tokens, row_tiles;  // mma_attention: tokens of a tile; tiles of a token, per kv head
   float* parts;  // [tokens, heads, num_parts, value_size + 2], where there are several
   float scale;
+  int32_t unused = 0;
+};
+
+// Attention of the tokens of one sequence to its keys [first_key, end_key). Block = (tile of
+// tokens, head of keys, part of the columns of the values).
+struct FlashParams {
+  const float* q;
+  int64_t q_stride[2];
+  PagesParam keys, values;
+  int64_t key_size;  // of these numbers the first own_size are of a head of keys alone, and the
+  int64_t own_size;  // others, from shared_column on, of all; a multiple of 8 if there are others
+  int64_t shared_column;
+  int64_t value_size;  // those of head h begin at value_column + h · value_stride
+  int64_t value_column, value_stride;
+  int64_t heads, heads_per_kv;
+  BatchParam batch;
+  int64_t sequence;  // -1: the rows of `keys` and `values` are these keys, in order
+  int64_t tokens, tile_tokens;
+  int64_t first_keys;  // that the first token sees; each one sees one more than the one before
+  int64_t first_key, end_key;
+  float* out;
+  int64_t out_stride[2];
+  float* state;  // [tokens, heads, 2], from one piece of the keys to the next, or nullptr; with one
+                 // part of the columns only
+  float scale;
+  int32_t copied;  // pieces of 16 bytes can be copied as they are
+};
+
+// out[s, h] = U_h c_s in bf16 for cached latents c of the keys [first_key, first_key + keys) of a
+// sequence, and the rope_size numbers behind each latent once. Rows of `out` are 16-aligned.
+struct ExpandParams {
+  WeightParam w;  // matrices of the heads as in MatmulParams
+  int64_t first_row, head_stride;
+  PagesParam latents;
+  BatchParam batch;
+  int64_t sequence, first_key, keys;
+  int64_t rank, size;
+  uint32_t* out;  // strides and columns count numbers and are even
+  int64_t out_stride, out_column, out_head_stride;
+  int64_t rope_size, rope_column;
+  int32_t copied;  // as in FlashParams, of latents
   int32_t unused = 0;
 };
 
@@ -381,6 +424,12 @@ struct WindowAttentionParams {
   KERNEL(attention)                \
   KERNEL(mma_attention)            \
   KERNEL(merge_attention)          \
+  KERNEL(flash_attention_64)       \
+  KERNEL(flash_attention_128)      \
+  KERNEL(flash_attention_192)      \
+  KERNEL(flash_attention_256)      \
+  KERNEL(expand_latents)           \
+  KERNEL(expand_transposed)        \
   KERNEL(index_scores)             \
   KERNEL(index_top_k)              \
   KERNEL(moe_gate)                 \
