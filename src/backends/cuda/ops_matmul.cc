@@ -18,7 +18,6 @@ namespace {
 // What of x and of w lies in scratch memory at a time.
 constexpr int64_t kMostRoundedBytes = int64_t{64} << 20;
 constexpr int64_t kMostConvertedBytes = int64_t{16} << 20;
-constexpr int64_t kBf16Bytes = 2;
 constexpr int64_t kMostOfLibrary = std::numeric_limits<int32_t>::max();  // rows, columns, tokens
 
 bool aligned_for_library(const void* data, int64_t stride_bytes) {

@@ -14,7 +14,6 @@ namespace {
 constexpr int64_t kMostPieceKeys = 2048;
 constexpr int64_t kMostPieceBytes = int64_t{192} << 20;
 constexpr int64_t kFewestPieceKeys = kWideTokens;
-constexpr int64_t kBf16Bytes = 2;
 
 int64_t round_to_8(int64_t n) { return ceil_div(n, 8) * 8; }
 

@@ -9,6 +9,8 @@
 
 namespace ferry::cuda {
 
+inline constexpr int64_t kBf16Bytes = 2;
+
 template <typename T = float>
 T* data_of(const TensorView& x) {
   return static_cast<T*>(x.data);

@@ -2,8 +2,8 @@
 // answer, and some of the shared reference models where they are.
 #include <algorithm>
 
-#include "engine/top_logits_testing.h"
 #include "engine/compare.h"
+#include "engine/top_logits_testing.h"
 #include "vendor/common/models_on_chip.h"
 #include "vendor/cuda/emulated_driver.h"
 
