@@ -24,8 +24,7 @@ struct FlashKernel {
 };
 constexpr FlashKernel kFlashKernels[] = {{Kernel::k_flash_attention_64, 64, 64},
                                          {Kernel::k_flash_attention_128, 128, 128},
-                                         {Kernel::k_flash_attention_192, 192, 128},
-                                         {Kernel::k_flash_attention_256, 256, 128}};
+                                         {Kernel::k_flash_attention_192, 192, 128}};
 
 // nullptr: none has room for such keys.
 const FlashKernel* flash_kernel(int64_t key_size) {

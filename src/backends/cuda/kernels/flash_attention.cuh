@@ -346,10 +346,9 @@ FERRY_DEVICE void attend_tile(const FlashParams& p) {
 }
 
 // By the most numbers of a key. Values of more columns than a block has sums for take several
-// blocks, each of which makes the scores. As many keys at a time as two stages have room for.
+// blocks, each of which makes the scores.
 FERRY_KERNEL(flash_attention_64, FlashParams) { attend_tile<FlashShape<64, 64, 32>>(p); }
 FERRY_KERNEL(flash_attention_128, FlashParams) { attend_tile<FlashShape<128, 128, 32>>(p); }
 FERRY_KERNEL(flash_attention_192, FlashParams) { attend_tile<FlashShape<192, 128, 32>>(p); }
-FERRY_KERNEL(flash_attention_256, FlashParams) { attend_tile<FlashShape<256, 128, 16>>(p); }
 
 }  // namespace ferry::cuda

@@ -427,7 +427,6 @@ struct WindowAttentionParams {
   KERNEL(flash_attention_64)       \
   KERNEL(flash_attention_128)      \
   KERNEL(flash_attention_192)      \
-  KERNEL(flash_attention_256)      \
   KERNEL(expand_latents)           \
   KERNEL(expand_transposed)        \
   KERNEL(index_scores)             \
