@@ -107,7 +107,9 @@ inline void int_tiles(const Panel& panel, int64_t first, int64_t groups, const Q
 }
 
 template <typename Format>
-void int_matmul_block(const IntMatmulBlock& block) {
+// Flat as row_matmul() is: of codebooks, what unpacks a block is too long to be put in its place
+// otherwise.
+[[gnu::flatten]] void int_matmul_block(const IntMatmulBlock& block) {
   if (block.tokens <= kRowTokens) return row_matmul_block<Format>(block);
   const PanelScratch scratch = panel_scratch(block);
   const Panel panel{scratch.q, scratch.scale, scratch.low};

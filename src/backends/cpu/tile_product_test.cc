@@ -1,6 +1,8 @@
 // Products on tiles: of any shape, right, and the same bits for a row or a column alone as among
 // others; activations as three bf16; those of this processor where it has any, and those in plain
 // C++.
+// There are none on other processors than x86-64.
+#if defined(__x86_64__)
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -16,14 +18,12 @@ namespace {
 
 std::vector<const Bf16Tiles*> all_bf16_tiles() {
   std::vector<const Bf16Tiles*> all;
-#if defined(__x86_64__)
   const CpuFeatures features = read_cpu_features();
   if (missing_features(Level::kAvx512, features).empty()) all.push_back(&bf16_tiles_plain);
   if (missing_features(Level::kAmx, features).empty()) {
     const Bf16Tiles* own = select_bf16_tiles(Level::kAmx, features);
     if (own != nullptr) all.push_back(own);
   }
-#endif
   return all;
 }
 
@@ -165,3 +165,4 @@ TEST_P(TileProductTest, ActivationsAreTheSumOfTheirParts) {
 
 }  // namespace
 }  // namespace ferry::cpu
+#endif
