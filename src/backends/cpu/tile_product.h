@@ -139,7 +139,7 @@ class TileProducts {
   template <int M, int N>
   void shape(int64_t last_rows, int64_t last_cols) {
     const bool whole = last_rows == kTileLines && last_cols == kTileCols;
-    const int64_t wanted = whole ? 0 : ((last_rows * 32 + last_cols) * 2 + (M - 1)) * 2 + (N - 1);
+    const int64_t wanted = whole ? 0 : ((last_rows * 32 + last_cols) * 2 + (M - 1)) * 4 + (N - 1);
     if (wanted == shape_) return;
     shape_ = wanted;
     TileShape shapes[kNumTiles];
