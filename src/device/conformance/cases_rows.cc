@@ -175,16 +175,18 @@ void add_top_logits_cases(std::vector<ConformanceCase>& cases) {
     int64_t rows, vocab, top;
   };
   // The last one is more than a chip may go through in two rounds of its pieces.
-  for (const auto [rows, vocab, top] :
+  for (const Size size :
        {Size{1, 1, 1}, Size{9, 1, 3}, Size{9, 13, 1}, Size{64, 13, 128}, Size{17, 1000, 20},
         Size{100, 1000, 1}, Size{9, 8192, 128}, Size{9, 8200, 128}, Size{3, 32003, 128},
         Size{17, 32003, 2}, Size{9, 129280, 64}, Size{1, 600000, 128}}) {
     cases.push_back(
-        {.name = fmt::format("top_logits R={} V={} K={}", rows, vocab, top),
+        {.name = fmt::format("top_logits R={} V={} K={}", size.rows, size.vocab, size.top),
          .op = Op::kTopLogits,
-         .queries = {{.op = Op::kTopLogits, .rows = top, .cols = vocab}},
-         .num_tokens = rows,
-         .prepare = [=] { return std::make_unique<TopLogitsExercise>(rows, vocab, top); }});
+         .queries = {{.op = Op::kTopLogits, .rows = size.top, .cols = size.vocab}},
+         .num_tokens = size.rows,
+         .prepare = [size] {
+           return std::make_unique<TopLogitsExercise>(size.rows, size.vocab, size.top);
+         }});
   }
 }
 
