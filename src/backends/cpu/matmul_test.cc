@@ -41,6 +41,24 @@ double matmul_rounding_of(const quant::StorageFormat& format, Level level) {
   return 0;
 }
 
+// Some elements of out = x Wᵀ + bias against sums in double.
+void expect_sums(const std::vector<float>& out, const WeightView& w, const std::vector<float>& x,
+                 const std::vector<float>& bias, double tolerance, int64_t row_step,
+                 int64_t token_step) {
+  const int64_t tokens = static_cast<int64_t>(x.size()) / w.cols;
+  for (int64_t n = 0; n < w.rows; n += row_step) {
+    const std::vector<float> row = decoded_row(w, n);
+    for (int64_t t = 0; t < tokens; t += token_step) {
+      double sum = bias[n], magnitude = 1e-6;
+      for (int64_t i = 0; i < w.cols; ++i) {
+        sum += double{row[i]} * x[t * w.cols + i];
+        magnitude += std::fabs(double{row[i]} * x[t * w.cols + i]);
+      }
+      ASSERT_NEAR(out[t * w.rows + n], sum, tolerance * magnitude) << n << ", " << t;
+    }
+  }
+}
+
 // One to a few rows, whole and ragged tiles, more than a token block; every format; alone and
 // together; 1, 2 and 3 threads.
 TEST_P(MatmulTest, EveryFormatRightAndInvariant) {
@@ -59,17 +77,7 @@ TEST_P(MatmulTest, EveryFormatRightAndInvariant) {
       const std::vector<float> x = random_floats(tokens * cols, 5);
       const double tolerance = 1e-6 + matmul_rounding_of(*format, GetParam());
       const std::vector<float> all = run_matmul(one, w.weight.view, x, &bias);
-      for (int64_t n = 0; n < rows; n += 5) {
-        const std::vector<float> row = decoded_row(w.weight.view, n);
-        for (int64_t t = 0; t < tokens; t += 9) {
-          double sum = bias[n], magnitude = 1e-6;
-          for (int64_t i = 0; i < cols; ++i) {
-            sum += double{row[i]} * x[t * cols + i];
-            magnitude += std::fabs(double{row[i]} * x[t * cols + i]);
-          }
-          ASSERT_NEAR(all[t * rows + n], sum, tolerance * magnitude) << n << ", " << t;
-        }
-      }
+      expect_sums(all, w.weight.view, x, bias, tolerance, 5, 9);
       EXPECT_EQ(run_matmul(two, w.weight.view, x, &bias), all);
       EXPECT_EQ(run_matmul(three, w.weight.view, x, &bias), all);
       for (int64_t count : {1, 2, 3, 4, 5, 6, 7, 11, 40}) {
@@ -94,17 +102,7 @@ TEST_P(Bf16MatmulTest, AsInF32AndInvariant) {
     std::vector<float> x = random_floats(tokens * cols, 5);
     x[7] = 1e30f, x[8] = 1e-30f;  // of the first token
     const std::vector<float> all = run_matmul(three, w.weight.view, x, &bias);
-    for (int64_t n = 0; n < rows; n += 3) {
-      const std::vector<float> row = decoded_row(w.weight.view, n);
-      for (int64_t t = 0; t < tokens; t += 6) {
-        double sum = bias[n], magnitude = 1e-6;
-        for (int64_t i = 0; i < cols; ++i) {
-          sum += double{row[i]} * x[t * cols + i];
-          magnitude += std::fabs(double{row[i]} * x[t * cols + i]);
-        }
-        ASSERT_NEAR(all[t * rows + n], sum, 1e-6 * magnitude) << n << ", " << t;
-      }
-    }
+    expect_sums(all, w.weight.view, x, bias, 1e-6, 3, 6);
     for (int64_t count : {1, 2, 3, 4, 5, 17, 33}) {
       const int64_t first = count % 7;
       const std::vector<float> some(x.begin() + first * cols, x.begin() + (first + count) * cols);
