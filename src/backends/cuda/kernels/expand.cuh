@@ -45,14 +45,7 @@ FERRY_DEVICE void stage_transposed(const ExpandParams& p, bool copied, int64_t r
     }
     float numbers[kGroup] = {};
     if (inside) decode_group(p.w, row + k, n / kGroup, numbers);
-#pragma unroll
-    for (int j = 0; j < kGroup; j += 8) {
-      const uint32_t four[4] = {pack_bf16(numbers[j], numbers[j + 1]),
-                                pack_bf16(numbers[j + 2], numbers[j + 3]),
-                                pack_bf16(numbers[j + 4], numbers[j + 5]),
-                                pack_bf16(numbers[j + 6], numbers[j + 7])};
-      store_four(words + j / 2, four);
-    }
+    store_group(numbers, words);
   }
 }
 

@@ -42,6 +42,17 @@ FERRY_DEVICE bool lies_in_bf16(const WeightParam& w) {
          reinterpret_cast<uintptr_t>(w.data) % 16 == 0;
 }
 
+// Decoded numbers, rounded to bf16, two to a word.
+FERRY_DEVICE void store_group(const float (&numbers)[kGroup], uint32_t* words) {
+#pragma unroll
+  for (int j = 0; j < kGroup; j += 8) {
+    const uint32_t four[4] = {
+        pack_bf16(numbers[j], numbers[j + 1]), pack_bf16(numbers[j + 2], numbers[j + 3]),
+        pack_bf16(numbers[j + 4], numbers[j + 5]), pack_bf16(numbers[j + 6], numbers[j + 7])};
+    store_four(words + j / 2, four);
+  }
+}
+
 // Columns [k0, k0 + kDepth) of the weight; what is outside of it is 0.
 template <typename Shape>
 FERRY_DEVICE void stage_weights(const WeightRows& w, int64_t k0, uint32_t* to) {
@@ -67,14 +78,7 @@ FERRY_DEVICE void stage_weights(const WeightRows& w, int64_t k0, uint32_t* to) {
       decode_group(w.weight, w.row + row, group, numbers);
     }
     uint32_t* words = to + row * Shape::kStride + i % kGroups * (kGroup / 2);
-#pragma unroll
-    for (int j = 0; j < kGroup; j += 8) {
-      const uint32_t four[4] = {pack_bf16(numbers[j], numbers[j + 1]),
-                                pack_bf16(numbers[j + 2], numbers[j + 3]),
-                                pack_bf16(numbers[j + 4], numbers[j + 5]),
-                                pack_bf16(numbers[j + 6], numbers[j + 7])};
-      store_four(words + j / 2, four);
-    }
+    store_group(numbers, words);
   }
 }
 
