@@ -5,8 +5,12 @@
 #include <utility>
 #include <vector>
 
+#include "base/quote_name.h"
+
 namespace ferry {
 namespace {
+
+constexpr size_t kMaxParseError = 300;  // bytes of nlohmann's text
 
 // Builds the value while it checks the limits. nlohmann's own DOM builder keeps the last of two
 // equal keys and has no limits, hence this one. Its parser is iterative, so depth costs heap only.
@@ -29,7 +33,7 @@ class LimitedBuilder : public nlohmann::json_sax<Json> {
   bool key(string_t& value) override {
     Level& level = stack_.back();
     if (!level.keys.insert(value).second) {
-      return fail(fmt::format("key \"{}\" appears twice in one object", value.substr(0, 200)));
+      return fail(fmt::format("key {} appears twice in one object", quote_name(value)));
     }
     level.key = std::move(value);
     return true;
@@ -38,7 +42,8 @@ class LimitedBuilder : public nlohmann::json_sax<Json> {
     std::string_view what = error.what();
     // "[json.exception.parse_error.101] parse error at line 1, column 2: ..." → the last part.
     if (auto end = what.find("] "); end != std::string_view::npos) what.remove_prefix(end + 2);
-    error_ = fmt::format("not valid JSON at byte {}: {}", position, what);
+    // It ends with all that was read of a string, as it is.
+    error_ = fmt::format("not valid JSON at byte {}: {}", position, one_line(what, kMaxParseError));
     return false;
   }
 

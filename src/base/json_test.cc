@@ -7,6 +7,8 @@
 #include <cmath>
 #include <string>
 
+#include "base/quote_name.h"
+
 namespace ferry {
 namespace {
 
@@ -17,6 +19,7 @@ std::string error_of(std::string_view text, const JsonLimits& limits = {}) {
   if (result.ok()) return "";
   EXPECT_EQ(ErrorKind::kInvalidInput, result.error().kind);
   EXPECT_EQ(std::string::npos, result.error().message.find('\n')) << result.error().message;
+  EXPECT_TRUE(is_utf8(result.error().message)) << result.error().message;
   return result.error().message;
 }
 
@@ -69,6 +72,16 @@ TEST(Json, KeysMayNotAppearTwice) {
   EXPECT_LT(error_of("{\"" + std::string(5000, 'k') + "\":1,\"" + std::string(5000, 'k') + "\":2}")
                 .size(),
             300u);
+}
+
+TEST(Json, MessagesAreOneLineOfUtf8WhateverTheTextHolds) {
+  EXPECT_EQ(R"(key "a\x0ab" appears twice in one object)", error_of(R"({"a\nb": 1, "a\nb": 2})"));
+  // Byte 200 is the second one of an é.
+  const std::string key = std::string(199, 'k') + "éé";
+  EXPECT_THAT(error_of("{\"" + key + "\": 1, \"" + key + "\": 2}"),
+              HasSubstr("ké…\" appears twice"));
+  EXPECT_THAT(error_of("[\"a\x7f\xc3\"]"), HasSubstr("\"a\\x7f\\xc3"));
+  EXPECT_LT(error_of("[\"" + std::string(5000, 'k') + "\n\"]").size(), 400u);
 }
 
 TEST(Json, SizeAndNumberOfValuesAreLimited) {

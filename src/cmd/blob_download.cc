@@ -11,8 +11,8 @@
 #include <cstdio>
 #include <thread>
 
+#include "base/quote_name.h"
 #include "disk/mapped_file.h"
-#include "disk/quote_name.h"
 
 namespace ferry::cmd {
 namespace {
@@ -100,7 +100,7 @@ Status BlobDownload::begin_answer(const HttpResponse& response) {
   if (rest && (!range.starts_with(fmt::format("bytes {}-", offset_)) ||
                !(range.ends_with(fmt::format("/{}", file_.bytes)) || range.ends_with("/*")))) {
     return io_error("{}: the server sends {}, expected bytes {}-{}/{}", file_.path,
-                    disk::quote_name(range), offset_, file_.bytes - 1, file_.bytes);
+                    quote_name(range), offset_, file_.bytes - 1, file_.bytes);
   }
   const int64_t wanted = rest ? file_.bytes - offset_ : file_.bytes;
   const int64_t announced = response.content_length;

@@ -12,9 +12,9 @@
 #include <thread>
 
 #include "base/json.h"
+#include "base/quote_name.h"
 #include "cmd/command.h"
 #include "disk/hub_cache.h"
-#include "disk/quote_name.h"
 
 namespace ferry::cmd {
 namespace {
@@ -59,10 +59,10 @@ Result<std::optional<HubFile>> read_entry(const Json& entry) {
   FERRY_TRY(file.path, json_string(entry, "path"));
   if (!is_safe_path(file.path)) {
     return invalid_input("the file name {} is refused: it could leave the model's folder",
-                         disk::quote_name(file.path));
+                         quote_name(file.path));
   }
   if (type != "file") return std::optional<HubFile>();
-  const std::string name = disk::quote_name(file.path);
+  const std::string name = quote_name(file.path);
   FERRY_TRY(file.bytes, json_int(entry, "size"));
   FERRY_TRY(file.hash, json_string(entry, "oid"));
   if (const Json* lfs = json_find(entry, "lfs"); lfs != nullptr) {
@@ -73,8 +73,7 @@ Result<std::optional<HubFile>> read_entry(const Json& entry) {
   }
   if (file.bytes < 0) return invalid_input("{}: a size of {} bytes", name, file.bytes);
   if (!is_hex(file.hash, file.kind == HashKind::kSha256 ? 64 : 40)) {
-    return invalid_input("{}: {} is no {}", name, disk::quote_name(file.hash),
-                         hash_name(file.kind));
+    return invalid_input("{}: {} is no {}", name, quote_name(file.hash), hash_name(file.kind));
   }
   return std::optional<HubFile>(file);
 }
@@ -99,7 +98,7 @@ std::string next_page(std::string_view link) {
 }  // namespace
 
 bool is_safe_path(std::string_view path) {
-  if (path.empty() || path.size() > kMaxPathBytes || has_control(path) || !disk::is_utf8(path)) {
+  if (path.empty() || path.size() > kMaxPathBytes || has_control(path) || !is_utf8(path)) {
     return false;
   }
   for (size_t at = 0; at <= path.size();) {
@@ -126,7 +125,7 @@ Result<HubSettings> HubSettings::from_environment() {
   while (settings.endpoint.ends_with('/')) settings.endpoint.pop_back();
   if (has_control(settings.endpoint) || origin_of(settings.endpoint).empty()) {
     return invalid_input("HF_ENDPOINT: {} is no http or https address",
-                         disk::quote_name(settings.endpoint));
+                         quote_name(settings.endpoint));
   }
   settings.http.origin = settings.endpoint;
   settings.http.token = disk::environment("HF_TOKEN");
@@ -215,7 +214,7 @@ Result<std::string> Hub::commit(const std::string& revision) {
   }();
   if (!sha.ok()) return io_error("{}: the hub's answer: {}", what, sha.error().message);
   if (!is_hex(*sha, 40)) {
-    return io_error("{}: the hub's answer: {} is no commit", what, disk::quote_name(*sha));
+    return io_error("{}: the hub's answer: {} is no commit", what, quote_name(*sha));
   }
   return *sha;
 }
@@ -237,7 +236,7 @@ Result<std::vector<HubFile>> Hub::files(const std::string& commit) {
       if (!file.ok()) return file.error().in(what);
       if (!file->has_value()) continue;
       if (!seen.insert((*file)->path).second) {
-        return invalid_input("{}: {} is there twice", what, disk::quote_name((*file)->path));
+        return invalid_input("{}: {} is there twice", what, quote_name((*file)->path));
       }
       files.push_back(**file);
       if (files.size() > kMaxFiles) return io_error("{}: more than {}", what, kMaxFiles);

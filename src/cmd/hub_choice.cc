@@ -5,8 +5,8 @@
 #include <map>
 
 #include "base/checked_math.h"
+#include "base/quote_name.h"
 #include "cmd/http.h"
-#include "disk/quote_name.h"
 #include "disk/shard_name.h"
 
 namespace ferry::cmd {
@@ -38,7 +38,7 @@ Result<std::vector<GgufModel>> group_gguf(const std::vector<HubFile>& files) {
     if (!is_gguf(file.path)) continue;
     GgufModel& model = groups[first_part(file.path)];
     const auto sum = checked_add(model.bytes, file.bytes);
-    if (!sum) return invalid_input("{}: sizes beyond 2^63 bytes", disk::quote_name(file.path));
+    if (!sum) return invalid_input("{}: sizes beyond 2^63 bytes", quote_name(file.path));
     model.bytes = *sum;
     model.parts.push_back(file);
   }
@@ -74,7 +74,7 @@ Result<HubChoice> chosen(const GgufModel& model) {
   const auto shard = disk::parse_shard_name(file_name(model.path));
   const size_t expected = shard ? static_cast<size_t>(shard->count) : 1;
   if (model.parts.size() != expected) {
-    return invalid_input("{}: the repository has {} of its {} parts", disk::quote_name(model.path),
+    return invalid_input("{}: the repository has {} of its {} parts", quote_name(model.path),
                          model.parts.size(), expected);
   }
   return HubChoice{.files = model.parts, .gguf = model.path};
@@ -96,11 +96,11 @@ Result<HubChoice> choose_gguf(const std::vector<GgufModel>& models, const std::s
   if (found.size() == 1) return chosen(found[0]);
   if (!found.empty()) {
     return HubChoice{
-        .problem = fmt::format("{} fits several files, name one of them", disk::quote_name(wanted)),
+        .problem = fmt::format("{} fits several files, name one of them", quote_name(wanted)),
         .candidates = found};
   }
-  if (models.empty()) return not_found("no file {} there", disk::quote_name(wanted));
-  return HubChoice{.problem = fmt::format("no file {} there, but these", disk::quote_name(wanted)),
+  if (models.empty()) return not_found("no file {} there", quote_name(wanted));
+  return HubChoice{.problem = fmt::format("no file {} there, but these", quote_name(wanted)),
                    .candidates = models};
 }
 

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <memory>
 
+#include "base/quote_name.h"
 #include "cmd/command.h"
 #include "cmd/hub_choice.h"
 #include "cmd/hub_download.h"
@@ -14,7 +15,6 @@
 #include "cmd/progress.h"
 #include "disk/aliases.h"
 #include "disk/hub_cache.h"
-#include "disk/quote_name.h"
 
 namespace ferry::cmd {
 namespace {
@@ -47,7 +47,7 @@ Result<Target> parse_target(const std::string& argument) {
   Target target{name.substr(0, colon), name.substr(std::min(colon + 1, name.size()))};
   if (!disk::is_repo_name(target.repo)) {
     return invalid_input("{}: expected ORG/NAME, ORG/NAME:FILE or an alias (ferry ls --aliases)",
-                         disk::quote_name(argument));
+                         quote_name(argument));
   }
   return target;
 }
@@ -121,8 +121,8 @@ int pull(const PullFlags& flags) {
   const auto target = parse_target(flags.model);
   if (!target.ok()) return fail(target.error());
   if (!is_safe_path(flags.revision)) {
-    return fail(invalid_input("--revision: {} is no branch, tag or commit",
-                              disk::quote_name(flags.revision)));
+    return fail(
+        invalid_input("--revision: {} is no branch, tag or commit", quote_name(flags.revision)));
   }
   auto settings = HubSettings::from_environment();
   if (!settings.ok()) return fail(settings.error());

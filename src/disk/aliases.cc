@@ -5,9 +5,9 @@
 #include <cctype>
 #include <filesystem>
 
+#include "base/quote_name.h"
 #include "disk/folder.h"
 #include "disk/hub_cache.h"
-#include "disk/quote_name.h"
 
 namespace ferry::disk {
 namespace {

@@ -10,7 +10,6 @@
 #include "disk/atomic_file.h"
 #include "disk/folder.h"
 #include "disk/mapped_file.h"
-#include "disk/quote_name.h"
 #include "disk/shard_name.h"
 #include "disk/testing.h"
 
@@ -168,20 +167,6 @@ TEST(ShardName, Forms) {
                            "a-00000-of-00002.gguf", "a-0001-of-0002.gguf", "a-+0001-of-00002.gguf",
                            "a_00001-of-00002.gguf", "a-00001-of-00002"}) {
     EXPECT_FALSE(parse_shard_name(name).has_value()) << name;
-  }
-}
-
-TEST(QuoteName, OneLineOfUtf8) {
-  EXPECT_EQ(quote_name("a\nb\x7f"), "\"a\\x0ab\\x7f\"");
-  EXPECT_EQ(quote_name("é｜😀"), "\"é｜😀\"");
-  EXPECT_EQ(quote_name("\xc3"), "\"\\xc3\"");
-  EXPECT_EQ(quote_name("\xed\xa0\x80"), "\"\\xed\\xa0\\x80\"");
-  EXPECT_TRUE(is_utf8(quote_name(std::string(500, '\xf0'))));
-  EXPECT_THAT(quote_name(std::string(500, 'a')), HasSubstr("…\""));
-  EXPECT_TRUE(is_utf8("aé｜😀"));
-  for (const char* bad : {"\x80", "\xc0\x80", "\xe0\x80\x80", "\xf0\x80\x80\x80",
-                          "\xf5\x80\x80\x80", "\xf4\x90\x80\x80", "\xe2\x82", "\xff"}) {
-    EXPECT_FALSE(is_utf8(bad));
   }
 }
 

@@ -9,7 +9,7 @@
 #include <optional>
 
 #include "base/checked_math.h"
-#include "disk/quote_name.h"
+#include "base/quote_name.h"
 #include "disk/shard_name.h"
 
 namespace ferry::disk {

@@ -6,10 +6,10 @@
 #include <cstring>
 #include <span>
 
+#include "base/quote_name.h"
 #include "disk/gguf_config_keys.h"
 #include "disk/gguf_names.h"
 #include "disk/hf_config.h"
-#include "disk/quote_name.h"
 
 namespace ferry::disk {
 namespace {

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "disk/quote_name.h"
+#include "base/quote_name.h"
 
 namespace ferry::disk {
 namespace {

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include "base/quote_name.h"
 #include "disk/gguf.h"
 #include "disk/gguf_names.h"
 #include "disk/safetensors.h"
@@ -61,6 +62,12 @@ TEST(HfConfig, File) {
               HasSubstr("config.json: expected a JSON object, found an array"));
   write_bytes(dir.file("config.json"), "{\"a\": 1,}");
   EXPECT_THAT(read_hf_config(folder).error().message, HasSubstr("config.json: not valid JSON at"));
+  write_bytes(dir.file("config.json"), R"({"a\nb": 1, "a\nb": 2})");
+  EXPECT_THAT(read_hf_config(folder).error().message,
+              HasSubstr(R"(config.json: key "a\x0ab" appears twice)"));
+  const std::string key = std::string(199, 'k') + "éé";  // byte 200 is within the first é
+  write_bytes(dir.file("config.json"), "{\"" + key + "\": 1, \"" + key + "\": 2}");
+  EXPECT_TRUE(is_utf8(read_hf_config(folder).error().message));
 }
 
 TEST(GgufNames, BothWays) {

@@ -5,12 +5,12 @@
 #include <cctype>
 #include <filesystem>
 
+#include "base/quote_name.h"
 #include "disk/aliases.h"
 #include "disk/gguf.h"
 #include "disk/gguf_names.h"
 #include "disk/hf_config.h"
 #include "disk/packed_int4.h"
-#include "disk/quote_name.h"
 #include "disk/safetensors.h"
 #include "disk/shard_name.h"
 

@@ -9,7 +9,7 @@
 
 #include "base/checked_math.h"
 #include "base/json.h"
-#include "disk/quote_name.h"
+#include "base/quote_name.h"
 #include "disk/shard_name.h"
 
 namespace ferry::disk {

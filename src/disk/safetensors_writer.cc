@@ -4,7 +4,7 @@
 #include "base/check.h"
 #include "base/checked_math.h"
 #include "base/json.h"
-#include "disk/quote_name.h"
+#include "base/quote_name.h"
 #include "disk/safetensors.h"
 
 namespace ferry::disk {

@@ -3,7 +3,7 @@
 
 #include <unordered_set>
 
-#include "disk/quote_name.h"
+#include "base/quote_name.h"
 #include "disk/tensor_file.h"
 
 namespace ferry::disk {

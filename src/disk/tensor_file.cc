@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 #include "base/checked_math.h"
-#include "disk/quote_name.h"
+#include "base/quote_name.h"
 
 namespace ferry::disk {
 

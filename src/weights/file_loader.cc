@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "base/checked_math.h"
-#include "disk/quote_name.h"
+#include "base/quote_name.h"
 #include "weights/file_weight_source.h"
 #include "weights/head_matrices.h"
 #include "weights/similar_names.h"
@@ -62,7 +62,7 @@ const disk::FileTensor* FileLoader::take(std::string_view full_name,
   if (!status_.ok()) return nullptr;
   const disk::FileTensor* tensor = checkpoint_.find(full_name);
   if (tensor == nullptr) {
-    fail(not_found("{}: tensor {} is missing{}", checkpoint_.path(), disk::quote_name(full_name),
+    fail(not_found("{}: tensor {} is missing{}", checkpoint_.path(), quote_name(full_name),
                    similar_names(full_name)));
     return nullptr;
   }
@@ -85,8 +85,7 @@ const disk::FileTensor* FileLoader::take_scale(const disk::FileTensor& tensor,
   const std::string full_name = with(name, int4 ? kInt4Scale : e8m0 ? kE8m0Scale : kFp8Scale);
   if (checkpoint_.find(full_name) == nullptr) {
     fail(invalid_input("{}: stored as {} without its block scales: tensor {} is missing",
-                       checkpoint_.where(tensor), tensor.format->name,
-                       disk::quote_name(full_name)));
+                       checkpoint_.where(tensor), tensor.format->name, quote_name(full_name)));
     return nullptr;
   }
   const int64_t shape[] = {ceil_div(rows, options_.scale_rows),
@@ -283,7 +282,7 @@ Weight FileLoader::stored_matrix(std::string_view name, int64_t rows, int64_t co
   if (is_packed_fp4(name)) {
     if (shard().whole()) return packed_fp4(name, rows, cols, use);
     fail(unsupported("{}: tensor {}: FP4 in pairs is not cut for several ranks", checkpoint_.path(),
-                     disk::quote_name(with(name, kWeight))));
+                     quote_name(with(name, kWeight))));
     return {};
   }
   const int64_t shape[] = {rows, cols};
@@ -393,7 +392,7 @@ Status FileLoader::finish() {
   size_t count = 0;
   for (size_t i = 0; i < used_.size(); ++i) {
     if (used_[i] || ++count > kNamed) continue;
-    names += (names.empty() ? "" : ", ") + disk::quote_name(checkpoint_.tensors()[i].source_name);
+    names += (names.empty() ? "" : ", ") + quote_name(checkpoint_.tensors()[i].source_name);
   }
   if (count > 0) {
     return invalid_input("{}: {} tensor{} this architecture does not use: {}{}", checkpoint_.path(),

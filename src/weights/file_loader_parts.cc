@@ -3,7 +3,7 @@
 // thing is refused: nobody could say which one counts.
 #include <fmt/format.h>
 
-#include "disk/quote_name.h"
+#include "base/quote_name.h"
 #include "weights/file_loader.h"
 #include "weights/head_matrices.h"
 #include "weights/similar_names.h"
@@ -16,7 +16,7 @@ bool FileLoader::exactly_one(std::string_view a, std::string_view b) {
   const disk::FileTensor* second = checkpoint_.find(b);
   if (first == nullptr || second == nullptr) return true;
   fail(invalid_input("{}: doubled: tensor {} holds the same weights", checkpoint_.where(*first),
-                     disk::quote_name(second->source_name)));
+                     quote_name(second->source_name)));
   return false;
 }
 

@@ -11,7 +11,6 @@
 #include <atomic>
 #include <cstring>
 
-#include "disk/quote_name.h"
 #include "weights/file_loader.h"
 
 namespace ferry::weights {

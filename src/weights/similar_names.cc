@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "disk/quote_name.h"
+#include "base/quote_name.h"
 
 namespace ferry::weights {
 namespace {
@@ -42,7 +42,7 @@ std::string describe_similar_names(std::string_view wanted,
                    [](const auto& a, const auto& b) { return a.first < b.first; });
   std::string text;
   for (size_t i = 0; i < std::min(close.size(), kMaxShown); ++i) {
-    text += (i == 0 ? "; similar: " : ", ") + disk::quote_name(close[i].second);
+    text += (i == 0 ? "; similar: " : ", ") + quote_name(close[i].second);
   }
   return text;
 }

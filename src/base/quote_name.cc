@@ -1,15 +1,14 @@
 // See quote_name.h.
-#include "disk/quote_name.h"
+#include "base/quote_name.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <iterator>
 
-namespace ferry::disk {
+namespace ferry {
 namespace {
-
-constexpr size_t kMaxShownBytes = 200;
 
 // Length of the UTF-8 character that `text` begins with; 0 if it begins with none.
 size_t character_bytes(std::string_view text) {
@@ -28,23 +27,35 @@ size_t character_bytes(std::string_view text) {
   return length;
 }
 
+// False for what is no character and for control characters, C1's (U+0080 to U+009F) among them.
+bool is_shown(std::string_view character) {
+  const auto lead = static_cast<uint8_t>(character[0]);
+  if (character.size() == 1) return lead >= 0x20 && lead < 0x7f;
+  return lead != 0xc2 || static_cast<uint8_t>(character[1]) >= 0xa0;
+}
+
 }  // namespace
 
-std::string quote_name(std::string_view name) {
-  std::string out = "\"";
+std::string one_line(std::string_view text, size_t max_bytes) {
+  std::string out;
   size_t i = 0;
-  while (i < name.size() && i < kMaxShownBytes) {
-    const size_t length = character_bytes(name.substr(i));
-    const auto byte = static_cast<uint8_t>(name[i]);
-    if (length == 0 || byte < 0x20 || byte == 0x7f) {
-      fmt::format_to(std::back_inserter(out), "\\x{:02x}", byte);
-      ++i;
+  while (i < text.size() && i < max_bytes) {
+    const std::string_view character =
+        text.substr(i, std::max<size_t>(character_bytes(text.substr(i)), 1));
+    if (is_shown(character)) {
+      out += character;
     } else {
-      out += name.substr(i, length);
-      i += length;
+      for (char c : character) {
+        fmt::format_to(std::back_inserter(out), "\\x{:02x}", static_cast<uint8_t>(c));
+      }
     }
+    i += character.size();
   }
-  return out + (i < name.size() ? "…\"" : "\"");
+  return i < text.size() ? out + "…" : out;
+}
+
+std::string quote_name(std::string_view name, size_t max_bytes) {
+  return "\"" + one_line(name, max_bytes) + "\"";
 }
 
 bool is_utf8(std::string_view text) {
@@ -56,4 +67,4 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
-}  // namespace ferry::disk
+}  // namespace ferry
