@@ -58,6 +58,8 @@ std::string quote_name(std::string_view name, size_t max_bytes) {
   return "\"" + one_line(name, max_bytes) + "\"";
 }
 
+bool is_one_line(std::string_view text) { return one_line(text, text.size()) == text; }
+
 bool is_utf8(std::string_view text) {
   while (!text.empty()) {
     const size_t length = character_bytes(text);

@@ -14,6 +14,9 @@ std::string one_line(std::string_view text, size_t max_bytes = 200);
 // The same in quotes: a name from outside.
 std::string quote_name(std::string_view name, size_t max_bytes = 200);
 
+// True if one_line() would leave `text` as it is, however long it is.
+bool is_one_line(std::string_view text);
+
 // True if `text` is well-formed UTF-8 (no overlong forms, no surrogates).
 bool is_utf8(std::string_view text);
 

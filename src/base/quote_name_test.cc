@@ -29,6 +29,8 @@ TEST(QuoteName, CutBetweenCharacters) {
   EXPECT_EQ(one_line("abcéé", 4), "abcé…");
   EXPECT_EQ(quote_name("abc\xc3", 4), "\"abc\\xc3\"");
   EXPECT_EQ(one_line(""), "");
+  EXPECT_TRUE(is_one_line(std::string(5000, 'a') + "é"));
+  for (const char* text : {"a\nb", "\xc3", "\x7f", "\xc2\x85"}) EXPECT_FALSE(is_one_line(text));
 }
 
 }  // namespace

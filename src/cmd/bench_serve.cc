@@ -7,6 +7,7 @@
 
 #include <cstdio>
 
+#include "base/quote_name.h"
 #include "cmd/http.h"
 #include "cmd/interrupt.h"
 #include "cmd/load_client.h"
@@ -89,7 +90,7 @@ class Bench {
   Result<std::string> base_url() const {
     std::string url = flags_.url;
     if (origin_of(url).empty()) {
-      return invalid_input("\"{}\" is no http or https address", flags_.url);
+      return invalid_input("{} is no http or https address", quote_name(flags_.url));
     }
     for (const char* ending : {"/", "/chat/completions", "/completions", "/"}) {
       if (url.ends_with(ending)) url.erase(url.size() - std::string_view(ending).size());

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstdio>
 
+#include "base/quote_name.h"
 #include "cmd/command.h"
 #include "cmd/engine_flags.h"
 #include "cmd/interrupt.h"
@@ -35,7 +36,7 @@ Status parse_setting(std::string_view name, std::string_view text, T& value) {
   T parsed{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), parsed);
   if (error != std::errc() || end != text.data() + text.size()) {
-    return invalid_input("{}: \"{}\" is not a number it can be", name, text);
+    return invalid_input("{}: {} is not a number it can be", name, quote_name(text));
   }
   value = parsed;
   return {};
@@ -72,7 +73,7 @@ Status change_setting(ChatSettings& settings, std::string_view name, std::string
     if (candidate == name) status = parse_setting(name, value, field);
   });
   if (status.has_value()) return *status;
-  return invalid_input("/set: there is no \"{}\"; /set alone shows what there is", name);
+  return invalid_input("/set: there is no {}; /set alone shows what there is", quote_name(name));
 }
 
 std::string describe_settings(const ChatSettings& settings) {
@@ -184,7 +185,7 @@ Chat::Next Chat::obey(const std::string& line) {
                               conversation_.num_turns()));
     }
   } else {
-    fail(invalid_input("{}: no such command; /help shows them", command));
+    fail(invalid_input("{}: no such command; /help shows them", one_line(command)));
   }
   return Next::kGoOn;
 }
@@ -193,7 +194,7 @@ Chat::Next Chat::obey_thinking(const std::string& argument) {
   if (argument == "on" || argument == "off") {
     settings_.thinking = argument == "on";
   } else if (!argument.empty()) {
-    fail(invalid_input("/thinking: \"{}\"; expected on or off", argument));
+    fail(invalid_input("/thinking: {}; expected on or off", quote_name(argument)));
     return Next::kGoOn;
   }
   const char* chosen = settings_.thinking.value_or(false) ? "on" : "off";

@@ -9,6 +9,7 @@
 
 #include "base/checked_math.h"
 #include "base/json.h"
+#include "base/quote_name.h"
 #include "cmd/command.h"
 #include "cmd/interrupt.h"
 #include "cmd/progress.h"
@@ -69,8 +70,8 @@ Status check_target(const WriteTarget& target, bool folder) {
   if (!folder) return {};
   for (const fs::directory_entry& entry : fs::directory_iterator(target.path, error)) {
     if (!belongs_to_a_model(entry)) {
-      return invalid_input("{}: not replaced, since \"{}\" in it is no file of a model",
-                           target.path, entry.path().filename().string());
+      return invalid_input("{}: not replaced, since {} in it is no file of a model", target.path,
+                           quote_name(entry.path().filename().string()));
     }
   }
   return {};

@@ -3,6 +3,7 @@
 
 #include <fstream>
 
+#include "base/quote_name.h"
 #include "cmd/read_input.h"
 
 namespace ferry::cmd {
@@ -16,8 +17,8 @@ Status check_message(const Json& message, size_t index) {
   Result<std::string> role = json_string(message, "role");
   if (!role.ok()) return role.error().in(fmt::format("messages[{}]", index));
   if (*role != "system" && *role != "user" && *role != "assistant" && *role != "tool") {
-    return invalid_input("messages[{}].role: \"{}\"; expected system, user, assistant or tool",
-                         index, *role);
+    return invalid_input("messages[{}].role: {}; expected system, user, assistant or tool", index,
+                         quote_name(*role));
   }
   Result<std::string> content = json_string_or(message, "content", "");
   if (!content.ok()) return content.error().in(fmt::format("messages[{}]", index));

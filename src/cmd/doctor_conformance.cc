@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/quote_name.h"
 #include "cmd/command.h"
 #include "cmd/progress.h"
 #include "device/backend.h"
@@ -68,7 +69,7 @@ Result<Tested> test_chip(const std::string& name, const ConformanceFlags& flags)
   }
   FERRY_TRY_VOID(test_collectives(name, flags, tested));
   if (tested.results.empty() && tested.collectives.empty()) {
-    return not_found("--filter: no case has \"{}\" in its name", flags.filter);
+    return not_found("--filter: no case has {} in its name", quote_name(flags.filter));
   }
   return tested;
 }

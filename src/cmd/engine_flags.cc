@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <map>
 
+#include "base/quote_name.h"
 #include "cmd/builtin_model.h"
 #include "cmd/command.h"
 #include "cmd/progress.h"
@@ -249,7 +250,8 @@ Result<SamplingParams> apply_sampling_flags(const SamplingFlags& flags, Sampling
     if (equals == std::string::npos ||
         !parse_number(std::string_view(entry).substr(0, equals), bias.first) ||
         !parse_number(std::string_view(entry).substr(equals + 1), bias.second)) {
-      return invalid_input("--logit-bias: \"{}\"; expected ID=VALUE, such as 128=-5.5", entry);
+      return invalid_input("--logit-bias: {}; expected ID=VALUE, such as 128=-5.5",
+                           quote_name(entry));
     }
     params.logit_bias.push_back(bias);
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/quote_name.h"
 #include "engine/model_text.h"
 #include "text/tokenizer.h"
 
@@ -60,7 +61,7 @@ Status read_tokens(const Json& model, const Json* added, Vocabulary& out) {
   const auto size = static_cast<int64_t>(out.tokens.size());
   auto place = [&](const std::string& token, const Json& id, int32_t type) -> Status {
     if (!id.is_number_integer() || id.get<int64_t>() < 0 || id.get<int64_t>() >= size) {
-      return invalid_input("token \"{}\": its id is not in [0, {})", token, size);
+      return invalid_input("token {}: its id is not in [0, {})", quote_name(token), size);
     }
     out.tokens[id.get<size_t>()] = token;
     out.token_types[id.get<size_t>()] = type;

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/quote_name.h"
 
 namespace ferry::cmd {
 namespace {
@@ -64,8 +65,7 @@ void take_count(const Json& usage, const char* key, int64_t& count) {
 }
 
 std::string first_line(std::string_view text) {
-  std::string line(text.substr(0, std::min(text.find_first_of("\r\n"), size_t{200})));
-  return line;
+  return one_line(text.substr(0, text.find_first_of("\r\n")));
 }
 
 }  // namespace

@@ -8,6 +8,8 @@
 #include <map>
 #include <numeric>
 
+#include "base/quote_name.h"
+
 namespace ferry::cmd {
 namespace {
 
@@ -102,7 +104,8 @@ Result<double> parse_time_goal(std::string_view text) {
   const std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
   const bool known = unit.empty() || unit == "ms" || unit == "s";
   if (error != std::errc() || !known || !std::isfinite(value) || value <= 0) {
-    return invalid_input("\"{}\" is no time; expected something like 500, 500ms or 0.5s", text);
+    return invalid_input("{} is no time; expected something like 500, 500ms or 0.5s",
+                         quote_name(text));
   }
   return unit == "s" ? value : value / 1e3;
 }
@@ -131,8 +134,8 @@ Result<Objectives> parse_objectives(const std::string& text) {
                                    : name == "e2e"  ? &objectives.e2e_s
                                                     : nullptr;
     if (limit == nullptr || equals == std::string_view::npos) {
-      return invalid_input("--slo: \"{}\"; expected ttft=…, tpot=… or e2e=…, with commas between",
-                           entry);
+      return invalid_input("--slo: {}; expected ttft=…, tpot=… or e2e=…, with commas between",
+                           quote_name(entry));
     }
     Result<double> value = parse_time_goal(entry.substr(equals + 1));
     if (!value.ok()) return value.error().in(fmt::format("--slo: {}", name));

@@ -12,6 +12,7 @@
 #include <random>
 
 #include "base/checked_math.h"
+#include "base/quote_name.h"
 #include "device/plan_stream.h"
 #include "device/workspace.h"
 #include "disk/mapped_file.h"
@@ -393,7 +394,7 @@ Result<plan::MeasuredKernels> measure_kernels(const std::shared_ptr<Backend>& ba
   };
   for (const std::string& name : options.formats) {
     const quant::StorageFormat* format = quant::find_format(name);
-    if (format == nullptr) return not_found("format \"{}\": not known", name.substr(0, 40));
+    if (format == nullptr) return not_found("format {}: not known", quote_name(name, 40));
     const OpQuery query{
         .op = Op::kMatmul, .format = format, .rows = options.hidden[0], .cols = options.hidden[0]};
     if (format->encode == nullptr || !backend->supports(query)) {

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdio>
 
+#include "base/quote_name.h"
 #include "cmd/read_input.h"
 #include "plan/rules.h"
 #include "plan/workload.h"
@@ -36,7 +37,7 @@ Result<plan::ServiceLevel> parse_slo(const std::string& text) {
     const size_t equals = part.find('=');
     const std::string key = part.substr(0, equals);
     if (equals == std::string::npos || (key != "tpot" && key != "ttft")) {
-      return invalid_input("--slo: expected tpot=TIME,ttft=TIME, found \"{}\"", part);
+      return invalid_input("--slo: expected tpot=TIME,ttft=TIME, found {}", quote_name(part));
     }
     const auto seconds = parse_duration(part.substr(equals + 1));
     if (!seconds.ok()) return seconds.error().in("--slo: " + key);
@@ -77,7 +78,7 @@ CLI::Validator between(Number low, Number high) {
             if (CLI::detail::lexical_cast(text, value) && value >= low && value <= high) {
               return std::string();
             }
-            return fmt::format("expected {} to {}, found {}", low, high, text.substr(0, 40));
+            return fmt::format("expected {} to {}, found {}", low, high, one_line(text, 40));
           },
           fmt::format("{} to {}", low, high)};
 }
@@ -111,7 +112,7 @@ Result<double> parse_duration(const std::string& text) {
                        : unit == "us"                ? 1e-6
                                                      : 0;
   if (error != std::errc() || scale == 0 || !(value > 0) || value > 1e6) {
-    return invalid_input("\"{}\": expected a time such as 50ms or 2s", text.substr(0, 40));
+    return invalid_input("{}: expected a time such as 50ms or 2s", quote_name(text, 40));
   }
   return value * scale;
 }

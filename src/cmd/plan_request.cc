@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/quote_name.h"
 #include "cmd/plan_json.h"
 #include "cmd/plan_parts.h"
 #include "plan/workload.h"
@@ -104,12 +105,12 @@ std::optional<api::ApiError> set_field(CLI::Option& option, const std::string& f
     option.add_result(**text);
     option.run_callback();
   } catch (const CLI::ConversionError&) {
-    return api::invalid_value(field, fmt::format("can't be read: {}", value.dump()).substr(0, 120));
+    return api::invalid_value(field, "can't be read: " + one_line(value.dump(), 100));
   } catch (const CLI::Error& error) {
     const std::string_view message = error.what();
     const size_t colon = message.find(": ");  // behind the name of the option
     return api::invalid_value(
-        field, std::string(message.substr(colon == std::string_view::npos ? 0 : colon + 2)));
+        field, one_line(message.substr(colon == std::string_view::npos ? 0 : colon + 2)));
   }
   return std::nullopt;
 }
@@ -123,7 +124,7 @@ std::optional<api::ApiError> read_fields(const Json& request, RequestFields& fie
   for (const auto& [field, value] : request.items()) {
     const auto at = std::find(known.begin(), known.end(), field);
     if (at == known.end()) {
-      const std::string shown = field.substr(0, 60);
+      const std::string shown = one_line(field, 60);
       return api::ApiError{
           400, fmt::format("{}: no such field{}", shown, plan::nearest_names(shown, known)), shown,
           "unknown_parameter"};

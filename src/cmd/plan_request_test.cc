@@ -12,6 +12,7 @@
 #include <string>
 
 #include "base/json.h"
+#include "base/quote_name.h"
 #include "cmd/testing.h"
 
 namespace ferry::cmd {
@@ -120,6 +121,11 @@ TEST(PlanRequest, ErrorsNameTheField) {
            Case{R"({"model": "qwen3-8b", "stack": "other"})", "stack", "general"},
            Case{R"({"model": "qwen3-8b", "disaggregated": "yes"})", "disaggregated", "boolean"},
            Case{R"({"model": "qwen3-8b", "help": true})", "help", "no such field"},
+           Case{R"({"model": "a\nb"})", "model", R"("a\x0ab")"},
+           Case{R"({"model": "qwen3-8b", "a\nb": 1})", R"(a\x0ab)", "no such field"},
+           Case{R"({"model": "qwen3-8b", "max_chips": "a\nb"})", "max_chips", ""},
+           Case{R"({"model": "qwen3-8b", "slo": "tpot=a\nb"})", "slo", R"("a\x0ab")"},
+           Case{R"({"model": "qwen3-8b", "stack": "a\nb"})", "stack", ""},
        }) {
     const auto answer = planned(c.body);
     ASSERT_FALSE(answer.ok()) << c.body;
@@ -127,6 +133,7 @@ TEST(PlanRequest, ErrorsNameTheField) {
     EXPECT_EQ(answer.error().param, c.param) << c.body << ": " << answer.error().message;
     EXPECT_THAT(answer.error().message, HasSubstr(c.message)) << c.body;
     EXPECT_LT(answer.error().message.size(), 600u) << c.body;
+    EXPECT_TRUE(is_one_line(answer.error().message)) << c.body << ": " << answer.error().message;
   }
 }
 

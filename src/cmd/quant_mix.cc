@@ -8,6 +8,7 @@
 #include <charconv>
 
 #include "base/check.h"
+#include "base/quote_name.h"
 
 namespace ferry::cmd {
 
@@ -294,7 +295,7 @@ Result<QuantMix> QuantMix::find(std::string_view name, bool pure) {
   for (const MixEntry& entry : kMixes) {
     if (same_name(entry.name, name)) return QuantMix(&entry, pure);
   }
-  return invalid_input("--quant: \"{}\" is not known for GGUF; known are {}", name,
+  return invalid_input("--quant: {} is not known for GGUF; known are {}", quote_name(name),
                        quant_mix_names());
 }
 

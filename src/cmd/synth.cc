@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/quote_name.h"
 #include "cmd/command.h"
 #include "cmd/gguf_vocab_keys.h"
 #include "cmd/model_argument.h"
@@ -217,9 +218,9 @@ Result<WriteReport> write_as_folder(const SynthFlags& flags, Json config,
   std::transform(quant.begin(), quant.end(), quant.begin(), ::toupper);
   if (quant != "BF16" && quant != "F16" && quant != "F32" && quant != "FP8" && quant != "INT4") {
     return invalid_input(
-        "--quant: \"{}\" is not known for a folder of safetensors; known are "
+        "--quant: {} is not known for a folder of safetensors; known are "
         "BF16, F16, F32, FP8, INT4 (for others let --out end in .gguf)",
-        flags.quant);
+        quote_name(flags.quant));
   }
   FERRY_TRY(const auto records, models::list_tensors(config, {.mtp = flags.mtp}));
   FolderTensors tensors(quant, config, random);

@@ -1,4 +1,5 @@
 // The table of backends, the names of ops, and what was counted since.
+#include "base/quote_name.h"
 #include "device/backend.h"
 
 #include "backends_table.inc"  // needs what is above
@@ -26,7 +27,7 @@ Result<std::shared_ptr<Backend>> open_backend(std::string_view name,
     if (entry->name == name) return entry->open(options);
     known += (known.empty() ? "" : ", ") + std::string(entry->name);
   }
-  return not_found("backend \"{}\": unknown; this build has: {}", name, known);
+  return not_found("backend {}: unknown; this build has: {}", quote_name(name), known);
 }
 
 std::string_view op_name(Op op) {

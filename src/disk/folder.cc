@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <system_error>
 
+#include "base/quote_name.h"
+
 namespace ferry::disk {
 
 namespace fs = std::filesystem;
@@ -106,7 +108,7 @@ std::pair<std::string, std::string> split_path(const std::string& path) {
 
 bool is_plain_file_name(std::string_view name) {
   return !name.empty() && name != "." && name != ".." && name.find('/') == std::string_view::npos &&
-         name.find('\0') == std::string_view::npos;
+         is_one_line(name);
 }
 
 }  // namespace ferry::disk

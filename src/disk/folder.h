@@ -48,7 +48,7 @@ class Folder {
 // "a/b/c.gguf" → {"a/b", "c.gguf"}; "c.gguf" → {".", "c.gguf"}.
 std::pair<std::string, std::string> split_path(const std::string& path);
 
-// True for a plain file name: not empty, no '/', no NUL, not "." or "..".
+// True for a plain file name: not empty, no '/', no control characters, UTF-8, not "." or "..".
 bool is_plain_file_name(std::string_view name);
 
 }  // namespace ferry::disk

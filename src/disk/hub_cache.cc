@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/quote_name.h"
 #include "disk/folder.h"
 #include "disk/shard_name.h"
 
@@ -123,7 +124,7 @@ Result<std::string> HubCache::snapshot(std::string_view repo, std::string_view r
   }
   const auto commits = folders_in(snapshots);
   if (commits.size() == 1 && revision == "main") return snapshots + commits.front();
-  return not_found("{}: no snapshot of revision \"{}\" among {} there", folder, revision,
+  return not_found("{}: no snapshot of revision {} among {} there", folder, quote_name(revision),
                    commits.size());
 }
 

@@ -37,7 +37,7 @@ std::string lower(std::string_view text) {
 std::string some_of(const std::vector<std::string>& names) {
   std::string out;
   for (size_t i = 0; i < names.size() && i < kMaxNamesShown; ++i) {
-    out += (i == 0 ? "" : ", ") + names[i];
+    out += (i == 0 ? "" : ", ") + one_line(names[i]);
   }
   if (names.size() > kMaxNamesShown) {
     out += fmt::format(" and {} more", names.size() - kMaxNamesShown);
@@ -181,7 +181,8 @@ Result<std::string> choose_gguf(const std::string& place, const std::vector<std:
   }
   if (fitting.size() == 1) return fitting.front();
   if (fitting.empty()) {
-    return not_found("{}: no GGUF file fits \"{}\", there are: {}", place, pattern, some_of(files));
+    return not_found("{}: no GGUF file fits {}, there are: {}", place, quote_name(pattern),
+                     some_of(files));
   }
   return invalid_input("{}: {} GGUF files fit, name one of them: {}", place, fitting.size(),
                        some_of(fitting));
@@ -291,7 +292,7 @@ Result<ModelSource> open_model(std::string_view argument, const OpenOptions& opt
     return not_found(
         "{}{}: no such model: no file or directory of that name, no alias in {}, not in "
         "the Hugging Face cache ({}); `ferry pull {}` would fetch it",
-        quote_name(argument), meaning, alias_file, snapshot.error().message, path);
+        quote_name(argument), meaning, alias_file, snapshot.error().message, one_line(path));
   }
   FERRY_TRY(ModelSource source, open_directory(*snapshot, file, options));
   if (source.kind == SourceKind::kHuggingFace) source.name = last_part(repo);

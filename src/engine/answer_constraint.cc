@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "base/check.h"
+#include "base/quote_name.h"
 
 namespace ferry::engine {
 namespace {
@@ -86,7 +87,7 @@ Result<std::optional<grammar::ToolCallText>> call_constraint(std::optional<text:
                            .strict = strict});
   }
   if (calls.required && calls.tools.empty()) {
-    return invalid_input("tool_choice: \"{}\" is none of the tools", choice.name);
+    return invalid_input("tool_choice: {} is none of the tools", quote_name(choice.name));
   }
   if (calls.tools.empty() || !(calls.required || any_strict || held)) {
     return std::optional<grammar::ToolCallText>();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/quote_name.h"
 #include "sample/params.h"
 
 namespace ferry::engine {
@@ -47,7 +48,8 @@ Status append_ids(const Json& object, const char* where, std::vector<int32_t>& i
   const Json list = value->is_array() ? *value : Json::array({*value});
   for (const Json& id : list) {
     if (!id.is_number_integer() || id < 0 || id > INT32_MAX) {
-      return invalid_input("{}: eos_token_id: expected a token id, found {}", where, id.dump());
+      return invalid_input("{}: eos_token_id: expected a token id, found {}", where,
+                           one_line(id.dump()));
     }
     ids.push_back(id.get<int32_t>());
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/quote_name.h"
 #include "grammar/json_number.h"
 #include "grammar/json_text.h"
 #include "grammar/schema_merge.h"
@@ -175,7 +176,7 @@ class SchemaRules : public SubschemaCompiler {
     } else if (value.contains("type") && types_of(value).size() == 1 && format != "int64" &&
                format != "float" && format != "double" && !format.is_null()) {
       return refuse_keyword("format", schema.path,
-                            fmt::format("{} is not a format of numbers", format.dump()));
+                            one_line(format.dump()) + " is not a format of numbers");
     }
     return bounds;
   }

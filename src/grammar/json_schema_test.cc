@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "base/json.h"
+#include "base/quote_name.h"
 #include "grammar/testing.h"
 
 namespace ferry::grammar {
@@ -251,6 +252,21 @@ TEST(JsonSchema, RefusesByKeywordAndPlace) {
   expect(R"({"type": "integer", "minimum": 5, "maximum": 4})", "nothing of at most");
   expect("false", "nothing of at most");
   expect(R"({"type": "string", "minLength": 3, "maxLength": 2})", "nothing");
+}
+
+TEST(JsonSchema, RefusalsAreOneLineWhateverTheSchemaHolds) {
+  const std::string cut = std::string(99, 'a') + "ééé";  // byte 100 is within the first é
+  for (const std::string& schema :
+       {std::string(R"({"a\nb": {}})"), std::string(R"({"properties": {"a\nb": {"not": {}}}})"),
+        std::string(R"({"$ref": "a\nb"})"), std::string(R"({"$ref": "#/a\nb"})"),
+        std::string(R"({"$defs": {"a\nb": {"not": {}}}, "$ref": "#/$defs/a\nb"})"),
+        std::string(R"({"type": "number", "format": "a\u007f"})"),
+        "{\"type\": \"string\", \"format\": \"" + cut + "\"}",
+        "{\"$ref\": \"" + cut + cut + "\"}"}) {
+    const std::string said = refusal(ConstraintText::Kind::kJsonSchema, schema);
+    EXPECT_NE(said, "accepted") << schema;
+    EXPECT_TRUE(is_one_line(said)) << said;
+  }
 }
 
 TEST(JsonSchema, RecursionWithoutProgressIsRefused) {

@@ -4,6 +4,8 @@
 #include <optional>
 #include <utility>
 
+#include "base/quote_name.h"
+
 namespace ferry::grammar {
 namespace {
 
@@ -259,7 +261,7 @@ class Parser {
     }
     ++at_;
     std::optional<CharSet> set = category_chars(name);
-    if (!set) return refuse(fmt::format("\\p{{{}}} (general categories only)", name));
+    if (!set) return refuse(fmt::format("\\p{{{}}} (general categories only)", one_line(name)));
     return negated ? complement(*set) : *set;
   }
 

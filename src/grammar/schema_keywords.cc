@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "base/quote_name.h"
 #include "grammar/schema_tools.h"
 
 namespace ferry::grammar {
@@ -147,7 +148,7 @@ Status check_enum(const Json& value, const std::string& path) {
 
 std::string child_path(const std::string& path, std::string_view key) {
   std::string out = path + "/";
-  for (char c : key) {
+  for (char c : one_line(key)) {
     if (c == '~') {
       out += "~0";
     } else if (c == '/') {
@@ -160,7 +161,7 @@ std::string child_path(const std::string& path, std::string_view key) {
 }
 
 Error refuse_keyword(std::string_view keyword, const std::string& path, std::string_view why) {
-  return unsupported("\"{}\" at {} is not supported: {}", keyword, path, why);
+  return unsupported("{} at {} is not supported: {}", quote_name(keyword), path, why);
 }
 
 Result<Json> checked_schema(const Schema& schema) {

@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "base/quote_name.h"
 #include "grammar/json_format.h"
 #include "grammar/json_text.h"
 #include "grammar/regex.h"
@@ -61,8 +62,7 @@ Result<std::optional<Dfa>> contents(const Schema& schema, Writing writing, RuleS
   if (is_storage_format(name)) return all;
   const std::optional<std::string_view> regex = format_regex(name);
   if (!regex) {
-    return refuse_keyword("format", schema.path,
-                          fmt::format("{} can't be promised", Json(name.substr(0, 100)).dump()));
+    return refuse_keyword("format", schema.path, quote_name(name) + " can't be promised");
   }
   FERRY_TRY(Dfa dfa, regex_automaton(*regex, RegexMatch::kWhole, schema.path, writing, rules));
   FERRY_TRY_VOID(add(std::move(dfa)));

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <optional>
 
+#include "base/quote_name.h"
 #include "grammar/schema_merge.h"
 
 namespace ferry::grammar {
@@ -96,9 +97,8 @@ bool writes_what_is_closed(const Json& a, const Json& b) {
 Result<Schema> SchemaDocument::resolve(const Schema& from) const {
   const std::string& reference = from.value["$ref"].get_ref<const std::string&>();
   if (reference.empty() || reference[0] != '#' || (reference.size() > 1 && reference[1] != '/')) {
-    return refuse_keyword(
-        "$ref", from.path,
-        fmt::format("\"{}\" is not a path in this schema (#/…)", reference.substr(0, 200)));
+    return refuse_keyword("$ref", from.path,
+                          quote_name(reference) + " is not a path in this schema (#/…)");
   }
   const Json* at = &root_;
   for (size_t begin = 1; begin < reference.size();) {
@@ -113,11 +113,11 @@ Result<Schema> SchemaDocument::resolve(const Schema& from) const {
       if (index < at->size()) next = &(*at)[index];
     }
     if (next == nullptr) {
-      return invalid_input("\"$ref\" at {}: there is no {}", from.path, reference.substr(0, 200));
+      return invalid_input("\"$ref\" at {}: there is no {}", from.path, one_line(reference));
     }
     at = next;
   }
-  return Schema{*at, reference};
+  return Schema{*at, one_line(reference)};
 }
 
 Result<std::vector<Schema>> SchemaDocument::product(const std::vector<Schema>& left,

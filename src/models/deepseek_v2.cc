@@ -4,6 +4,7 @@
 //
 //   s = softmax(W_g m);  groups by max s;  w = top K of s · scale   (not renormalised, as released)
 //   h += Σ w_e FFN_e(m) + FFN_shared(m),  m = norm(h)
+#include "base/quote_name.h"
 #include "models/table.h"
 #include "nn/config_parts.h"
 #include "nn/decoder.h"
@@ -27,11 +28,11 @@ Result<nn::ModelSpec> read_spec(const Json& config) {
     gate.num_groups = gate.top_k_groups = 1;
   } else if (method != "group_limited_greedy") {
     reader.fail(unsupported("topk_method: found {}, expected greedy or group_limited_greedy",
-                            nn::quoted(method)));
+                            quote_name(method)));
   }
   const std::string scoring = reader.string_or("scoring_func", "softmax");
   if (scoring != "softmax") {
-    reader.fail(unsupported("scoring_func: found {}, expected \"softmax\"", nn::quoted(scoring)));
+    reader.fail(unsupported("scoring_func: found {}, expected \"softmax\"", quote_name(scoring)));
   }
   // The scale belongs to the branch without renormalisation (MODELS §3.4).
   if (gate.renormalize) gate.scale = 1.0f;

@@ -17,6 +17,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/quote_name.h"
 #include "models/table.h"
 #include "nn/clamped_moe.h"
 #include "nn/config_parts.h"
@@ -118,7 +119,7 @@ void read_experts(nn::ConfigReader& reader, nn::ModelSpec& spec) {
   const std::string scoring = reader.string_or("scoring_func", "sqrtsoftplus");
   if (scoring != "sqrtsoftplus") {
     reader.fail(
-        unsupported("scoring_func: found {}, expected \"sqrtsoftplus\"", nn::quoted(scoring)));
+        unsupported("scoring_func: found {}, expected \"sqrtsoftplus\"", quote_name(scoring)));
   }
 }
 

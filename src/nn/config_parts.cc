@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/quote_name.h"
 #include "nn/rope.h"
 
 namespace ferry::nn {
@@ -70,7 +71,7 @@ void read_common(ConfigReader& reader, ModelSpec& spec, DenseLayers dense) {
   spec.layer_is_moe.assign(static_cast<size_t>(spec.num_hidden_layers), false);
   const std::string activation = reader.string_or("hidden_act", "silu");
   if (reader.ok() && activation != "silu") {
-    reader.fail(unsupported("hidden_act: found {}, expected \"silu\"", quoted(activation)));
+    reader.fail(unsupported("hidden_act: found {}, expected \"silu\"", quote_name(activation)));
   }
 }
 
@@ -99,7 +100,7 @@ double read_rope(ConfigReader& reader, ModelSpec& spec) {
     rope.factor = scaling.number("factor", 1e-3, kMaxFactor);
   } else if (type != "default" && scaling.ok()) {
     scaling.fail(unsupported("{}.type: found {}, expected default, linear, llama3 or yarn", key,
-                             quoted(type)));
+                             quote_name(type)));
   }
   if (!scaling.ok()) reader.fail(scaling.status().error());
   rope.frequency_factors = reader.numbers("rope_frequency_factors", rope.dim / 2, 1e-6, 1e6);
@@ -204,11 +205,11 @@ void read_noaux_gate(ConfigReader& reader, ModelSpec& spec) {
   spec.moe.has_bias = spec.moe.num_experts > 0;
   const std::string method = reader.string_or("topk_method", "noaux_tc");
   if (method != "noaux_tc") {
-    reader.fail(unsupported("topk_method: found {}, expected \"noaux_tc\"", quoted(method)));
+    reader.fail(unsupported("topk_method: found {}, expected \"noaux_tc\"", quote_name(method)));
   }
   const std::string scoring = reader.string_or("scoring_func", "sigmoid");
   if (scoring != "sigmoid") {
-    reader.fail(unsupported("scoring_func: found {}, expected \"sigmoid\"", quoted(scoring)));
+    reader.fail(unsupported("scoring_func: found {}, expected \"sigmoid\"", quote_name(scoring)));
   }
 }
 

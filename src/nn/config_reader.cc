@@ -3,16 +3,9 @@
 
 #include <utility>
 
-namespace ferry::nn {
+#include "base/quote_name.h"
 
-std::string quoted(std::string text) {
-  constexpr size_t kMaxShown = 60;
-  if (text.size() > kMaxShown) {
-    text.resize(kMaxShown);
-    text += "...";
-  }
-  return Json(std::move(text)).dump(-1, ' ', true, Json::error_handler_t::replace);
-}
+namespace ferry::nn {
 
 ConfigReader::ConfigReader(const Json& object, std::string path)
     : object_(object), path_(std::move(path)) {}
@@ -115,8 +108,8 @@ std::vector<float> ConfigReader::numbers(std::string_view key, int64_t count, do
   for (const Json& item : *value) {
     const double number = item.is_number() ? item.get<double>() : low - 1.0;
     if (!(number >= low && number <= high)) {
-      outside(fmt::format("{}[{}]", key, out.size()), quoted(item.dump()), fmt::format("{}", low),
-              fmt::format("{}", high));
+      outside(fmt::format("{}[{}]", key, out.size()), quote_name(item.dump()),
+              fmt::format("{}", low), fmt::format("{}", high));
       return {};
     }
     out.push_back(static_cast<float>(number));

@@ -23,9 +23,6 @@ inline constexpr int64_t kMaxHeadDim = 1 << 12;
 inline constexpr int64_t kMaxExperts = 1 << 12;
 inline constexpr int64_t kMaxPositions = 1 << 30;
 
-// A string from a config, fit for a one-line message: quoted, escaped, cut after 60 characters.
-std::string quoted(std::string text);
-
 class ConfigReader {
  public:
   // `path` precedes the key in messages: "rope_scaling.". REQUIRES: object outlives the reader.

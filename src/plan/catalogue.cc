@@ -6,6 +6,7 @@
 #include <cmath>
 #include <set>
 
+#include "base/quote_name.h"
 #include "plan/data.h"
 
 namespace ferry::plan {
@@ -57,11 +58,18 @@ Result<Known> read_known(const Json& value, std::string_view key, double max, co
   return known;
 }
 
+// Names are printed as they are: in tables, messages and lists of what is known.
+Status check_printable(std::string_view key, std::string_view name) {
+  if (is_one_line(name)) return {};
+  return invalid_input("{}: control characters in {}", key, quote_name(name, kMaxName));
+}
+
 Status read_strings(const Json& json, Chip& chip) {
   FERRY_TRY(chip.vendor, json_string_or(json, "vendor", "unknown"));
   FERRY_TRY(chip.kind, json_string(json, "kind"));
   if (chip.kind != "gpu" && chip.kind != "npu" && chip.kind != "cpu") {
-    return invalid_input("kind: expected gpu, npu or cpu, found \"{}\"", chip.kind);
+    return invalid_input("kind: expected gpu, npu or cpu, found {}",
+                         quote_name(chip.kind, kMaxName));
   }
   FERRY_TRY(chip.memory_type, json_string_or(json, "memory_type", "unknown"));
   FERRY_TRY(chip.link, json_string_or(json, "link", "unknown"));
@@ -73,6 +81,7 @@ Status read_strings(const Json& json, Chip& chip) {
     for (const Json& alias : *aliases) {
       if (!alias.is_string()) return invalid_input("aliases: expected strings");
       chip.aliases.push_back(alias.get<std::string>());
+      FERRY_TRY_VOID(check_printable("aliases", chip.aliases.back()));
     }
   }
   return {};
@@ -82,6 +91,7 @@ Result<Chip> read_chip(const Json& json) {
   Chip chip;
   FERRY_TRY(chip.name, json_string(json, "name"));
   if (chip.name.empty() || chip.name.size() > kMaxName) return invalid_input("name: bad length");
+  FERRY_TRY_VOID(check_printable("name", chip.name));
   FERRY_TRY_VOID(read_strings(json, chip));
   FERRY_TRY(chip.year, json_int_or(json, "year", 0));
   FERRY_TRY(chip.node_chips, json_int_or(json, "node_chips", 8));
@@ -168,7 +178,7 @@ Result<const Chip*> Catalogue::find(std::string_view name) const {
     }
     if (chip.aliases.empty()) names.push_back(chip.name);
   }
-  return not_found("chip \"{}\": not in the catalogue{}", name.substr(0, kMaxName),
+  return not_found("chip {}: not in the catalogue{}", quote_name(name, kMaxName),
                    nearest_names(name, names));
 }
 
@@ -201,12 +211,12 @@ Result<Catalogue> read_catalogue(std::string_view text) {
     if (!chip.ok()) {
       const Json* name = json_find(entry, "name");
       const std::string where = name != nullptr && name->is_string()
-                                    ? name->get<std::string>().substr(0, kMaxName)
+                                    ? one_line(name->get_ref<const std::string&>(), kMaxName)
                                     : "chip " + std::to_string(catalogue.chips.size() + 1);
       return chip.error().in(where);
     }
     if (!seen.insert(lower(chip->name)).second) {
-      return invalid_input("chips: \"{}\" is there twice", chip->name);
+      return invalid_input("chips: {} is there twice", quote_name(chip->name));
     }
     catalogue.chips.push_back(std::move(*chip));
   }

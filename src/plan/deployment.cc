@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/quote_name.h"
 #include "nn/memory_plan.h"
 #include "quant/storage_format.h"
 
@@ -69,7 +70,7 @@ Status fill_precision(std::string_view name, Precision& out) {
   }
   const quant::StorageFormat* format = quant::find_format(name);
   if (format == nullptr || format->decode == nullptr || format->block_bytes == 0) {
-    return not_found("precision \"{}\": not known{}", name.substr(0, 40),
+    return not_found("precision {}: not known{}", quote_name(name, 40),
                      nearest_names(name, {"bf16", "fp8", "mxfp8", "int8", "fp4", "mxfp4", "int4",
                                           "Q8_0", "Q4_0", "Q4_K", "Q6_K"}));
   }
@@ -135,7 +136,7 @@ Result<Precision> find_precision(std::string_view name, std::string_view kv) {
     precision.kv_bytes = static_cast<double>(dtype_bytes(dtype));
     return precision;
   }
-  return invalid_input("KV dtype \"{}\": expected bf16, f16, fp8, int8 or f32", kv.substr(0, 40));
+  return invalid_input("KV dtype {}: expected bf16, f16, fp8, int8 or f32", quote_name(kv, 40));
 }
 
 Result<Precision> precision_for(const PlanModel& model, std::string_view name,

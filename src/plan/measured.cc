@@ -5,6 +5,8 @@
 #include <cmath>
 #include <set>
 
+#include "base/quote_name.h"
+
 namespace ferry::plan {
 namespace {
 
@@ -68,7 +70,7 @@ Result<std::vector<KernelTimes>> read_times(const Json& json, const char* key) {
         std::adjacent_find(times.tokens.begin(), times.tokens.end(), std::greater_equal<>()) !=
             times.tokens.end()) {
       return invalid_input("{}: {}: expected as many times as tokens, which ascend from 1", key,
-                           times.format.substr(0, 40));
+                           one_line(times.format, 40));
     }
     all.push_back(std::move(times));
   }
@@ -111,7 +113,8 @@ Result<const KernelTimes*> MeasuredKernels::find(const std::vector<KernelTimes>&
     }
   }
   if (nearest != nullptr) return nearest;
-  return unsupported("{} was not measured there; measured: {}", format, fmt::join(known, ", "));
+  return unsupported("{} was not measured there; measured: {}", one_line(format),
+                     one_line(fmt::format("{}", fmt::join(known, ", "))));
 }
 
 Result<MeasuredKernels> read_measured(const Json& json) {

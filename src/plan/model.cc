@@ -5,6 +5,7 @@
 #include <map>
 #include <utility>
 
+#include "base/quote_name.h"
 #include "models/registry/select.h"
 #include "models/registry/shapes.h"
 #include "plan/catalogue.h"
@@ -195,7 +196,7 @@ Result<PlanModel> find_model(std::string_view name) {
   if (models::find_public_shape(wanted) == nullptr) {
     std::vector<std::string> names = model_names();
     for (const auto& [alias, target] : kAliases) names.emplace_back(alias);
-    return not_found("model \"{}\": not known to the planner{}", wanted,
+    return not_found("model {}: not known to the planner{}", quote_name(wanted),
                      nearest_names(wanted, names));
   }
   FERRY_TRY(const Json config, models::public_shape_config(wanted));

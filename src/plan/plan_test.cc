@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/quote_name.h"
 #include "nn/kv_cache.h"
 #include "nn/memory_plan.h"
 #include "plan/calibrate.h"
@@ -408,13 +409,18 @@ TEST_F(PlanTest, BadInputIsNamed) {
   for (const char* text :
        {"", "[]", "{\"chips\": 3}", "{\"chips\": [{}]}",
         "{\"chips\": [{\"name\": \"x\", \"kind\": \"toaster\"}]}",
+        "{\"chips\": [{\"name\": \"x\", \"kind\": \"a\\nb\"}]}",
+        "{\"chips\": [{\"name\": \"x\\ny\", \"kind\": \"gpu\"}]}",
+        "{\"chips\": [{\"name\": \"x\", \"kind\": \"gpu\", \"aliases\": [\"x\\ny\"]}]}",
         "{\"chips\": [{\"name\": \"x\", \"kind\": \"gpu\", \"memory_gb\": -1}]}",
         "{\"chips\": [{\"name\": \"x\", \"kind\": \"gpu\", \"devices\": 0}]}",
         "{\"chips\": [{\"name\": \"x\", \"kind\": \"cpu\", \"cores\": 4000}]}",
         "{\"chips\": [{\"name\": \"x\", \"kind\": \"gpu\", \"memory_gb\": \"80\"}]}",
         "{\"chips\": [{\"name\": \"x\", \"kind\": \"gpu\"}, {\"name\": \"X\", \"kind\": "
         "\"gpu\"}]}"}) {
-    EXPECT_FALSE(read_catalogue(text).ok()) << text;
+    const auto read = read_catalogue(text);
+    ASSERT_FALSE(read.ok()) << text;
+    EXPECT_TRUE(is_one_line(read.error().message)) << read.error().message;
   }
   EXPECT_FALSE(read_published("id\n1\n", catalogue_).ok());
   EXPECT_FALSE(read_published("id,group,model,chip,stage,metric,measured\n\"a", catalogue_).ok());

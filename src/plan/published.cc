@@ -3,6 +3,7 @@
 #include <charconv>
 #include <map>
 
+#include "base/quote_name.h"
 #include "plan/calibrate.h"
 
 namespace ferry::plan {
@@ -49,8 +50,8 @@ Result<double> number(const Fields& fields, std::string_view key, double max) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || !(value >= 0) || value > max) {
-    return invalid_input("{}: expected a number from 0 to {}, found \"{}\"", key, max,
-                         text.substr(0, 40));
+    return invalid_input("{}: expected a number from 0 to {}, found {}", key, max,
+                         quote_name(text, 40));
   }
   return value;
 }
@@ -84,8 +85,8 @@ class Reader {
     if (!row.incomplete.empty()) return row;
     const std::string balance = text("balance");
     if (!balance.empty() && balance != "forced") {
-      return invalid_input("balance: expected \"forced\" or nothing, found \"{}\"",
-                           balance.substr(0, 40));
+      return invalid_input("balance: expected \"forced\" or nothing, found {}",
+                           quote_name(balance, 40));
     }
     FERRY_TRY_VOID(check(row));
     FERRY_TRY_VOID(deploy(fields, text("model"), text("chip"), text("weights"), row));
@@ -97,11 +98,12 @@ class Reader {
     if (row.measured <= 0) return invalid_input("measured: expected a positive number");
     const bool prefill = row.stage == "prefill";
     if (!prefill && row.stage != "decode" && row.stage != "mixed") {
-      return invalid_input("stage: expected prefill, decode or mixed, found \"{}\"", row.stage);
+      return invalid_input("stage: expected prefill, decode or mixed, found {}",
+                           quote_name(row.stage, 40));
     }
     if (row.metric != "tpot_ms" && row.metric != "prefill_tok_s_chip" &&
         row.metric != "decode_tok_s_chip" && row.metric != "total_tok_s_chip") {
-      return invalid_input("metric: \"{}\" is not known", row.metric.substr(0, 40));
+      return invalid_input("metric: {} is not known", quote_name(row.metric, 40));
     }
     if (prefill != (row.metric == "prefill_tok_s_chip")) {
       return invalid_input("metric: {} does not go with stage {}", row.metric, row.stage);

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "base/quote_name.h"
+
 namespace ferry::plan {
 namespace {
 
@@ -139,7 +141,7 @@ Status check_date(std::string_view date) {
     return value;
   };
   const auto bad = [date] {
-    return invalid_input("date \"{}\": expected YYYY-MM-DD, 2000 to 2099", date.substr(0, 40));
+    return invalid_input("date {}: expected YYYY-MM-DD, 2000 to 2099", quote_name(date, 40));
   };
   if (date.size() != 10 || date[4] != '-' || date[7] != '-') return bad();
   const int year = digits(0, 4), month = digits(5, 2), day = digits(8, 2);

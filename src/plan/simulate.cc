@@ -7,6 +7,7 @@
 #include <cmath>
 #include <random>
 
+#include "base/quote_name.h"
 #include "engine/scheduler.h"
 
 namespace ferry::plan {
@@ -301,8 +302,7 @@ Result<double> read_trace_number(const std::vector<std::string_view>& fields, si
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() ||
       !(value >= least && value <= most)) {
-    return invalid_input("\"{}\": expected a number from {} to {}", text.substr(0, 40), least,
-                         most);
+    return invalid_input("{}: expected a number from {} to {}", quote_name(text, 40), least, most);
   }
   return value;
 }

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "base/quote_name.h"
+
 namespace ferry::plan {
 namespace {
 
@@ -129,12 +131,14 @@ TEST(SimulateTrace, ReadsAndRefuses) {
       {"arrival_s,input_tokens,output_tokens\n1,2\n", "line 2"},
       {"arrival_s,input_tokens,output_tokens\n1,2,x\n", "\"x\""},
       {"arrival_s,input_tokens,output_tokens\n1,0,3\n", "\"0\""},
+      {"arrival_s,input_tokens,output_tokens\n1,\x1b\xc3,3\n", "\"\\x1b\\xc3\""},
       {"arrival_s,input_tokens,output_tokens\nnan,1,3\n", "\"nan\""},
       {"arrival_s,input_tokens,output_tokens\n3,1,3\n2,1,1\n", "line 3"}};
   for (const auto& [text, message] : bad) {
     const auto result = read_trace(text);
     ASSERT_FALSE(result.ok()) << text;
     EXPECT_THAT(result.error().message, HasSubstr(message));
+    EXPECT_TRUE(is_one_line(result.error().message)) << result.error().message;
   }
 }
 

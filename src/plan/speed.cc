@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/quote_name.h"
 #include "plan/data.h"
 
 namespace ferry::plan {
@@ -434,7 +435,7 @@ Result<EfficiencyTable> read_efficiency(std::string_view text) {
     for (const auto& [key, field] : fields) {
       FERRY_TRY(e.*field, json_number(entry, key));
       if (!(e.*field >= 0) || (e.*field == 0 && field != &Efficiency::error)) {
-        return invalid_input("{}: {}: expected a positive number", e.name, key);
+        return invalid_input("{}: {}: expected a positive number", one_line(e.name), key);
       }
     }
   }

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "base/quote_name.h"
 #include "plan/catalogue.h"
 
 namespace ferry::plan {
@@ -61,7 +62,7 @@ Result<WorkloadPreset> find_workload(std::string_view name) {
     if (same_name(preset.name, name)) return preset;
     names += (names.empty() ? "" : ", ") + std::string(preset.name);
   }
-  return not_found("workload \"{}\": not known; known are {}", name.substr(0, 40), names);
+  return not_found("workload {}: not known; known are {}", quote_name(name, 40), names);
 }
 
 }  // namespace ferry::plan

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "base/quote_name.h"
+
 namespace ferry::text {
 namespace {
 
@@ -17,7 +19,7 @@ Result<Json> joined_content(const Json& parts, size_t message) {
     auto type = json_string(part, "type");
     if (!type.ok()) return type.error().in(where);
     if (*type != "text") {
-      return unsupported("{}: type \"{}\" is not supported, only \"text\"", where, *type);
+      return unsupported("{}: type {} is not supported, only \"text\"", where, quote_name(*type));
     }
     auto piece = json_string(part, "text");
     if (!piece.ok()) return piece.error().in(where);

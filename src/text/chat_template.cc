@@ -5,6 +5,7 @@
 #include <new>
 #include <utility>
 
+#include "base/quote_name.h"
 #include "text/jinja_ast.h"
 #include "text/jinja_eval.h"
 #include "text/jinja_parser.h"
@@ -12,9 +13,12 @@
 namespace ferry::text {
 namespace {
 
+constexpr size_t kMaxMessageBytes = 1000;
+
 Error to_error(jinja::JinjaError error) {
   std::replace(error.message.begin(), error.message.end(), '\n', ' ');
-  return {error.kind, fmt::format("template line {}: {}", error.line, error.message)};
+  return {error.kind, fmt::format("template line {}: {}", error.line,
+                                  one_line(error.message, kMaxMessageBytes))};
 }
 
 }  // namespace

@@ -6,6 +6,8 @@
 #include <fstream>
 #include <iterator>
 
+#include "base/quote_name.h"
+
 namespace ferry::text {
 namespace {
 
@@ -88,6 +90,8 @@ TEST(ChatTemplate, ErrorsNameTheLine) {
   EXPECT_NE(error("\n\n{{ raise_exception('no system') }}").find("no system"), std::string::npos);
   EXPECT_NE(error("{{ x.y.z }}").find("line 1"), std::string::npos);
   EXPECT_NE(error("{% for x in y %}").find("line 1"), std::string::npos);
+  EXPECT_TRUE(is_one_line(error("{{ raise_exception('a\\nb\\x1b') }}")));
+  EXPECT_LT(error("{{ raise_exception('a' * 100000) }}").size(), 2000u);
 }
 
 TEST(ChatTemplate, BoundedInTimeMemoryDepthAndOutput) {

@@ -1,5 +1,6 @@
 #include "text/deepseek_encoding.h"
 
+#include "base/quote_name.h"
 #include "text/deepseek_messages.h"
 
 namespace ferry::text {
@@ -177,8 +178,8 @@ Result<std::string> encode_deepseek(DeepSeekFormat format, const Json& messages,
   }
   for (const DeepSeekMessage& message : read) {
     if (message.task.empty() || format == DeepSeekFormat::kV4) continue;
-    return unsupported("messages: task \"{}\": only DeepSeek-V4 has tokens for tasks",
-                       message.task);
+    return unsupported("messages: task {}: only DeepSeek-V4 has tokens for tasks",
+                       quote_name(message.task));
   }
   if (options.thinking_given && options.thinking &&
       (format == DeepSeekFormat::kV2 || format == DeepSeekFormat::kV3)) {

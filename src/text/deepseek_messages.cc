@@ -7,6 +7,8 @@
 #include <iterator>
 #include <utility>
 
+#include "base/quote_name.h"
+
 namespace ferry::text {
 namespace {
 
@@ -37,12 +39,13 @@ Result<DeepSeekMessage> read_message(const Json& message) {
   FERRY_TRY(out.content, json_string_or(message, "content", ""));
   if (out.role == "developer") out.role = "system";
   if (out.role != "system" && out.role != "user" && out.role != "assistant" && out.role != "tool") {
-    return invalid_input("role: expected system, user, assistant or tool, found \"{}\"", out.role);
+    return invalid_input("role: expected system, user, assistant or tool, found {}",
+                         quote_name(out.role));
   }
   FERRY_TRY(out.task, json_string_or(message, "task", ""));
   if (!out.task.empty() && std::find(std::begin(kDeepSeekTasks), std::end(kDeepSeekTasks),
                                      out.task) == std::end(kDeepSeekTasks)) {
-    return invalid_input("task: found \"{}\", expected one of {}", out.task,
+    return invalid_input("task: found {}, expected one of {}", quote_name(out.task),
                          fmt::join(kDeepSeekTasks, ", "));
   }
   if (out.role == "tool") {

@@ -3,6 +3,7 @@
 #include <array>
 #include <utility>
 
+#include "base/quote_name.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_parts.h"
 
@@ -89,7 +90,8 @@ Result<Recipe> recipe_for(std::string_view name) {
   } else if (name == "gpt-2") {
     recipe.gpt2_words = true;
   } else {
-    return unsupported("tokenizer.ggml.pre: \"{}\" is not known; known are {}", name, kKnownNames);
+    return unsupported("tokenizer.ggml.pre: {} is not known; known are {}", quote_name(name),
+                       kKnownNames);
   }
   return recipe;
 }
@@ -151,8 +153,8 @@ Result<std::optional<int32_t>> marker(std::string_view key, const std::optional<
 
 Result<Tokenizer> Tokenizer::from_gguf(const GgufVocab& vocab) {
   if (vocab.model != "gpt2") {
-    return unsupported("tokenizer.ggml.model: \"{}\" is not supported, only gpt2 (byte-level BPE)",
-                       vocab.model);
+    return unsupported("tokenizer.ggml.model: {} is not supported, only gpt2 (byte-level BPE)",
+                       quote_name(vocab.model));
   }
   FERRY_TRY(const Recipe recipe, recipe_for(vocab.pre));
   auto parts = std::make_shared<TokenizerParts>();

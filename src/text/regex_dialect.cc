@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/quote_name.h"
 #include "text/regex_properties.h"
 #include "text/utf8.h"
 
@@ -154,7 +155,7 @@ class Translator {
       } else if (in_[end] == 'm') {
         options += 's';
       } else {
-        return refuse(fmt::format("the group \"{}\"", in_.substr(at_, end + 1 - at_)));
+        return refuse("the group " + quote_name(in_.substr(at_, end + 1 - at_)));
       }
     }
     if (end == in_.size() || options.empty()) return error("an incomplete group");
@@ -417,7 +418,7 @@ Result<std::string> pcre2_from_oniguruma(std::string_view pattern) {
   if (pattern.size() > kMaxPatternBytes) {
     return invalid_input("regex of {} bytes, the limit is {}", pattern.size(), kMaxPatternBytes);
   }
-  if (!utf8_is_valid(pattern)) return invalid_input("regex is not valid UTF-8");
+  if (!is_utf8(pattern)) return invalid_input("regex is not valid UTF-8");
   // Trailing white space, as some tokenizers look for it, would try every position of a long run of
   // spaces and walk to the end of the run from each. A match can only start where the run does.
   if (pattern == "\\s+$") return fmt::format("(?<![{0}])[{0}]+$", kSpaceItems);

@@ -4,6 +4,8 @@
 #include <string>
 #include <utility>
 
+#include "base/quote_name.h"
+
 namespace ferry::text {
 namespace {
 
@@ -73,7 +75,7 @@ Result<std::string> property_items(std::string_view name, bool negated) {
   std::string folded;
   for (char c : name) {
     if (c == ' ' || c == '_' || c == '-') continue;
-    if (!is_letter(c)) return unsupported("regex property \\p{{{}}}", name);
+    if (!is_letter(c)) return unsupported("regex property \\p{{{}}}", one_line(name));
     folded += static_cast<char>(c | 0x20);
   }
   if (folded.empty()) return invalid_input("regex property with an empty name");

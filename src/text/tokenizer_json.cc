@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "base/quote_name.h"
 #include "text/tokenizer.h"
 
 namespace ferry::text {
@@ -12,13 +13,13 @@ namespace {
 
 Status refuse_text(const Json& model, std::string_view key) {
   FERRY_TRY(const std::string value, json_string_or(model, key, ""));
-  if (!value.empty()) return unsupported("{} \"{}\" is not supported", key, value);
+  if (!value.empty()) return unsupported("{} {} is not supported", key, quote_name(value));
   return {};
 }
 
 Status check_model(const Json& model) {
   FERRY_TRY(const std::string type, type_of(model));
-  if (type != "BPE") return unsupported("type \"{}\" is not supported, only BPE", type);
+  if (type != "BPE") return unsupported("type {} is not supported, only BPE", quote_name(type));
   FERRY_TRY(const bool byte_fallback, json_bool_or(model, "byte_fallback", false));
   if (byte_fallback) return unsupported("byte_fallback is not supported: bytes need no fallback");
   if (json_find(model, "dropout") != nullptr) {

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/quote_name.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_testing.h"
 
@@ -148,6 +149,13 @@ TEST(TokenizerJson, RefusesUnknownConstructsByName) {
   EXPECT_THAT(with("/decoder", nullptr), HasSubstr("decoder"));
   EXPECT_THAT(with("/post_processor", {{"type", "BertProcessing"}}), HasSubstr("BertProcessing"));
   EXPECT_THAT(with("/added_tokens", {added_token('a', "<s>", true)}), HasSubstr("given twice"));
+  for (const std::string& said :
+       {with("/model/type", "a\nb"), with("/model/end_of_word_suffix", "a\nb"),
+        with("/normalizer", {{"type", "a\nb"}}), with("/model/merges/0", "a\n"),
+        with("/model/merges/0", std::string(79, 'a') + "é b")}) {
+    EXPECT_NE(said, "accepted");
+    EXPECT_TRUE(is_one_line(said)) << said;
+  }
   EXPECT_THAT(Tokenizer::from_json("[", "").error().message,
               HasSubstr("tokenizer.json: not valid"));
   EXPECT_THAT(json_refusal(good, R"({"add_bos_token": true})"),

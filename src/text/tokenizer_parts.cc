@@ -1,23 +1,10 @@
 // See tokenizer_parts.h.
 #include "text/tokenizer_parts.h"
 
+#include "base/quote_name.h"
 #include "text/utf8.h"
 
 namespace ferry::text {
-namespace {
-
-// For messages: tokens can hold anything.
-std::string shown(std::string_view text) {
-  std::string out;
-  for (char c : utf8_lossy(text.substr(0, 80))) {
-    const bool control = static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
-    out += control ? '?' : c;
-  }
-  return out;
-}
-
-}  // namespace
-
 Result<Vocabulary::Entry*> Vocabulary::entry(int64_t id) {
   if (id < 0 || id > kMaxTokenId) {
     return invalid_input("token id {}, expected 0 to {}", id, kMaxTokenId);
@@ -33,8 +20,8 @@ Status Vocabulary::add_normal(int64_t id, std::string_view spelling) {
   }
   FERRY_TRY(Entry * slot, entry(id));
   if (slot->kind != Kind::kNone) {
-    return invalid_input("token id {} is given twice, to \"{}\" and to \"{}\"", id,
-                         shown(slot->bytes), shown(spelling));
+    return invalid_input("token id {} is given twice, to {} and to {}", id, quote_name(slot->bytes),
+                         quote_name(spelling));
   }
   auto bytes = bytes_from_alphabet(spelling);
   slot->reachable = bytes.has_value();
@@ -51,8 +38,8 @@ Status Vocabulary::add_added(int64_t id, std::string_view content, bool special)
   FERRY_TRY(Entry * slot, entry(id));
   const bool same = slot->bytes == content || bytes_to_alphabet(slot->bytes) == content;
   if (slot->kind != Kind::kNone && !same) {
-    return invalid_input("token id {} is given twice, to \"{}\" and to \"{}\"", id,
-                         shown(slot->bytes), shown(content));
+    return invalid_input("token id {} is given twice, to {} and to {}", id, quote_name(slot->bytes),
+                         quote_name(content));
   }
   // Merges may still lead to it if it stands for the same bytes either way.
   slot->reachable = slot->reachable && slot->bytes == content;
@@ -84,7 +71,7 @@ Result<int32_t> BpeBuilder::side(std::string_view spelling, std::string& bytes) 
   const auto decoded = bytes_from_alphabet(spelling);
   const auto id = decoded ? vocabulary_.find_normal(*decoded) : std::nullopt;
   if (!id) {
-    return invalid_input("merge {}: \"{}\" is not in the vocabulary", num_added_, shown(spelling));
+    return invalid_input("merge {}: {} is not in the vocabulary", num_added_, quote_name(spelling));
   }
   bytes += *decoded;
   return *id;
@@ -96,8 +83,8 @@ Status BpeBuilder::add_merge(std::string_view left, std::string_view right) {
   FERRY_TRY(const int32_t right_id, side(right, bytes));
   const auto joined = vocabulary_.find_normal(bytes);
   if (!joined) {
-    return invalid_input("merge {}: \"{}\" and \"{}\" make no token of the vocabulary", num_added_,
-                         shown(left), shown(right));
+    return invalid_input("merge {}: {} and {} make no token of the vocabulary", num_added_,
+                         quote_name(left), quote_name(right));
   }
   merges_.insert(left_id, right_id, {num_added_++, *joined});
   return {};
@@ -106,8 +93,8 @@ Status BpeBuilder::add_merge(std::string_view left, std::string_view right) {
 Status BpeBuilder::add_merge(std::string_view pair) {
   const size_t space = pair.find(' ');
   if (space == std::string_view::npos || pair.find(' ', space + 1) != std::string_view::npos) {
-    return invalid_input("merge {}: expected two tokens with a space between, found \"{}\"",
-                         num_added_, shown(pair));
+    return invalid_input("merge {}: expected two tokens with a space between, found {}", num_added_,
+                         quote_name(pair));
   }
   return add_merge(pair.substr(0, space), pair.substr(space + 1));
 }

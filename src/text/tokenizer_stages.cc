@@ -2,6 +2,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/quote_name.h"
 #include "text/tokenizer_json.h"
 
 namespace ferry::text {
@@ -16,7 +17,7 @@ Status for_each_stage(const Json& stage, std::string_view list_key, int depth, R
   if (!type.ok()) return type.error();
   if (*type != "Sequence") {
     auto status = read(stage, *type);
-    return status.ok() ? Status() : status.error().in(*type);
+    return status.ok() ? Status() : status.error().in(one_line(*type));
   }
   if (depth >= kMaxSequenceDepth) {
     return unsupported("Sequence nested deeper than {} levels", kMaxSequenceDepth);
@@ -45,7 +46,7 @@ Result<SplitBehavior> behavior_of(std::string_view name) {
   for (const auto& [known, behavior] : kBehaviors) {
     if (known == name) return behavior;
   }
-  return unsupported("behavior \"{}\"", name);
+  return unsupported("behavior {}", quote_name(name));
 }
 
 Result<Regex> pattern_of(const Json& split) {
@@ -105,7 +106,7 @@ Result<std::optional<std::vector<int32_t>>> template_item(const Json& item, cons
   if (const Json* sequence = json_find(item, "Sequence")) {
     if (!sequence->is_object()) return invalid_input("Sequence: expected an object");
     FERRY_TRY(const std::string id, json_string(*sequence, "id"));
-    if (id != "A") return unsupported("Sequence \"{}\" for a single text", id);
+    if (id != "A") return unsupported("Sequence {} for a single text", quote_name(id));
     return std::optional<std::vector<int32_t>>();
   }
   const Json* token = json_find(item, "SpecialToken");
@@ -117,12 +118,14 @@ Result<std::optional<std::vector<int32_t>>> template_item(const Json& item, cons
       special != nullptr && special->is_object() ? json_find(*special, name) : nullptr;
   const Json* ids = entry != nullptr && entry->is_object() ? json_find(*entry, "ids") : nullptr;
   if (ids == nullptr || !ids->is_array()) {
-    return invalid_input("special_tokens.{}.ids: expected an array", name);
+    return invalid_input("special_tokens.{}.ids: expected an array", one_line(name));
   }
   std::vector<int32_t> out;
   for (const Json& id : *ids) {
     const bool known = id.is_number_integer() && vocabulary.has(id.get<int64_t>());
-    if (!known) return invalid_input("special_tokens.{}.ids: not in the vocabulary", name);
+    if (!known) {
+      return invalid_input("special_tokens.{}.ids: not in the vocabulary", one_line(name));
+    }
     out.push_back(id.get<int32_t>());
   }
   return std::optional(std::move(out));

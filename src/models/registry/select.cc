@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "base/quote_name.h"
 #include "models/table.h"
 #include "nn/config_reader.h"
 
@@ -78,7 +79,7 @@ Result<const nn::Architecture*> select_architecture(const Json& config) {
     return unsupported(
         "model_type {}: a multimodal wrapper (it has text_config or vision_config); "
         "ferry runs text models only",
-        nn::quoted(type));
+        quote_name(type));
   }
   std::string known;
   for (const nn::Architecture* architecture : all_architectures()) {
@@ -86,7 +87,7 @@ Result<const nn::Architecture*> select_architecture(const Json& config) {
       known += (known.empty() ? "" : ", ") + std::string(name);
     }
   }
-  return unsupported("model_type {}: unknown; ferry runs {}", nn::quoted(type), known);
+  return unsupported("model_type {}: unknown; ferry runs {}", quote_name(type), known);
 }
 
 namespace {
@@ -106,14 +107,14 @@ Result<ScaleBlock> read_group(const Json& quantization, const std::string& path)
   const Json* groups = outer.object("config_groups");
   if (!outer.ok()) return outer.status().error();
   if (format != "pack-quantized") {
-    return not_packed_int4(path + "format", nn::quoted(format), "\"pack-quantized\"");
+    return not_packed_int4(path + "format", quote_name(format), "\"pack-quantized\"");
   }
   if (groups == nullptr || groups->size() != 1 || !groups->begin()->is_object()) {
     return not_packed_int4(path + "config_groups",
                            fmt::format("{} groups", groups == nullptr ? 0 : groups->size()),
                            "one group");
   }
-  const std::string group_path = path + "config_groups." + nn::quoted(groups->begin().key()) + ".";
+  const std::string group_path = path + "config_groups." + quote_name(groups->begin().key()) + ".";
   nn::ConfigReader group(*groups->begin(), group_path);
   const Json* weights = group.object("weights");
   if (!group.ok()) return group.status().error();
@@ -127,13 +128,13 @@ Result<ScaleBlock> read_group(const Json& quantization, const std::string& path)
   const int64_t size = inner.integer("group_size", 1, 1 << 16);
   const bool symmetric = inner.boolean_or("symmetric", true);
   if (!inner.ok()) return inner.status().error();
-  if (type != "int") return not_packed_int4(weights_path + "type", nn::quoted(type), "\"int\"");
+  if (type != "int") return not_packed_int4(weights_path + "type", quote_name(type), "\"int\"");
   if (bits != 4) return not_packed_int4(weights_path + "num_bits", fmt::format("{}", bits), "4");
   if (strategy != "group") {
-    return not_packed_int4(weights_path + "strategy", nn::quoted(strategy), "\"group\"");
+    return not_packed_int4(weights_path + "strategy", quote_name(strategy), "\"group\"");
   }
   if (!symmetric) return not_packed_int4(weights_path + "symmetric", "false", "true");
-  if (!order.empty()) return not_packed_int4(weights_path + "actorder", nn::quoted(order), "null");
+  if (!order.empty()) return not_packed_int4(weights_path + "actorder", quote_name(order), "null");
   return ScaleBlock{1, size};
 }
 
@@ -152,7 +153,7 @@ Result<ScaleBlock> read_scale_block(const Json& config) {
     return unsupported(
         "{}quant_method: found {}, expected \"fp8\" or \"compressed-tensors\"; ferry "
         "reads BF16, FP8, packed INT4 and GGUF",
-        path, nn::quoted(method));
+        path, quote_name(method));
   }
   const std::vector<int64_t> block = inner.integers_or_one("weight_block_size", 1, 1 << 16);
   if (!inner.ok()) return inner.status().error();

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "base/quote_name.h"
 #include "models/registry/select.h"
 #include "shapes_table.inc"
 
@@ -33,7 +34,7 @@ Result<Json> public_shape_config(std::string_view name) {
   for (const PublicShape& shape : kPublicShapeTable) {
     known += (known.empty() ? "" : ", ") + std::string(shape.name);
   }
-  return not_found("shape \"{}\": not known; known are {}", name, known);
+  return not_found("shape {}: not known; known are {}", quote_name(name), known);
 }
 
 Result<std::vector<weights::TensorRecord>> list_tensors(const Json& config,

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "base/quote_name.h"
 #include "server/api/chat_messages.h"
 #include "server/api/tools.h"
 
@@ -18,9 +19,8 @@ void add_paragraph(std::string& text, const std::string& block) {
 void refuse_block(Fields& block, const std::string& type) {
   const bool media = type == "image" || type == "document" || type == "file" || type == "audio";
   block.fail(unsupported_value(
-      block.path("type"),
-      media ? fmt::format("\"{}\" is not supported: this model reads text only", type)
-            : fmt::format("\"{}\" is no type of block that is known here", type.substr(0, 80))));
+      block.path("type"), media ? quote_name(type) + " is not supported: this model reads text only"
+                                : quote_name(type) + " is no type of block that is known here"));
 }
 
 // A text, or blocks of type "text".

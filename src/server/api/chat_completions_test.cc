@@ -1,5 +1,6 @@
 #include "server/api/chat_completions.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "server/api/testing.h"
@@ -221,6 +222,19 @@ TEST(ChatCompletions, OnlyServedNamesWhereNamesAreStrict) {
   EXPECT_EQ(refused.error().status, 404);
   EXPECT_EQ(refused.error().code, "model_not_found");
   EXPECT_TRUE(chat_completions(kModel, body.dump()).ok());
+}
+
+TEST(ChatCompletions, RefusalsAreOneLineWhateverTheBodyHolds) {
+  ServedModel strict = fake_model();
+  strict.strict_names = true;
+  Json body = user_body();
+  body["model"] = "a\nb";
+  EXPECT_THAT(chat_completions(strict, body.dump()).error().message,
+              testing::HasSubstr(R"("a\x0ab")"));
+  body = user_body();
+  body["messages"][0]["content"] = Json::array({{{"type", "a\nb"}}});
+  EXPECT_THAT(chat_completions(kModel, body.dump()).error().message,
+              testing::HasSubstr(R"("a\x0ab")"));
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "base/quote_name.h"
+
 namespace ferry::server::api {
 namespace {
 
@@ -19,9 +21,8 @@ void refuse_part(const std::string& path, const std::string& type, Failure& fail
   if (failure.has_value()) return;
   const std::string param = path_of(path, "type");
   failure = unsupported_value(
-      param, names_media(type)
-                 ? fmt::format("\"{}\" is not supported: this model reads text only", type)
-                 : fmt::format("\"{}\" is no type of content that is known here", type));
+      param, names_media(type) ? quote_name(type) + " is not supported: this model reads text only"
+                               : quote_name(type) + " is no type of content that is known here");
 }
 
 void read_content(Fields& fields, Json& out) {

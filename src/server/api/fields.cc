@@ -5,18 +5,12 @@
 
 #include <cmath>
 
+#include "base/quote_name.h"
+
 namespace ferry::server::api {
 namespace {
 
 const Json kNoObject = Json::object();
-
-std::string shortened(const std::string& text) {
-  constexpr size_t kShown = 80;
-  if (text.size() <= kShown) return text;
-  size_t end = kShown;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
-  return text.substr(0, end) + "…";
-}
 
 }  // namespace
 
@@ -127,8 +121,8 @@ std::optional<std::string> Fields::one_of(std::string_view key,
     if (*value == name) return value;
     names += (names.empty() ? "" : ", ") + std::string(name);
   }
-  fail(unsupported_value(
-      path(key), fmt::format("expected one of {}; found \"{}\"", names, shortened(*value))));
+  fail(unsupported_value(path(key),
+                         fmt::format("expected one of {}; found {}", names, quote_name(*value))));
   return std::nullopt;
 }
 

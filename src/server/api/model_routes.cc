@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "base/quote_name.h"
 #include "server/api/chat_completions.h"
 #include "server/api/chat_messages.h"
 #include "server/api/prompts.h"
@@ -57,8 +58,10 @@ Reply list_models(const ServedModel& model) {
 ApiResult<Reply> get_model(const ServedModel& model, std::string_view id) {
   const auto found = std::find(model.names.begin(), model.names.end(), id);
   if (found != model.names.end()) return Reply(Body{dump(model_json(model, *found))});
-  return ApiError{404, fmt::format("model: \"{}\" is not served here; \"{}\" is", id, model.name()),
-                  "model", "model_not_found"};
+  return ApiError{
+      404,
+      fmt::format("model: {} is not served here; {} is", quote_name(id), quote_name(model.name())),
+      "model", "model_not_found"};
 }
 
 ApiResult<Reply> tokenize_text(const ServedModel& model, std::string_view text) {

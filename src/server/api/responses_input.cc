@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "base/quote_name.h"
 #include "server/api/chat_messages.h"
 #include "server/api/tools.h"
 
@@ -31,8 +32,7 @@ class InputReader {
                                     "item itself"));
     } else {
       fields.fail(unsupported_value(
-          fields.path("type"),
-          fmt::format("\"{}\" is no type of item that this model knows", type.substr(0, 80))));
+          fields.path("type"), quote_name(type) + " is no type of item that this model knows"));
     }
   }
 

@@ -7,6 +7,8 @@
 #include <chrono>
 #include <random>
 
+#include "base/quote_name.h"
+
 namespace ferry::server::api {
 namespace {
 
@@ -61,7 +63,8 @@ std::optional<ApiError> check_model_name(const ServedModel& model, std::string_v
     return std::nullopt;
   }
   return ApiError{404,
-                  fmt::format("model: \"{}\" is not served here; \"{}\" is", name, model.name()),
+                  fmt::format("model: {} is not served here; {} is", quote_name(name),
+                              quote_name(model.name())),
                   "model", "model_not_found"};
 }
 

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "base/quote_name.h"
+
 namespace ferry::server::api {
 namespace {
 
@@ -118,7 +120,7 @@ void add_function(Fields& function, ChatAsk& ask) {
   if (function.failure().has_value()) return;
   if (has_tool(ask, name)) {
     function.fail(invalid_value(function.path("name"),
-                                fmt::format("\"{}\" is the name of another tool already", name)));
+                                quote_name(name) + " is the name of another tool already"));
   }
   if (ask.tools.size() >= kMaxTools) {
     function.fail(
@@ -144,7 +146,7 @@ void set_named_tool(const std::string& name, const std::string& path, Failure& f
                     ChatAsk& ask) {
   if (failure.has_value()) return;
   if (!has_tool(ask, name)) {
-    failure = invalid_value(path, fmt::format("\"{}\" is none of the tools", name));
+    failure = invalid_value(path, quote_name(name) + " is none of the tools");
     return;
   }
   ask.tool_choice.kind = ToolChoice::kNamed;
