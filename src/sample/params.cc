@@ -4,6 +4,8 @@
 #include <cmath>
 #include <unordered_set>
 
+#include "base/quote_name.h"
+
 namespace ferry::sample {
 namespace {
 
@@ -21,31 +23,6 @@ Status known_id(const char* field, int64_t id, int64_t vocab_size) {
   if (id >= 0 && id < vocab_size) return {};
   return invalid_input("{}: {} is not a token id of this model (0 to {})", field, id,
                        vocab_size - 1);
-}
-
-// Overlong forms and surrogates included: a stop string that no text can contain is a mistake.
-bool valid_utf8(std::string_view text) {
-  size_t i = 0;
-  while (i < text.size()) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const int length = lead < 0x80   ? 1
-                       : lead < 0xC2 ? 0
-                       : lead < 0xE0 ? 2
-                       : lead < 0xF0 ? 3
-                       : lead < 0xF5 ? 4
-                                     : 0;
-    if (length == 0 || i + length > text.size()) return false;
-    for (int k = 1; k < length; ++k) {
-      const auto next = static_cast<unsigned char>(text[i + k]);
-      if ((next & 0xC0) != 0x80) return false;
-      if (k == 1 && ((lead == 0xE0 && next < 0xA0) || (lead == 0xED && next >= 0xA0) ||
-                     (lead == 0xF0 && next < 0x90) || (lead == 0xF4 && next >= 0x90))) {
-        return false;
-      }
-    }
-    i += length;
-  }
-  return true;
 }
 
 }  // namespace
@@ -83,7 +60,8 @@ Status validate(const StopConditions& stop, int64_t vocab_size) {
       return invalid_input("stop: a string of {} bytes; at most {} are allowed", text.size(),
                            kMaxStopStringBytes);
     }
-    if (!valid_utf8(text)) return invalid_input("stop: a string is not valid UTF-8");
+    // A stop string that no text can contain is a mistake.
+    if (!is_utf8(text)) return invalid_input("stop: a string is not valid UTF-8");
   }
   if (stop.token_ids.size() > kMaxStopTokenIds) {
     return invalid_input("stop_token_ids: {} ids; at most {} are allowed", stop.token_ids.size(),

@@ -5,6 +5,7 @@
 
 #include <random>
 
+#include "base/quote_name.h"
 #include "text/tokenizer_testing.h"
 
 namespace ferry::text {
@@ -54,7 +55,7 @@ TEST(Detokenizer, AgreesWithDecodeOnRandomBytes) {
     std::string text;
     for (int32_t id : ids) {
       const std::string part = stream.push(id);
-      EXPECT_TRUE(utf8_is_valid(part));
+      EXPECT_TRUE(is_utf8(part));
       text += part;
     }
     text += stream.finish();

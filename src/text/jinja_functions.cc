@@ -3,6 +3,7 @@
 #include <ctime>
 #include <iterator>
 
+#include "base/quote_name.h"
 #include "text/jinja_builtins.h"
 #include "text/jinja_unicode.h"
 
@@ -88,7 +89,7 @@ Value call_strftime(Interpreter& in, const Args& args) {
   // The longest expansion of one directive is far below this; a width such as %99999d is cut off.
   char text[16 << 10];
   const size_t size = std::strftime(text, sizeof text, format.c_str(), &time);
-  if (!is_valid_utf8({text, size})) fail("strftime_now: the result is not valid UTF-8");
+  if (!is_utf8({text, size})) fail("strftime_now: the result is not valid UTF-8");
   return in.heap().string({text, size});
 }
 

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <limits>
 
+#include "base/quote_name.h"
 #include "text/jinja_unicode.h"
 
 namespace ferry::text::jinja {
@@ -403,7 +404,7 @@ void Lexer::lex_operator() {
 }  // namespace
 
 void tokenize(std::string_view source, TokenizedTemplate* out) {
-  if (!is_valid_utf8(source)) fail_at(1, "the template is not valid UTF-8");
+  if (!is_utf8(source)) fail_at(1, "the template is not valid UTF-8");
   out->source = normalize_newlines(source);
   Lexer(out).run();
 }

@@ -120,22 +120,6 @@ std::string map_letters(std::string_view text, Append append) {
 
 }  // namespace
 
-bool is_valid_utf8(std::string_view text) {
-  const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
-  for (size_t i = 0; i < text.size();) {
-    if (bytes[i] < 0x80) {
-      ++i;
-      continue;
-    }
-    utf8proc_int32_t c;
-    const auto left = static_cast<utf8proc_ssize_t>(text.size() - i);
-    const utf8proc_ssize_t used = utf8proc_iterate(bytes + i, left, &c);
-    if (used <= 0) return false;
-    i += static_cast<size_t>(used);
-  }
-  return true;
-}
-
 char32_t next_code_point(std::string_view text, size_t& position) {
   const auto byte = [&](size_t i) -> char32_t {
     return i < text.size() ? static_cast<unsigned char>(text[i]) : 0;

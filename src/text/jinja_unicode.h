@@ -8,8 +8,6 @@
 
 namespace ferry::text::jinja {
 
-bool is_valid_utf8(std::string_view text);
-
 // Decodes the code point at `position` and moves past it. REQUIRES: position < text.size()
 char32_t next_code_point(std::string_view text, size_t& position);
 void append_code_point(std::string& out, char32_t code_point);

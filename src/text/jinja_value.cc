@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/quote_name.h"
 #include "text/jinja_unicode.h"
 
 namespace ferry::text::jinja {
@@ -325,7 +326,7 @@ namespace {
 Value dict_from_json(Heap& heap, const Json& json) {
   auto* dict = heap.make<DictObject>();
   for (const auto& [key, value] : json.items()) {
-    if (!is_valid_utf8(key)) fail("the context holds a key that is not valid UTF-8");
+    if (!is_utf8(key)) fail("the context holds a key that is not valid UTF-8");
     dict->set(heap, Value::string(key), from_json(heap, value));
   }
   return Value::object_of(Kind::kDict, dict);
@@ -345,7 +346,7 @@ Value from_json(Heap& heap, const Json& json) {
     case Json::value_t::string: {
       const auto& text = json.get_ref<const std::string&>();
       heap.step(1 + static_cast<int64_t>(text.size() / 64));
-      if (!is_valid_utf8(text)) fail("the context holds a string that is not valid UTF-8");
+      if (!is_utf8(text)) fail("the context holds a string that is not valid UTF-8");
       return Value::string(text);
     }
     case Json::value_t::array: {

@@ -1,6 +1,7 @@
 // See tokenizer.h; the loaders are in tokenizer_json.cc and gguf_vocab.cc.
 #include "text/tokenizer.h"
 
+#include "base/quote_name.h"
 #include "text/tokenizer_parts.h"
 #include "text/utf8.h"
 
@@ -67,8 +68,7 @@ class Encoder {
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text, const EncodeOptions& options) const {
   Encoder encoder(*parts_, options.parse_special);
-  std::vector<int32_t> ids =
-      utf8_is_valid(text) ? encoder.run(text) : encoder.run(utf8_lossy(text));
+  std::vector<int32_t> ids = is_utf8(text) ? encoder.run(text) : encoder.run(utf8_lossy(text));
   if (options.add_special) {
     ids.insert(ids.begin(), parts_->prefix.begin(), parts_->prefix.end());
     ids.insert(ids.end(), parts_->suffix.begin(), parts_->suffix.end());
@@ -81,7 +81,7 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) c
   for (int32_t id : ids) {
     if (!skip_special || !is_special(id)) bytes += token_bytes(id);
   }
-  return utf8_is_valid(bytes) ? bytes : utf8_lossy(bytes);
+  return is_utf8(bytes) ? bytes : utf8_lossy(bytes);
 }
 
 std::string_view Tokenizer::token_bytes(int32_t id) const {

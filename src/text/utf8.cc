@@ -66,15 +66,6 @@ Utf8Step utf8_step(std::string_view text, size_t at) {
   return {Utf8Step::Kind::kValid, static_cast<size_t>(lead.length), code_point};
 }
 
-bool utf8_is_valid(std::string_view text) {
-  for (size_t at = 0; at < text.size();) {
-    const Utf8Step step = utf8_step(text, at);
-    if (step.kind != Utf8Step::Kind::kValid) return false;
-    at += step.length;
-  }
-  return true;
-}
-
 std::string utf8_lossy(std::string_view text) {
   std::string out;
   out.reserve(text.size());

@@ -29,8 +29,6 @@ struct Utf8Step {
 // The character, or the maximal invalid subpart, at text[at]. REQUIRES: at < text.size()
 Utf8Step utf8_step(std::string_view text, size_t at);
 
-bool utf8_is_valid(std::string_view text);
-
 // `text` with every maximal invalid subpart replaced by U+FFFD.
 std::string utf8_lossy(std::string_view text);
 
