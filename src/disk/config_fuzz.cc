@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/check_message.h"
 #include "disk/exercise.h"
 #include "disk/hf_config.h"
 #include "disk/model_source.h"
@@ -20,7 +21,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 
   const auto folder = disk::Folder::in_memory("fuzz", {{"config.json", first}});
   const auto config = disk::read_hf_config(folder);
-  if (disk::exercise(config)) disk::exercise(disk::config_to_gguf(*config));
+  if (ok_or_told(config)) ok_or_told(disk::config_to_gguf(*config));
   disk::exercise(disk::open_model_from_memory("fuzz", {{"config.json", first},
                                                        {"tokenizer_config.json", second},
                                                        {disk::kSafetensorsIndexName, second}}));

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/check.h"
+#include "base/check_message.h"
 #include "disk/gguf_metadata.h"
 #include "disk/model_source.h"
 #include "disk/tensor_file.h"
@@ -24,26 +25,17 @@ inline uint64_t exercise(const Checkpoint& checkpoint) {
   return sum;
 }
 
-// Whether a getter gave a value or, if not, that it said why in one line.
-template <typename T>
-bool exercise(const Result<T>& result) {
-  if (result.ok()) return true;
-  CHECK(!result.error().message.empty());
-  CHECK(result.error().message.find('\n') == std::string::npos);
-  return false;
-}
-
 // Every getter on every key.
 inline uint64_t exercise(const GgufMetadata& metadata) {
   uint64_t sum = 0;
   for (const std::string& key : metadata.keys()) {
-    sum += exercise(metadata.get_u64(key)) + exercise(metadata.get_i64(key)) +
-           exercise(metadata.get_f64(key)) + exercise(metadata.get_bool(key)) +
-           exercise(metadata.get_ints(key)) + exercise(metadata.get_floats(key));
-    if (auto text = metadata.get_string(key); text.ok()) {
+    sum += ok_or_told(metadata.get_u64(key)) + ok_or_told(metadata.get_i64(key)) +
+           ok_or_told(metadata.get_f64(key)) + ok_or_told(metadata.get_bool(key)) +
+           ok_or_told(metadata.get_ints(key)) + ok_or_told(metadata.get_floats(key));
+    if (auto text = metadata.get_string(key); ok_or_told(text)) {
       for (char c : *text) sum += static_cast<uint8_t>(c);
     }
-    if (auto texts = metadata.get_strings(key); texts.ok()) {
+    if (auto texts = metadata.get_strings(key); ok_or_told(texts)) {
       for (std::string_view text : *texts) {
         for (char c : text) sum += static_cast<uint8_t>(c);
       }
@@ -53,11 +45,7 @@ inline uint64_t exercise(const GgufMetadata& metadata) {
 }
 
 inline uint64_t exercise(const Result<ModelSource>& source) {
-  if (!source.ok()) {
-    CHECK(!source.error().message.empty());
-    CHECK(source.error().message.find('\n') == std::string::npos);
-    return 0;
-  }
+  if (!ok_or_told(source)) return 0;
   uint64_t sum = exercise(source->checkpoint);
   if (source->gguf) sum += exercise(*source->gguf);
   return sum + source->config.size();

@@ -2,9 +2,10 @@
 // trace of arrivals, a table of published figures. Steps are predicted on what a catalogue holds.
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <string_view>
 
+#include "base/check.h"
+#include "base/check_message.h"
 #include "plan/calibrate.h"
 #include "plan/catalogue.h"
 #include "plan/model.h"
@@ -22,20 +23,20 @@ void predict_on(const Chip& chip) {
   static const Precision precision = find_precision("Q4_0").value();
   const Deployment d{.chip = &chip, .model = &model, .precision = precision, .stack = "general"};
   const Result<StepTime> step = decode_step(d, table.of(chip, d.stack), 8, 1000);
-  if (step.ok() ? !(step->total() > 0) : step.error().message.empty()) std::abort();
+  if (ok_or_told(step)) CHECK(step->total() > 0);
 }
 
 void read_catalogue_and_predict(std::string_view text) {
   const Result<Catalogue> read = read_catalogue(text);
-  if (!read.ok()) return;
+  if (!ok_or_told(read)) return;
   for (size_t i = 0; i < read->chips.size() && i < kChipsTried; ++i) predict_on(read->chips[i]);
 }
 
 void read_trace_in_order(std::string_view text) {
   const Result<std::vector<Arrival>> trace = read_trace(text);
-  if (!trace.ok()) return;
+  if (!ok_or_told(trace)) return;
   for (size_t i = 1; i < trace->size(); ++i) {
-    if (!((*trace)[i].at_s >= (*trace)[i - 1].at_s)) std::abort();
+    CHECK((*trace)[i].at_s >= (*trace)[i - 1].at_s);
   }
 }
 
@@ -50,7 +51,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   switch (data[0] % 3) {
     case 0: read_catalogue_and_predict(text); break;
     case 1: read_trace_in_order(text); break;
-    default: (void)read_published(text, known); break;
+    default: ferry::ok_or_told(read_published(text, known)); break;
   }
   return 0;
 }

@@ -4,16 +4,14 @@
 #include <string_view>
 
 #include "base/check.h"
+#include "base/check_message.h"
 #include "text/chat_format.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace ferry;
   const std::string_view source(reinterpret_cast<const char*>(data), size);
   auto format = text::ChatFormat::from_template(source, "<s>", "</s>");
-  if (!format.ok()) {
-    CHECK(!format.error().message.empty());
-    return 0;
-  }
+  if (!ok_or_told(format)) return 0;
   text::ChatRequest request;
   request.messages = {
       {{"role", "system"}, {"content", "Be brief."}},
@@ -28,10 +26,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const text::RenderLimits limits{
       .max_steps = 20'000, .max_memory_bytes = 16 << 20, .max_output_bytes = 1 << 20};
   auto rendered = format->render(request, limits);
-  if (rendered.ok()) {
+  if (ok_or_told(rendered)) {
     CHECK(static_cast<int64_t>(rendered->size()) <= limits.max_output_bytes);
-  } else {
-    CHECK(!rendered.error().message.empty());
   }
   return 0;
 }

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/check.h"
+#include "base/check_message.h"
 #include "text/detokenizer.h"
 #include "text/tokenizer.h"
 
@@ -15,10 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view sample =
       cut == std::string_view::npos ? "Hello, 12 wörld! \n\n  你好" : input.substr(cut + 1);
   auto tokenizer = text::Tokenizer::from_json(json, "");
-  if (!tokenizer.ok()) {
-    CHECK(!tokenizer.error().message.empty());
-    return 0;
-  }
+  if (!ok_or_told(tokenizer)) return 0;
   const std::vector<int32_t> ids = tokenizer->encode(sample, {.add_special = true});
   text::Detokenizer stream(*tokenizer, false);
   std::string streamed;

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/check.h"
+#include "base/check_message.h"
 #include "disk/hf_config.h"
 #include "models/registry/select.h"
 #include "weights/shape_recorder.h"
@@ -11,19 +12,13 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace ferry;
   auto json = parse_json({reinterpret_cast<const char*>(data), size});
-  if (!json.ok() || !json->is_object()) return 0;
+  if (!ok_or_told(json) || !json->is_object()) return 0;
   auto config = disk::canonical_config(std::move(*json), "config.json");
-  if (!config.ok()) return 0;
+  if (!ok_or_told(config)) return 0;
   auto architecture = models::select_architecture(*config);
-  if (!architecture.ok()) {
-    CHECK(!architecture.error().message.empty());
-    return 0;
-  }
+  if (!ok_or_told(architecture)) return 0;
   auto spec = (*architecture)->read_spec(*config);
-  if (!spec.ok()) {
-    CHECK(!spec.error().message.empty());
-    return 0;
-  }
+  if (!ok_or_told(spec)) return 0;
   // Lists of tensors grow with layers and experts; a few of each show all there is to see.
   if (spec->num_hidden_layers > 16 || spec->moe.num_experts > 64) return 0;
   weights::ShapeRecorder recorder;

@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "base/check.h"
+#include "base/check_message.h"
 #include "server/api/anthropic_messages.h"
 #include "server/api/chat_completions.h"
 #include "server/api/completions.h"
@@ -55,7 +57,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view body(reinterpret_cast<const char*>(data + 1), size - 1);
   ApiResult<Reply> reply = answer(model, data[0], body);
   if (!reply.ok()) {
-    if (reply.error().status < 400 || reply.error().message.empty()) std::abort();
+    CHECK(reply.error().status >= 400);
+    ferry::check_message(reply.error().message);
     return 0;
   }
   // A body may ask for thousands of answers; some are as good as all.

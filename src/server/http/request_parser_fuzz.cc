@@ -1,9 +1,10 @@
 // Bytes of a client in pieces of any size: the parser must come to the same end as with all of them
 // at once, and never ask for what it already has.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 
+#include "base/check.h"
+#include "base/check_message.h"
 #include "server/http/request_parser.h"
 #include "server/http/routes.h"
 
@@ -23,11 +24,12 @@ Outcome parse(std::string_view bytes, size_t piece) {
     waiting += bytes.substr(at, piece);
     while (!waiting.empty()) {
       const size_t used = parser.put(waiting);
-      if (used > waiting.size()) std::abort();
+      CHECK(used <= waiting.size());
       waiting.erase(0, used);
       const bool over = parser.state() == RequestParser::State::kDone ||
                         parser.state() == RequestParser::State::kBad;
       if (over) {
+        if (parser.state() == RequestParser::State::kBad) check_message(parser.error());
         Outcome outcome{parser.state(), parser.head().target, {}};
         if (parser.state() == RequestParser::State::kDone) outcome.body = parser.take_body();
         return outcome;
@@ -49,7 +51,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Outcome pieces = parse(bytes, 1 + data[0] % 16);
   const bool both_done =
       whole.state == RequestParser::State::kDone && pieces.state == RequestParser::State::kDone;
-  if (both_done && (whole.body != pieces.body || whole.target != pieces.target)) std::abort();
+  if (both_done) CHECK(whole.body == pieces.body && whole.target == pieces.target);
   find_route(whole.target);
   return 0;
 }
