@@ -13,8 +13,6 @@
 namespace ferry::cmd {
 namespace {
 
-constexpr int64_t kLargeMatrices = 64;  // megabytes, below which small ones are measured
-
 struct PredictFlags {
   PlanFlags plan;
   std::vector<int64_t> batches = {1, 8, 16};
