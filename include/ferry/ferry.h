@@ -113,9 +113,10 @@ struct MemoryPlan {
   int64_t file_bytes = 0;     // of the tensors in the file
   int64_t kv_bytes = 0;
   int64_t workspace_bytes = 0;
-  int64_t other_bytes = 0;   // logits and batch arrays
-  int64_t kv_tokens = 0;     // that the cache holds over all sequences
-  int64_t expert_bytes = 0;  // for experts that are read on demand; 0: all are in memory
+  int64_t scratch_bytes = 0;  // that the chip's ops take for themselves
+  int64_t other_bytes = 0;    // logits and batch arrays
+  int64_t kv_tokens = 0;      // that the cache holds over all sequences
+  int64_t expert_bytes = 0;   // for experts that are read on demand; 0: all are in memory
 };
 
 struct ModelInfo {

@@ -162,7 +162,8 @@ Result<Report> examine_model(const ShowFlags& flags) {
                                   .num_pages = ceil_div(report.context, kBlockSize)}};
   limits.cache.num_recent_pages =
       nn::num_recent_pages(report.loaded.model->kv_layout(), limits.batch, limits.cache.num_pages);
-  report.plan = nn::plan_memory(*report.loaded.model, report.loaded.weights_bytes, limits);
+  report.plan =
+      nn::plan_memory(*report.loaded.model, report.loaded.weights_bytes, limits, backend.get());
   FERRY_TRY(const MemoryInfo memory, backend->memory_info());
   FERRY_TRY(const engine::ExpertMemory share,
             engine::share_memory(report.loaded, report.source.checkpoint.data_bytes(), 0, memory));
@@ -172,7 +173,8 @@ Result<Report> examine_model(const ShowFlags& flags) {
                                                  .kv_dtype = kv_dtype,
                                                  .measure_only = true,
                                                  .expert_memory = share.least}));
-    report.plan = nn::plan_memory(*report.loaded.model, report.loaded.weights_bytes, limits);
+    report.plan =
+        nn::plan_memory(*report.loaded.model, report.loaded.weights_bytes, limits, backend.get());
     report.expert_memory = share.bytes(report.plan.total_bytes());
   }
   return report;
@@ -248,6 +250,9 @@ void print_report(const Report& report, const ShowFlags& flags) {
                   format_bytes(report.plan.kv_bytes_per_token),
                   windows > 0 ? ", and " + format_bytes(windows) + " for windows" : ""));
   row("workspace", fmt::format("{:>9}", format_bytes(report.plan.workspace_bytes)));
+  if (report.plan.scratch_bytes > 0) {
+    row("scratch of ops", fmt::format("{:>9}", format_bytes(report.plan.scratch_bytes)));
+  }
   row("total", fmt::format("{:>9}", format_bytes(report.plan.total_bytes() +
                                                  (in_place ? bytes_in_memory(report) : 0))));
   if (!flags.tensors) return;
@@ -279,6 +284,7 @@ Json report_json(const Report& report, const ShowFlags& flags) {
                    {"kv_bytes_per_token", report.plan.kv_bytes_per_token},
                    {"kv_recent_bytes", report.plan.kv_recent_bytes},
                    {"workspace_bytes", report.plan.workspace_bytes},
+                   {"scratch_bytes", report.plan.scratch_bytes},
                    {"logits_bytes", report.plan.logits_bytes},
                    {"index_bytes", report.plan.index_bytes},
                    {"total_bytes", report.plan.total_bytes()}};

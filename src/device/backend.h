@@ -21,6 +21,8 @@
 
 namespace ferry {
 
+class PlanStream;
+
 struct DeviceSpec {
   std::string backend;            // "cpu"
   std::string name;               // what the maker calls it
@@ -90,6 +92,13 @@ class Stream {
   virtual void begin_step() {}
   virtual void end_step() {}
 
+  // Takes the memory that PlanStream::scratch_bytes() counted, so that no op has to find any later.
+  // Errors: kOutOfMemory. REQUIRES: nothing was queued yet
+  virtual Status reserve_scratch(int64_t bytes) {
+    static_cast<void>(bytes);
+    return {};
+  }
+
   virtual void embed(const EmbedArgs& args) = 0;
   virtual void rms_norm(const RmsNormArgs& args) = 0;
   virtual void layer_norm(const LayerNormArgs& args) = 0;
@@ -145,9 +154,14 @@ class Backend : public std::enable_shared_from_this<Backend> {
 
   // Contents are undefined. Errors: kOutOfMemory with what was asked and what is free.
   virtual Result<Buffer> allocate(int64_t bytes) = 0;
+  // Bytes of device memory that allocate() takes for so many.
+  virtual int64_t allocation_bytes(int64_t bytes) const { return bytes; }
   // Host memory that copies to and from this chip like best (pinned). The host may touch it.
   virtual Result<Buffer> allocate_host(int64_t bytes) = 0;
   virtual Result<std::unique_ptr<Stream>> create_stream() = 0;
+  // A stream for dry runs (device/plan_stream.h) that also counts what this chip's ops will take of
+  // device memory for themselves. The default: nothing.
+  virtual std::unique_ptr<PlanStream> create_plan_stream() const;
 
   // Takes a weight: in place, copied or packed. The host memory may go once `keep_alive` is let go.
   virtual Result<Weight> import_weight(const HostWeight& weight) = 0;

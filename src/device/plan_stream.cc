@@ -385,6 +385,10 @@ void PlanStream::top_logits(const TopLogitsArgs& args) {
           .activation_bytes = bytes_of(args.x) + bytes_of(args.values) + bytes_of(args.ids)});
 }
 
+std::unique_ptr<PlanStream> Backend::create_plan_stream() const {
+  return std::make_unique<PlanStream>();
+}
+
 std::string describe(const OpQuery& query) {
   std::string text(op_name(query.op));
   if (query.format != nullptr) text += fmt::format(" {}", query.format->name);

@@ -3,6 +3,8 @@
 //   - which ops, formats and shapes must the backend have?      queries(), check_support()
 //   - how much workspace does a forward need?   with a measuring Workspace (device/workspace.h)
 //   - how many FLOPs and bytes does a step cost?                cost(), total()
+// That of a chip (Backend::create_plan_stream()) answers a fourth:
+//   - what will ops take of device memory for themselves?       scratch_bytes(), tables_bytes()
 //
 // Fused ops are counted as such, with the cost of their composite and its workspace. Addresses are
 // never followed; of the batch only the shapes and the host arrays are read. Where the host arrays
@@ -33,6 +35,12 @@ class PlanStream : public Stream {
   std::span<const OpQuery> queries() const { return queries_; }
   const OpCost& cost(Op op) const { return costs_[static_cast<int>(op)]; }
   OpCost total() const;
+
+  // Scratch of one stream, whichever of these ops it computes, for as many tokens as they had or
+  // fewer, of sequences as long as the longest or shorter: for Stream::reserve_scratch().
+  virtual int64_t scratch_bytes() const { return 0; }
+  // What ops keep besides, from when they first run.
+  virtual int64_t tables_bytes() const { return 0; }
 
   void copy_in(void*, const void*, int64_t) override {}
   void copy_out(void*, const void*, int64_t) override {}

@@ -25,6 +25,7 @@ class WatchedStream : public Stream {
   void fill_zero(void* device_dst, int64_t bytes) override { inner_->fill_zero(device_dst, bytes); }
   Event record() override { return inner_->record(); }
   void wait(const Event& event) override { inner_->wait(event); }
+  Status reserve_scratch(int64_t bytes) override { return inner_->reserve_scratch(bytes); }
   // The first error of any op that was waited for in between, too: it sticks in the inner stream.
   Status synchronize() override { return inner_->synchronize(); }
 

@@ -62,8 +62,9 @@ Result<Fitting> fit_into_memory(const disk::ModelSource& source,
     FERRY_TRY(measured, measure_weights(source, backend, options, share.least));
   }
   Fitting fitting;
-  FERRY_TRY(fitting.sizing, choose_sizes(*measured.model, measured.weights_bytes, file_bytes,
-                                         options, share.on_demand ? share.others : memory));
+  FERRY_TRY(fitting.sizing,
+            choose_sizes(*measured.model, *backend, measured.weights_bytes, file_bytes, options,
+                         share.on_demand ? share.others : memory));
   if (share.on_demand) {
     fitting.expert_memory = share.bytes(fitting.sizing.plan.total_bytes());
   }
@@ -109,6 +110,7 @@ ModelInfo describe(const disk::ModelSource& source, const LoadedModel& model,
                  .file_bytes = source.checkpoint.data_bytes(),
                  .kv_bytes = sizing.plan.kv_bytes,
                  .workspace_bytes = sizing.plan.workspace_bytes,
+                 .scratch_bytes = sizing.plan.scratch_bytes,
                  .other_bytes = sizing.plan.logits_bytes + sizing.plan.index_bytes,
                  .kv_tokens = sizing.limits.cache.num_pages * sizing.limits.cache.block_size,
                  .expert_bytes = fitting.expert_memory};
@@ -158,6 +160,7 @@ Result<std::unique_ptr<EngineCore>> EngineCore::load(const EngineOptions& option
                                          .num_known_tokens = core->info_.vocab_size,
                                          .mtp = sizing.limits.mtp,
                                          .workspace_bytes = sizing.plan.workspace_bytes,
+                                         .scratch_bytes = sizing.plan.scratch_bytes,
                                          .watch = {}}));
   const SchedulerLimits limits{.block_size = options.block_size,
                                .num_pages = sizing.limits.cache.num_pages,

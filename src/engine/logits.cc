@@ -93,12 +93,14 @@ class Run {
         .dtype = options_.kv_dtype, .block_size = options_.block_size, .num_pages = num_pages_};
     limits.max_logit_rows = count * chunk_;
     const LoadedModel& first = shards_.front();
-    const nn::MemoryPlan plan = nn::plan_memory(*first.model, first.weights_bytes, limits);
+    const nn::MemoryPlan plan =
+        nn::plan_memory(*first.model, first.weights_bytes, limits, first.backend.get());
     FERRY_TRY(auto runner,
               Runner::create(runner_ranks(shards_), {.batch = limits.batch,
                                                      .cache = limits.cache,
                                                      .max_logit_rows = limits.max_logit_rows,
                                                      .workspace_bytes = plan.workspace_bytes,
+                                                     .scratch_bytes = plan.scratch_bytes,
                                                      .watch = options_.watch}));
     runner_.emplace(std::move(runner));
     return {};

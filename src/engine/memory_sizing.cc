@@ -60,12 +60,13 @@ std::string describe_plan(const Sizing& sizing, const MemoryInfo& memory, int64_
   const nn::KvCacheSpec& cache = sizing.limits.cache;
   std::string text = fmt::format(
       "file {}; memory: weights {} + cache {} ({} tokens, {} each sequence at most{}) + "
-      "workspace {} + logits {} = {}",
+      "workspace {} + {}logits {} = {}",
       mib(file_bytes), mib(plan.weights_bytes), mib(plan.kv_bytes),
       cache.num_pages * cache.block_size, sizing.limits.batch.max_context,
       plan.kv_recent_bytes > 0 ? "; of it " + mib(plan.kv_recent_bytes) + " for windows" : "",
-      mib(plan.workspace_bytes), mib(plan.logits_bytes + plan.index_bytes),
-      mib(plan.total_bytes()));
+      mib(plan.workspace_bytes),
+      plan.scratch_bytes > 0 ? "scratch of ops " + mib(plan.scratch_bytes) + " + " : "",
+      mib(plan.logits_bytes + plan.index_bytes), mib(plan.total_bytes()));
   if (memory.total_bytes > 0) {
     text += fmt::format("; free: {} of {}", mib(memory.free_bytes), mib(memory.total_bytes));
   }
@@ -97,8 +98,9 @@ Status check_options(const EngineOptions& options) {
   return {};
 }
 
-Result<Sizing> choose_sizes(const nn::Model& model, int64_t weights_bytes, int64_t file_bytes,
-                            const EngineOptions& options, const MemoryInfo& memory) {
+Result<Sizing> choose_sizes(const nn::Model& model, const Backend& chip, int64_t weights_bytes,
+                            int64_t file_bytes, const EngineOptions& options,
+                            const MemoryInfo& memory) {
   const int64_t block = options.block_size;
   int64_t context = options.max_context > 0
                         ? options.max_context
@@ -107,7 +109,7 @@ Result<Sizing> choose_sizes(const nn::Model& model, int64_t weights_bytes, int64
   while (true) {
     const int64_t tokens = std::max(context, options.kv_tokens);
     sizing.limits = limits_for(model, options, context, ceil_div(tokens, block));
-    sizing.plan = nn::plan_memory(model, weights_bytes, sizing.limits);
+    sizing.plan = nn::plan_memory(model, weights_bytes, sizing.limits, &chip);
     if (fits(sizing.plan.total_bytes(), memory)) break;
     const bool may_shrink = options.max_context == 0 && options.kv_tokens == 0;
     if (!may_shrink || context / 2 < kSmallestDefaultContext) {
@@ -125,7 +127,7 @@ Result<Sizing> choose_sizes(const nn::Model& model, int64_t weights_bytes, int64
   const int64_t affordable = memory.total_bytes == 0 ? wanted : left / 2 / page_bytes;
   const int64_t num_pages = std::max(sizing.limits.cache.num_pages, std::min(wanted, affordable));
   sizing.limits = limits_for(model, options, context, num_pages);
-  sizing.plan = nn::plan_memory(model, weights_bytes, sizing.limits);
+  sizing.plan = nn::plan_memory(model, weights_bytes, sizing.limits, &chip);
   return sizing;
 }
 

@@ -27,12 +27,13 @@ struct Sizing {
   nn::MemoryPlan plan;
 };
 
-// `model` may come from a measuring loader. What the options leave open (0) is chosen: the context
-// is halved until one sequence fits, then the cache grows to max_sequences of them as long as it
-// takes no more than half of what is left.
-// Errors: kOutOfMemory with the parts of the plan and what is free.
-Result<Sizing> choose_sizes(const nn::Model& model, int64_t weights_bytes, int64_t file_bytes,
-                            const EngineOptions& options, const MemoryInfo& memory);
+// `model` may come from a measuring loader of `chip`. What the options leave open (0) is chosen:
+// the context is halved until one sequence fits, then the cache grows to max_sequences of them as
+// long as it takes no more than half of what is left. Errors: kOutOfMemory with the parts of the
+// plan and what is free.
+Result<Sizing> choose_sizes(const nn::Model& model, const Backend& chip, int64_t weights_bytes,
+                            int64_t file_bytes, const EngineOptions& options,
+                            const MemoryInfo& memory);
 
 // "file 13.3 MiB; memory: weights 0.1 MiB + cache 42.0 MiB (8192 tokens) + …", one line for people.
 // Weights that are used where the file is mapped count in the file only.

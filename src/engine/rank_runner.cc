@@ -51,6 +51,7 @@ Result<RankRunner> RankRunner::create(const RunnerRank& rank, const RunnerLimits
     FERRY_TRY(runner.rows_host_, chip.allocate_host(rows_bytes));
   }
   FERRY_TRY(runner.stream_, chip.create_stream());
+  FERRY_TRY_VOID(runner.stream_->reserve_scratch(limits.scratch_bytes));
   runner.own_stream_ = runner.stream_.get();
   if (limits.watch && reports) runner.stream_ = limits.watch(std::move(runner.stream_));
   return runner;
@@ -105,20 +106,20 @@ TensorView RankRunner::find_top_logits(const TensorView& logits, Workspace& work
     void* data = static_cast<float*>(both.data) + i * both.stride[0];
     return TensorView::contiguous(data, dtype, {rows, num_top_logits_});
   };
-  stream_->top_logits({.x = logits.slice(1, 0, num_known_tokens_),
+  stream().top_logits({.x = logits.slice(1, 0, num_known_tokens_),
                        .values = part(0, Dtype::kF32),
                        .ids = part(1, Dtype::kI32)});
   return both;
 }
 
 void RankRunner::copy_logits_out(const TensorView& logits, const TensorView& top) {
-  if (!top.empty()) stream_->copy_out(top_host_.data, top.data, top.extent_bytes());
+  if (!top.empty()) stream().copy_out(top_host_.data, top.data, top.extent_bytes());
   const size_t row_bytes = static_cast<size_t>(vocab_size_) * sizeof(float);
   for (size_t first = 0, end = 0; first < logit_rows_.size(); first = end) {
     const bool whole = !logit_rows_[first].all.empty();
     while (end < logit_rows_.size() && !logit_rows_[end].all.empty() == whole) ++end;
     if (!whole) continue;
-    stream_->copy_out(logit_rows_[first].all.data(),
+    stream().copy_out(logit_rows_[first].all.data(),
                       static_cast<const char*>(logits.data) + first * row_bytes,
                       static_cast<int64_t>((end - first) * row_bytes));
   }
@@ -126,15 +127,15 @@ void RankRunner::copy_logits_out(const TensorView& logits, const TensorView& top
 
 // Collectives go to the device's queue beside the stream, which would not keep them in a step.
 void RankRunner::begin_step() {
-  if (communicator_ == nullptr) stream_->begin_step();
+  if (communicator_ == nullptr) stream().begin_step();
 }
 
 void RankRunner::end_step() {
-  if (communicator_ == nullptr) stream_->end_step();
+  if (communicator_ == nullptr) stream().end_step();
 }
 
 void RankRunner::launch(std::span<const nn::BatchInput> inputs, bool wants_hidden) {
-  const BatchView& batch = batch_memory_.lay_out(*stream_, inputs);
+  const BatchView& batch = batch_memory_.lay_out(stream(), inputs);
   Workspace workspace(workspace_.data, workspace_.bytes);
   const bool copies_hidden = wants_hidden && reports_ && prepare_hidden_host();
   TensorView hidden, state;
@@ -148,7 +149,7 @@ void RankRunner::launch(std::span<const nn::BatchInput> inputs, bool wants_hidde
   }
   const TensorView logits = logits_for(inputs);
   begin_step();
-  model_->forward({.stream = *stream_,
+  model_->forward({.stream = stream(),
                    .workspace = workspace,
                    .batch = batch,
                    .cache = cache_,
@@ -159,27 +160,27 @@ void RankRunner::launch(std::span<const nn::BatchInput> inputs, bool wants_hidde
   const TensorView top = find_top_logits(logits, workspace);
   end_step();
   if (copies_hidden) {
-    stream_->copy_out(hidden_host_.data, hidden.data,
+    stream().copy_out(hidden_host_.data, hidden.data,
                       num_hidden_rows_ * hidden_size_ * static_cast<int64_t>(sizeof(float)));
   }
   copy_logits_out(logits, top);
 }
 
 void RankRunner::launch_mtp(std::span<const nn::BatchInput> inputs, std::span<const int32_t> rows) {
-  const BatchView& batch = batch_memory_.lay_out(*stream_, inputs);
+  const BatchView& batch = batch_memory_.lay_out(stream(), inputs);
   const auto num_rows = static_cast<int64_t>(rows.size());
   CHECK(mtp_ && num_rows == batch.num_tokens && num_rows <= num_hidden_rows_);
   std::copy(rows.begin(), rows.end(), static_cast<int32_t*>(rows_host_.data));
-  stream_->copy_in(rows_device_.data, rows_host_.data, num_rows * dtype_bytes(Dtype::kI32));
+  stream().copy_in(rows_device_.data, rows_host_.data, num_rows * dtype_bytes(Dtype::kI32));
   Workspace workspace(workspace_.data, workspace_.bytes);
   const int64_t size = own_state_size_ > 0 ? own_state_size_ : hidden_size_;
   const TensorView states = workspace.tensor(Dtype::kF32, {num_hidden_rows_, size});
   const TensorView picked = workspace.tensor(Dtype::kF32, {num_rows, size});
   const TensorView picks = TensorView::contiguous(rows_device_.data, Dtype::kI32, {num_rows});
-  stream_->gather_rows({.x = states, .rows = picks, .out = picked});
+  stream().gather_rows({.x = states, .rows = picks, .out = picked});
   const TensorView logits = logits_for(inputs);
   begin_step();
-  model_->forward_mtp({.stream = *stream_,
+  model_->forward_mtp({.stream = stream(),
                        .workspace = workspace,
                        .batch = batch,
                        .cache = cache_,
@@ -199,7 +200,7 @@ std::span<const float> RankRunner::hidden() const {
 }
 
 Status RankRunner::synchronize() {
-  Status status = stream_->synchronize();
+  Status status = stream().synchronize();
   if (status.ok() && communicator_ != nullptr) status = communicator_->status();
   if (!status.ok() && communicator_ != nullptr) communicator_->abort(status.error());
   FERRY_TRY_VOID(status);

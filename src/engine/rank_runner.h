@@ -32,8 +32,9 @@ struct RunnerLimits {
   int64_t num_known_tokens = 0;  // ids that may be chosen; 0: only whole rows will be wanted
   bool mtp = false;              // launch_mtp() will be called; the model has a module for it
   int64_t workspace_bytes = 0;   // what the memory plan says a forward takes
-  // What the ops of the first rank go through, made of the backend's own stream; empty: that
-  // itself.
+  int64_t scratch_bytes = 0;     // and what ops take for themselves
+  // What the ops of the first rank go through, made of the backend's own stream, unless
+  // set_watched() says otherwise; empty: that itself.
   std::function<std::unique_ptr<Stream>(std::unique_ptr<Stream>)> watch;
 };
 
@@ -53,6 +54,10 @@ class RankRunner {
   std::span<const sample::LogitRow> logits() const { return logit_rows_; }
 
   std::span<const float> hidden() const;
+
+  // Whether ops go through what `watch` made.
+  void set_watched(bool on) { watched_ = on; }
+  const nn::KvCache& cache() const { return cache_; }
 
   const std::shared_ptr<Backend>& backend() const { return backend_; }
   // The backend's own, whatever `watch` made of it.
@@ -76,6 +81,7 @@ class RankRunner {
   void copy_logits_out(const TensorView& logits, const TensorView& top);
   void begin_step();
   void end_step();
+  Stream& stream() { return watched_ ? *stream_ : *own_stream_; }
 
   int64_t vocab_size_ = 0;
   int64_t hidden_size_ = 0;
@@ -95,6 +101,7 @@ class RankRunner {
   Buffer rows_host_;
   Status hidden_status_;
   bool reports_ = false;
+  bool watched_ = true;
   Stream* own_stream_ = nullptr;
   std::unique_ptr<Stream> stream_;              // gone before the memory it works on
   std::unique_ptr<Communicator> communicator_;  // gone before its stream; nullptr: the only rank

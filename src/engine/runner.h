@@ -36,6 +36,13 @@ class Runner {
   // the inputs. REQUIRES: it was wanted, wait() has come back without an error
   std::span<const float> hidden() const { return ranks_.front().hidden(); }
 
+  // Between steps: whether the ops of the first rank go through what limits.watch made, as they do
+  // unless this says otherwise, or straight to the stream.
+  void set_watched(bool on) { ranks_.front().set_watched(on); }
+  // Of the first rank.
+  const nn::KvCache& cache() const { return ranks_.front().cache(); }
+  Stream& own_stream() { return *ranks_.front().own_stream(); }
+
   // 0: whole rows cost nothing more, as the host sees the device's memory, or it finds no others.
   int64_t num_top_logits() const { return ranks_.front().num_top_logits(); }
   int64_t vocab_size() const { return ranks_.front().vocab_size(); }

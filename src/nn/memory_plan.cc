@@ -87,7 +87,8 @@ int64_t num_recent_pages(const KvLayout& layout, const BatchLimits& batch, int64
   return 2 * at_once < num_pages ? 2 * at_once : 0;
 }
 
-MemoryPlan plan_memory(const Model& model, int64_t weights_bytes, const PlanLimits& limits) {
+MemoryPlan plan_memory(const Model& model, int64_t weights_bytes, const PlanLimits& limits,
+                       const Backend* chip) {
   BatchLimits batch_limits = limits.batch;
   batch_limits.block_size = limits.cache.block_size;
   const int64_t logit_rows =
@@ -99,7 +100,9 @@ MemoryPlan plan_memory(const Model& model, int64_t weights_bytes, const PlanLimi
       TensorView::contiguous(reinterpret_cast<void*>(Workspace::kAlignment), Dtype::kF32,
                              {std::min(logit_rows, batch_limits.max_tokens), vocab_size});
   Workspace workspace;
-  PlanStream stream;
+  const std::unique_ptr<PlanStream> plan_stream =
+      chip != nullptr ? chip->create_plan_stream() : std::make_unique<PlanStream>();
+  PlanStream& stream = *plan_stream;
   for (bool decode : {false, true}) {
     const BatchView batch = fake_batch(batch_limits, logits.shape[0], decode);
     model.forward({.stream = stream,
@@ -117,7 +120,10 @@ MemoryPlan plan_memory(const Model& model, int64_t weights_bytes, const PlanLimi
 
   MemoryPlan plan;
   plan.weights_bytes = weights_bytes;
-  plan.kv_bytes = kv_cache_bytes(model.kv_layout(), limits.cache);
+  const auto allocated = [&](int64_t bytes) {
+    return chip != nullptr && bytes > 0 ? chip->allocation_bytes(bytes) : bytes;
+  };
+  plan.kv_bytes = allocated(kv_cache_bytes(model.kv_layout(), limits.cache));
   const auto per_token = [&](PageKind kind) {
     return kv_bytes_per_token(model.kv_layout(), kind, limits.cache.dtype, limits.cache.block_size);
   };
@@ -128,10 +134,11 @@ MemoryPlan plan_memory(const Model& model, int64_t weights_bytes, const PlanLimi
   } else {
     plan.kv_bytes_per_token += per_token(PageKind::kRecent);
   }
-  plan.workspace_bytes = workspace.bytes_max();
-  plan.logits_bytes = logit_rows * vocab_size * dtype_bytes(Dtype::kF32);
-  plan.index_bytes = BatchMemory::bytes_for(batch_limits);
-  if (limits.mtp) plan.index_bytes += batch_limits.max_tokens * dtype_bytes(Dtype::kI32);
+  plan.workspace_bytes = allocated(workspace.bytes_max());
+  plan.scratch_bytes = allocated(stream.scratch_bytes());
+  plan.logits_bytes = allocated(logit_rows * vocab_size * dtype_bytes(Dtype::kF32));
+  plan.index_bytes = allocated(BatchMemory::bytes_for(batch_limits)) + stream.tables_bytes();
+  if (limits.mtp) plan.index_bytes += allocated(batch_limits.max_tokens * dtype_bytes(Dtype::kI32));
   plan.queries.assign(stream.queries().begin(), stream.queries().end());
   return plan;
 }

@@ -32,16 +32,20 @@ struct MemoryPlan {
   int64_t kv_recent_bytes = 0;     // of these: of planes of recent tokens with pages of their own
   int64_t kv_bytes_per_token = 0;  // of the other planes
   int64_t workspace_bytes = 0;     // of the most demanding forward
+  int64_t scratch_bytes = 0;       // that the chip's ops take for themselves
   int64_t logits_bytes = 0;        // [max_logit_rows, vocab_size] f32
-  int64_t index_bytes = 0;         // of one BatchMemory, on the chip
+  int64_t index_bytes = 0;         // of one BatchMemory and of tables that ops keep, on the chip
   std::vector<OpQuery> queries;    // every distinct op, format and shape
 
   int64_t total_bytes() const {
-    return weights_bytes + kv_bytes + workspace_bytes + logits_bytes + index_bytes;
+    return weights_bytes + kv_bytes + workspace_bytes + scratch_bytes + logits_bytes + index_bytes;
   }
 };
 
-// `model` may come from a loader without data (ShapeRecorder, a measuring FileLoader).
-MemoryPlan plan_memory(const Model& model, int64_t weights_bytes, const PlanLimits& limits);
+// `model` may come from a loader without data (ShapeRecorder, a measuring FileLoader). `chip` adds
+// what its ops take for themselves, and rounds every part as it hands out memory; nullptr: what all
+// chips have in common.
+MemoryPlan plan_memory(const Model& model, int64_t weights_bytes, const PlanLimits& limits,
+                       const Backend* chip = nullptr);
 
 }  // namespace ferry::nn

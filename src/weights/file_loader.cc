@@ -334,7 +334,7 @@ Vector FileLoader::constant(int64_t rows, int64_t cols,
 // Four-byte numbers to memory of the device. Nothing is read where only sizes count.
 Vector FileLoader::to_device(const void* values, Dtype dtype, int64_t rows, int64_t cols) {
   const int64_t bytes = rows * cols * dtype_bytes(dtype);
-  device_bytes_ += bytes;
+  device_bytes_ += backend_->allocation_bytes(bytes);
   const auto view = [&](void* data) { return TensorView::contiguous(data, dtype, {rows, cols}); };
   // Any non-null address will do where nothing is read.
   if (options_.measure_only) return {.view = view(&device_bytes_)};

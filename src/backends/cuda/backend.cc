@@ -3,6 +3,7 @@
 #include "device/backend.h"
 
 #include "backends/cuda/collectives.h"
+#include "backends/cuda/plan.h"
 #include "backends/cuda/stream.h"
 #include "backends/cuda/weights.h"
 #include "device/op_paths.h"
@@ -83,11 +84,17 @@ class CudaBackend : public Backend, public OpPaths {
   Result<Buffer> allocate(int64_t bytes) override {
     return device_->pool().allocate(bytes, shared_from_this());
   }
+  int64_t allocation_bytes(int64_t bytes) const override { return MemoryPool::piece_bytes(bytes); }
   Result<Buffer> allocate_host(int64_t bytes) override {
     return device_->allocate_host(bytes, shared_from_this());
   }
   Result<std::unique_ptr<Stream>> create_stream() override {
     return CudaStream::create(device_, f32_products_);
+  }
+  std::unique_ptr<PlanStream> create_plan_stream() const override {
+    return std::make_unique<CudaPlan>(ScratchTerms{.multiprocessors = device_->multiprocessors(),
+                                                   .f32_products = f32_products_,
+                                                   .has_library = device_->products() != nullptr});
   }
 
   Result<Weight> import_weight(const HostWeight& weight) override {

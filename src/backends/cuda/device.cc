@@ -160,7 +160,7 @@ const int8_t* Device::words(WeightKind kind) const {
 void Device::find_products() {
   const auto library = load_cublaslt(driver_->version, &why_no_products_);
   if (library == nullptr) return;
-  auto products = LtProducts::open(library, *pool_);
+  auto products = LtProducts::open(library);
   if (products.ok()) {
     products_ = std::move(products).value();
   } else {

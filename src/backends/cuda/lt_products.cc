@@ -44,35 +44,21 @@ struct LtProducts::Plan {
   LtAlgorithm algorithm{};
 };
 
-LtProducts::LtProducts(std::shared_ptr<const CublasLt> library, MemoryPool& pool)
-    : library_(std::move(library)), pool_(pool) {}
+LtProducts::LtProducts(std::shared_ptr<const CublasLt> library) : library_(std::move(library)) {}
 
 LtProducts::~LtProducts() {
   plans_.clear();
   if (handle_ != nullptr) library_->cublasLtDestroy(handle_);
 }
 
-Result<std::unique_ptr<LtProducts>> LtProducts::open(std::shared_ptr<const CublasLt> library,
-                                                     MemoryPool& pool) {
-  std::unique_ptr<LtProducts> products(new LtProducts(std::move(library), pool));
+Result<std::unique_ptr<LtProducts>> LtProducts::open(std::shared_ptr<const CublasLt> library) {
+  std::unique_ptr<LtProducts> products(new LtProducts(std::move(library)));
   const int status = products->library_->cublasLtCreate(&products->handle_);
   if (status != kLtSuccess) {
     products->handle_ = nullptr;
     return device_error("cublasLtCreate of {}: {}", products->name(), lt_status_name(status));
   }
-  FERRY_TRY(products->workspace_, products->workspace());
   return products;
-}
-
-Result<std::shared_ptr<const Buffer>> LtProducts::workspace() {
-  const std::lock_guard lock(mutex_);
-  if (workspace_ != nullptr && workspace_.use_count() == 1) return workspace_;
-  FERRY_TRY(Buffer buffer, pool_.allocate(kLtWorkspaceBytes, nullptr));
-  if (reinterpret_cast<uintptr_t>(buffer.data) % kLtWorkspaceAlignment != 0) {
-    return device_error("cuda: device memory that is not aligned to {} bytes",
-                        kLtWorkspaceAlignment);
-  }
-  return std::make_shared<const Buffer>(std::move(buffer));
 }
 
 Result<std::unique_ptr<LtProducts::Plan>> LtProducts::ask(const LtShape& shape) {

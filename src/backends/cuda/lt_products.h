@@ -11,13 +11,12 @@
 #include <string>
 
 #include "backends/cuda/cublaslt.h"
-#include "device/memory_pool.h"
 
 namespace ferry::cuda {
 
 // Every pointer is aligned to so many bytes, and so is every stride.
 inline constexpr int64_t kLtAlignment = 16;
-// What NVIDIA advises for Hopper, the most of the chips so far; of each stream that multiplies.
+// What NVIDIA advises for Hopper, the most of the chips so far.
 inline constexpr int64_t kLtWorkspaceBytes = int64_t{32} << 20;
 
 // Strides are in elements.
@@ -44,17 +43,12 @@ static_assert(std::has_unique_object_representations_v<LtProduct>);
 class LtProducts {
  public:
   // Errors: why this library is of no use on this device.
-  static Result<std::unique_ptr<LtProducts>> open(std::shared_ptr<const CublasLt> library,
-                                                  MemoryPool& pool);
+  static Result<std::unique_ptr<LtProducts>> open(std::shared_ptr<const CublasLt> library);
   ~LtProducts();
   LtProducts(const LtProducts&) = delete;
   LtProducts& operator=(const LtProducts&) = delete;
 
   const std::string& name() const { return library_->name; }  // "libcublasLt.so.13 (13.1.0)"
-
-  // Memory for LtProduct::workspace, until it is let go. One piece is there from the start, so that
-  // whoever asks how much memory is free has it counted; others come from the pool.
-  Result<std::shared_ptr<const Buffer>> workspace();
 
   // Whether the library has a way to compute such products. The library is asked once.
   // Errors: of its calls
@@ -66,15 +60,13 @@ class LtProducts {
  private:
   struct Plan;
 
-  LtProducts(std::shared_ptr<const CublasLt> library, MemoryPool& pool);
+  explicit LtProducts(std::shared_ptr<const CublasLt> library);
   Result<const Plan*> plan_of(const LtShape& shape);
   Result<std::unique_ptr<Plan>> ask(const LtShape& shape);
 
   const std::shared_ptr<const CublasLt> library_;
-  MemoryPool& pool_;
   std::mutex mutex_;
   LtHandle handle_ = nullptr;
-  std::shared_ptr<const Buffer> workspace_;
   std::map<LtShape, std::unique_ptr<Plan>> plans_;
 };
 

@@ -3,6 +3,7 @@
 // tokens at a time, and what is attended to is taken back.
 #include <algorithm>
 
+#include "backends/cuda/scratch.h"
 #include "backends/cuda/stream.h"
 #include "backends/cuda/views.h"
 
@@ -46,12 +47,74 @@ bool fits(const AttentionParams& params) {
   return params.key_size + params.rope_size <= kMaxKeySize && params.value_size <= kMaxValueSize;
 }
 
-// Whether a key and its value fit into what mma_attention holds of them.
-bool fits_stage(const AttentionParams& params) {
-  const int64_t key = ceil_div(params.key_size + params.rope_size, 16) * 16;
-  const bool separate = params.keys.data != params.values.data;
-  const int64_t value = separate ? ceil_div(params.value_size, 16) * 16 : 0;
-  return key + value <= kStageColumns && params.value_size <= kMaxMmaValueSize;
+// Whether a key and its value fit into what mma_attention holds of them; values that are the
+// beginnings of their keys take nothing more.
+bool fits_stage(int64_t key_size, int64_t value_size, bool separate) {
+  const int64_t key = ceil_div(key_size, 16) * 16;
+  const int64_t value = separate ? ceil_div(value_size, 16) * 16 : 0;
+  return key + value <= kStageColumns && value_size <= kMaxMmaValueSize;
+}
+
+// A tile of mma_attention: tokens, of at most so many, and how many tiles the heads of one of them
+// make that share keys.
+struct QueryTile {
+  int64_t tokens, row_tiles;
+};
+QueryTile query_tile(int64_t most_tokens, int64_t members) {
+  return {std::min(most_tokens, std::max<int64_t>(1, kQueryRows / members)),
+          ceil_div(members, kQueryRows)};
+}
+
+// Keys of one block of mma_attention, where so many blocks would not share any.
+int64_t part_keys(int64_t max_keys, int64_t blocks, int64_t enough) {
+  const int64_t wanted = ceil_div(max_keys * blocks, enough);
+  return std::max<int64_t>(1, ceil_div(wanted, kSmallestPartKeys)) * kSmallestPartKeys;
+}
+
+int64_t part_floats(int64_t tokens, int64_t heads, int64_t parts, int64_t value_size) {
+  return tokens * heads * parts * (value_size + 2);
+}
+
+int64_t latent_tokens_at_once(int64_t heads, int64_t rank) {
+  return std::max<int64_t>(1, kMostLatentFloats / (heads * rank));
+}
+
+// Attention by launch_tokens().
+struct PlannedAttention {
+  int64_t tokens, keys;  // at most
+  int64_t heads, heads_per_kv, value_size;
+  bool by_mma;
+};
+
+// The most part_floats() of any launch. By `attention`: with as many tokens as leave less than
+// enough blocks. By mma_attention: part_keys() makes no more parts of max_keys than
+// enough / blocks, rounded up, and none of less than kSmallestPartKeys keys.
+int64_t most_floats(const PlannedAttention& planned, int64_t most_tile_tokens, int64_t enough) {
+  if (!planned.by_mma) {
+    const int64_t tokens = std::min(planned.tokens, (enough - 1) / planned.heads);
+    const int64_t parts = ceil_div(planned.keys, kPartKeys);
+    const int64_t floats = part_floats(tokens, planned.heads, parts, planned.value_size);
+    return parts > 1 ? std::min(floats, kMostPartFloats) : 0;
+  }
+  const QueryTile tile = query_tile(most_tile_tokens, planned.heads_per_kv);
+  const int64_t of_token = planned.heads / planned.heads_per_kv * tile.row_tiles;
+  int64_t most = 0;
+  for (int64_t tokens = tile.tokens;; tokens += tile.tokens) {
+    const int64_t blocks = tokens / tile.tokens * of_token;
+    if (blocks >= enough) break;
+    const int64_t parts =
+        std::min(ceil_div(planned.keys, kSmallestPartKeys), ceil_div(enough, blocks));
+    const int64_t there = std::min(tokens, planned.tokens);
+    if (parts > 1) {
+      most = std::max(most, part_floats(there, planned.heads, parts, planned.value_size));
+    }
+    if (there == planned.tokens) break;
+  }
+  return std::min(most, kMostPartFloats);
+}
+
+int64_t enough_blocks(int64_t multiprocessors) {
+  return kBlocksPerMultiprocessor * multiprocessors;
 }
 
 Error too_large(const AttentionParams& params) {
@@ -61,6 +124,45 @@ Error too_large(const AttentionParams& params) {
 }
 
 }  // namespace
+
+int64_t most_gqa_floats(const GqaAttentionArgs& args, const ScratchTerms& terms) {
+  const int64_t size = args.q.shape[2];
+  const PlannedAttention planned{.tokens = args.q.shape[0],
+                                 .keys = args.batch->max_context_length,
+                                 .heads = args.q.shape[1],
+                                 .heads_per_kv = args.q.shape[1] / args.num_kv_heads,
+                                 .value_size = size,
+                                 .by_mma = !terms.f32_products && fits_stage(size, size, true)};
+  const int64_t enough = enough_blocks(terms.multiprocessors);
+  return std::max(most_floats(planned, 1, enough), most_floats(planned, kQueryRows, enough));
+}
+
+int64_t most_mla_decode_floats(const MlaDecodeAttentionArgs& args, const ScratchTerms& terms) {
+  const int64_t heads = args.q_latent.shape[1], rank = args.q_latent.shape[2];
+  const bool fits = fits_stage(rank + args.q_rope.shape[2], rank, false);
+  return most_floats({.tokens = args.q_latent.shape[0],
+                      .keys = args.batch->max_context_length,
+                      .heads = heads,
+                      .heads_per_kv = heads,
+                      .value_size = rank,
+                      .by_mma = !terms.f32_products && fits},
+                     1, enough_blocks(terms.multiprocessors));
+}
+
+int64_t most_mla_sparse_floats(const MlaSparseAttentionArgs& args, const ScratchTerms& terms) {
+  const int64_t heads = args.q_latent.shape[1];
+  return most_floats({.tokens = args.q_latent.shape[0],
+                      .keys = args.positions.shape[1],
+                      .heads = heads,
+                      .heads_per_kv = heads,
+                      .value_size = args.q_latent.shape[2],
+                      .by_mma = false},
+                     1, enough_blocks(terms.multiprocessors));
+}
+
+int64_t absorbed_floats(int64_t tokens, int64_t heads, int64_t rank) {
+  return std::min(tokens, latent_tokens_at_once(heads, rank)) * heads * rank;
+}
 
 void CudaStream::kv_write(const KvWriteArgs& args) {
   if (!begin("kv_write")) return;
@@ -99,20 +201,21 @@ void CudaStream::launch_attention(AttentionParams params, int64_t tokens, int64_
   if (tokens == 0) return;
   if (!fits(params)) return fail(too_large(params));
   params.tokens = tokens;
-  const bool mma = !f32_products_ && params.positions == nullptr && fits_stage(params);
+  const bool mma = !f32_products_ && params.positions == nullptr &&
+                   fits_stage(params.key_size + params.rope_size, params.value_size,
+                              params.keys.data != params.values.data);
   Grid grid{tokens, params.heads};
-  const int64_t enough = kBlocksPerMultiprocessor * device_->multiprocessors();
+  const int64_t enough = enough_blocks(device_->multiprocessors());
   if (mma) {
     const int64_t members = params.heads_per_kv == 0 ? params.heads : params.heads_per_kv;
-    params.tile_tokens = std::min(params.tile_tokens, std::max<int64_t>(1, kQueryRows / members));
-    params.row_tiles = ceil_div(members, kQueryRows);
-    grid = {ceil_div(tokens, params.tile_tokens), params.heads / members * params.row_tiles};
-    const int64_t wanted = ceil_div(max_keys * grid.x * grid.y, enough);
-    params.part_keys =
-        std::max<int64_t>(1, ceil_div(wanted, kSmallestPartKeys)) * kSmallestPartKeys;
+    const QueryTile tile = query_tile(params.tile_tokens, members);
+    params.tile_tokens = tile.tokens;
+    params.row_tiles = tile.row_tiles;
+    grid = {ceil_div(tokens, tile.tokens), params.heads / members * tile.row_tiles};
+    params.part_keys = part_keys(max_keys, grid.x * grid.y, enough);
   }
   const int64_t parts = ceil_div(max_keys, params.part_keys);
-  const int64_t floats = tokens * params.heads * parts * (params.value_size + 2);
+  const int64_t floats = part_floats(tokens, params.heads, parts, params.value_size);
   if (may_split && parts > 1 && grid.x * grid.y < enough && floats <= kMostPartFloats) {
     params.parts = scratch(floats);
     params.num_parts = grid.z = parts;
@@ -152,7 +255,7 @@ void CudaStream::attend_absorbed(const MlaPrefillAttentionArgs& args, int64_t be
   const int64_t rank = args.up_k.in_features(), nope = args.up_k.out_features();
   const TensorView q_nope = args.q.slice(2, 0, nope);
   const TensorView q_rope = args.q.slice(2, nope, args.q.shape[2] - nope);
-  const int64_t at_once = std::max<int64_t>(1, kMostLatentFloats / (heads * rank));
+  const int64_t at_once = latent_tokens_at_once(heads, rank);
   for (int64_t first = begin; first < begin + tokens; first += at_once) {
     const int64_t count = std::min(at_once, begin + tokens - first);
     float* memory = scratch(count * heads * rank);

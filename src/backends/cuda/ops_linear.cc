@@ -83,19 +83,24 @@ void CudaStream::matmuls(std::span<const MatmulArgs> products) {
     std::optional<LibraryUse> by_library;
   };
   std::vector<Part> parts;
-  int64_t bytes = 0;
+  int64_t bytes = 0;  // of the library's own memory and of rounded operands behind it
   for (const MatmulArgs& args : products) {
     MatmulParams params = params_of(args.x, args.out);
     params.w = weight_param(args.w);
     params.bias = data_of(args.bias);
     CHECK(params.w.cols == params.cols && params.w.rows == params.rows);
     parts.push_back({params, library_use(params)});
-    if (parts.back().by_library) bytes = std::max(bytes, parts.back().by_library->bytes);
+    if (!parts.back().by_library) continue;
+    bytes = std::max(bytes, kLtWorkspaceBytes + parts.back().by_library->bytes);
   }
   // Of all at once: if it grew in between, rounded x would be lost.
   uint8_t* memory = nullptr;
   if (bytes > 0) memory = reinterpret_cast<uint8_t*>(scratch(ceil_div(bytes, sizeof(float))));
   if (!status_.ok()) return;
+  if (reinterpret_cast<uintptr_t>(memory) % kLtWorkspaceAlignment != 0) {
+    return fail(
+        device_error("cuda: device memory that is not aligned to {} bytes", kLtWorkspaceAlignment));
+  }
   const MatmulParams* rounded = nullptr;  // the x of this one lies in `memory`
   for (const Part& part : parts) {
     if (!part.by_library) {

@@ -9,8 +9,10 @@
 #include <algorithm>
 #include <limits>
 
+#include "backends/cuda/scratch.h"
 #include "backends/cuda/stream.h"
 #include "backends/cuda/views.h"
+#include "backends/cuda/weights.h"
 
 namespace ferry::cuda {
 namespace {
@@ -19,6 +21,39 @@ namespace {
 constexpr int64_t kMostRoundedBytes = int64_t{64} << 20;
 constexpr int64_t kMostConvertedBytes = int64_t{16} << 20;
 constexpr int64_t kMostOfLibrary = std::numeric_limits<int32_t>::max();  // rows, columns, tokens
+constexpr int64_t kFloatBytes = sizeof(float);
+
+bool is_for_library(int32_t kind, int64_t tokens, bool f32_products) {
+  if (kind == kWeightF32) return tokens > kTileTokens;
+  const bool halves = kind == kWeightBF16 || kind == kWeightF16;
+  return halves && !f32_products && tokens > kWideTokens;
+}
+
+// Operands that are made in bf16 first: x, and w where it does not lie there.
+struct RoundedParts {
+  int64_t stride;  // of both, in numbers
+  int64_t rows_at_once, tokens_at_once;
+  int64_t x_bytes, bytes;  // of x, and of both
+};
+
+RoundedParts rounded_parts(int64_t tokens, int64_t rows, int64_t cols, bool w_in_place) {
+  RoundedParts parts{.stride = round_up(cols, kLtAlignment / kBf16Bytes),
+                     .rows_at_once = rows,
+                     .tokens_at_once = tokens,
+                     .x_bytes = 0,
+                     .bytes = 0};
+  const int64_t row_bytes = parts.stride * kBf16Bytes;
+  parts.tokens_at_once = std::clamp(kMostRoundedBytes / row_bytes, int64_t{1}, tokens);
+  parts.x_bytes = parts.tokens_at_once * row_bytes;
+  parts.bytes = parts.x_bytes;
+  if (w_in_place) return parts;
+  // Where a part of out or of bias begins is aligned too.
+  const int64_t step = kLtAlignment / kFloatBytes;
+  parts.rows_at_once =
+      std::min(rows, std::max(kMostConvertedBytes / row_bytes / step, int64_t{1}) * step);
+  parts.bytes += parts.rows_at_once * row_bytes;
+  return parts;
+}
 
 bool aligned_for_library(const void* data, int64_t stride_bytes) {
   return reinterpret_cast<uintptr_t>(data) % kLtAlignment == 0 && stride_bytes % kLtAlignment == 0;
@@ -30,24 +65,34 @@ WeightParam rows_of_x(const MatmulParams& params) {
   rows.data = reinterpret_cast<const uint8_t*>(params.x);
   rows.rows = params.tokens;
   rows.cols = params.cols;
-  rows.row_bytes = params.x_stride * static_cast<int64_t>(sizeof(float));
+  rows.row_bytes = params.x_stride * kFloatBytes;
   rows.kind = kWeightF32;
   return rows;
 }
 
 }  // namespace
 
+int64_t most_product_floats(const MatmulArgs& args, const ScratchTerms& terms) {
+  const WeightKind kind = kind_on_device(*args.w.format, terms.f32_products);
+  const int64_t tokens = args.x.shape[0];
+  if (!terms.has_library || !is_for_library(kind, tokens, terms.f32_products)) return 0;
+  int64_t bytes = kLtWorkspaceBytes;
+  if (kind != kWeightF32) {
+    const bool w_in_place = kind == kWeightBF16 && args.w.scale_rows == 0 &&
+                            args.w.cols * kBf16Bytes % kLtAlignment == 0;
+    bytes += rounded_parts(tokens, args.w.rows, args.w.cols, w_in_place).bytes;
+  }
+  return ceil_div(bytes, kFloatBytes);
+}
+
 std::optional<CudaStream::LibraryUse> CudaStream::library_use(const MatmulParams& params) {
   LtProducts* library = device_->products();
   const int32_t kind = params.w.kind;
   const bool f32 = kind == kWeightF32;
-  const bool halves = kind == kWeightBF16 || kind == kWeightF16;
-  if (library == nullptr || !(f32 || (halves && !f32_products_))) return {};
-  if (params.tokens <= (f32 ? kTileTokens : kWideTokens)) return {};
+  if (library == nullptr || !is_for_library(kind, params.tokens, f32_products_)) return {};
   if (std::max({params.tokens, params.rows, params.cols}) > kMostOfLibrary) return {};
   if (params.rows == 0 || params.cols == 0) return {};
-  const auto float_bytes = static_cast<int64_t>(sizeof(float));
-  if (!aligned_for_library(params.out, params.out_stride * float_bytes)) return {};
+  if (!aligned_for_library(params.out, params.out_stride * kFloatBytes)) return {};
   if (!aligned_for_library(params.bias, 0)) return {};
   const bool w_lies_right =
       params.w.scale == nullptr && aligned_for_library(params.w.data, params.w.row_bytes);
@@ -58,23 +103,19 @@ std::optional<CudaStream::LibraryUse> CudaStream::library_use(const MatmulParams
     if (!w_lies_right || params.x_aligned == 0 || params.x_stride < params.cols) return {};
     use.type = kLtF32;
     use.w_in_place = use.x_in_place = true;
-    use.w_stride = params.w.row_bytes / float_bytes;
+    use.w_stride = params.w.row_bytes / kFloatBytes;
     use.x_stride = params.x_stride;
   } else {
     use.type = kLtBF16;
     use.w_in_place = kind == kWeightBF16 && w_lies_right;
-    use.x_stride = round_up(params.cols, kLtAlignment / kBf16Bytes);
-    use.w_stride = use.w_in_place ? params.w.row_bytes / kBf16Bytes : use.x_stride;
-    const int64_t row_bytes = use.x_stride * kBf16Bytes;
-    use.tokens_at_once = std::clamp(kMostRoundedBytes / row_bytes, int64_t{1}, params.tokens);
-    use.x_bytes = use.tokens_at_once * row_bytes;
-    if (!use.w_in_place) {
-      // Where a part of out or of bias begins is aligned too.
-      const int64_t step = kLtAlignment / float_bytes;
-      use.rows_at_once = std::min(
-          use.rows_at_once, std::max(kMostConvertedBytes / row_bytes / step, int64_t{1}) * step);
-    }
-    use.bytes = use.x_bytes + (use.w_in_place ? 0 : use.rows_at_once * row_bytes);
+    const RoundedParts parts =
+        rounded_parts(params.tokens, params.rows, params.cols, use.w_in_place);
+    use.x_stride = parts.stride;
+    use.w_stride = use.w_in_place ? params.w.row_bytes / kBf16Bytes : parts.stride;
+    use.rows_at_once = parts.rows_at_once;
+    use.tokens_at_once = parts.tokens_at_once;
+    use.x_bytes = parts.x_bytes;
+    use.bytes = parts.bytes;
   }
   // All parts have to be made in the same way.
   for (const int64_t rows : {use.rows_at_once, params.rows % use.rows_at_once}) {
@@ -85,13 +126,6 @@ std::optional<CudaStream::LibraryUse> CudaStream::library_use(const MatmulParams
       if (!can.ok() || !*can) return {};
     }
   }
-  if (product_workspace_ != nullptr) return use;
-  auto workspace = library->workspace();
-  if (!workspace.ok()) {
-    fail(workspace.error());
-    return {};
-  }
-  product_workspace_ = std::move(workspace).value();
   return use;
 }
 
@@ -119,8 +153,9 @@ void CudaStream::launch_to_bf16(const WeightParam& from, int64_t first, int64_t 
 }
 
 void CudaStream::launch_by_library(const MatmulParams& params, const LibraryUse& use,
-                                   uint8_t* memory, bool x_is_there) {
-  const int64_t element = use.type == kLtBF16 ? kBf16Bytes : static_cast<int64_t>(sizeof(float));
+                                   uint8_t* workspace, bool x_is_there) {
+  uint8_t* memory = workspace + kLtWorkspaceBytes;
+  const int64_t element = use.type == kLtBF16 ? kBf16Bytes : kFloatBytes;
   for (int64_t token = 0; token < params.tokens; token += use.tokens_at_once) {
     const int64_t tokens = std::min(use.tokens_at_once, params.tokens - token);
     if (!use.x_in_place && !x_is_there) {
@@ -140,7 +175,7 @@ void CudaStream::launch_by_library(const MatmulParams& params, const LibraryUse&
                               : memory,
           .out = params.out + token * params.out_stride + row,
           .bias = params.bias == nullptr ? nullptr : params.bias + row,
-          .workspace = product_workspace_->data};
+          .workspace = workspace};
       if (!status_.ok()) return;
       queue({.kernel = kLibraryProduct,
              .grid = {},

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "backends/cuda/scratch.h"
 #include "backends/cuda/stream.h"
 #include "backends/cuda/views.h"
 #include "backends/cuda/weights.h"
@@ -54,25 +55,79 @@ struct ExpandedRows {
   }
 };
 
-// Multiplications per head of `tokens` tokens, the last of which sees `keys` keys. Expanded they
-// are tiles of kFlashQueries tokens, however few of these are there.
-struct PrefillCost {
-  int64_t expanded, absorbed;
+struct LatentHeads {
+  int64_t heads, rank, nope, rope, value;
+  explicit LatentHeads(const MlaPrefillAttentionArgs& args)
+      : heads(args.q.shape[1]),
+        rank(args.up_k.in_features()),
+        nope(args.up_k.out_features()),
+        rope(args.q.shape[2] - nope),
+        value(args.out.shape[2]) {}
 };
 
-PrefillCost cost_of(const MlaPrefillAttentionArgs& args, int64_t tokens, int64_t keys) {
-  const int64_t rank = args.up_k.in_features(), nope = args.up_k.out_features();
-  const int64_t value = args.out.shape[2], rope = args.q.shape[2] - nope;
+// Whether the tiles have room for them, expanded.
+bool can_expand(const LatentHeads& of) {
+  if (of.nope % 8 != 0) return false;
+  const FlashKernel* kernel = flash_kernel(of.nope + round_to_8(of.rope));
+  return kernel != nullptr && of.value <= kernel->value_columns;
+}
+
+// Whether expanded there is less to multiply, per head, for `tokens` tokens, the last of which sees
+// `keys` keys. They are tiles of kFlashQueries tokens then, however few of these are there.
+bool is_less_expanded(const LatentHeads& of, int64_t tokens, int64_t keys) {
   const int64_t pairs = tokens * keys - tokens * (tokens - 1) / 2;
-  int64_t tile_pairs = 0;
-  for (int64_t first = 0; first < tokens; first += kFlashQueries) {
-    tile_pairs += kFlashQueries * (keys - std::max<int64_t>(0, tokens - first - kFlashQueries));
-  }
-  return {.expanded = keys * rank * (nope + value) + tile_pairs * (nope + rope + value),
-          .absorbed = tokens * rank * (nope + value) + pairs * (2 * rank + rope)};
+  // Tile i sees the keys of its last token: keys - (tokens - (i + 1) · kFlashQueries), or all.
+  const int64_t full = ceil_div(tokens, kFlashQueries) - 1;
+  const int64_t unseen = full * tokens - kFlashQueries * (full * (full + 1) / 2);
+  const int64_t tile_pairs = kFlashQueries * ((full + 1) * keys - unseen);
+  const int64_t expanded =
+      keys * of.rank * (of.nope + of.value) + tile_pairs * (of.nope + of.rope + of.value);
+  const int64_t absorbed =
+      tokens * of.rank * (of.nope + of.value) + pairs * (2 * of.rank + of.rope);
+  return expanded < absorbed;
+}
+
+// Keys of a piece where a sequence has so many: powers of 2, so that memory doesn't grow with every
+// longer context.
+int64_t piece_keys(const ExpandedRows& rows, int64_t keys) {
+  return std::min(rows.keys, static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(keys))));
+}
+
+int64_t piece_floats(const ExpandedRows& rows, int64_t keys) {
+  return piece_keys(rows, keys) * rows.width * kBf16Bytes / static_cast<int64_t>(sizeof(float));
+}
+
+// What waits for the next piece: the largest score and the total of each query.
+int64_t state_floats(const ExpandedRows& rows, int64_t keys, int64_t tokens, int64_t heads) {
+  return keys > piece_keys(rows, keys) ? tokens * heads * 2 : 0;
 }
 
 }  // namespace
+
+// For a number of tokens the difference of what there is to multiply is linear in their keys, of
+// which there are at least as many as tokens: at one of the two ends each form is chosen, if ever.
+int64_t most_mla_prefill_floats(const MlaPrefillAttentionArgs& args, const ScratchTerms& terms) {
+  const LatentHeads of(args);
+  const int64_t keys = std::min(args.batch->max_context_length, args.max_keys);
+  const int64_t tokens = std::min(args.q.shape[0], keys);
+  const auto is_f32 = [&](const HeadMatrixView& u) {
+    return kind_on_device(*u.weight.format, terms.f32_products) == kWeightF32;
+  };
+  if (terms.f32_products || is_f32(args.up_k) || is_f32(args.up_v) || !can_expand(of)) {
+    return absorbed_floats(tokens, of.heads, of.rank);
+  }
+  int64_t most_expanded = 0, most_absorbed = 0;
+  for (int64_t n = 1; n <= tokens; ++n) {
+    const bool alone = is_less_expanded(of, n, n), behind = is_less_expanded(of, n, keys);
+    if (alone || behind) most_expanded = n;
+    if (!alone || !behind) most_absorbed = n;
+  }
+  const int64_t absorbed = absorbed_floats(most_absorbed, of.heads, of.rank);
+  if (most_expanded == 0) return absorbed;
+  const ExpandedRows rows(of.heads, of.nope, of.rope, of.value);
+  return std::max(absorbed,
+                  piece_floats(rows, keys) + state_floats(rows, keys, most_expanded, of.heads));
+}
 
 void CudaStream::launch_flash(FlashParams params) {
   const int64_t key_size = params.own_size + round_to_8(params.key_size - params.own_size);
@@ -149,14 +204,10 @@ void CudaStream::mla_prefill_attention(const MlaPrefillAttentionArgs& args) {
 
 // By what is less to multiply. Weights in f32 are not for tensor cores (ops_linear.cc).
 bool CudaStream::expands(const MlaPrefillAttentionArgs& args, int64_t tokens, int64_t keys) const {
-  const int64_t nope = args.up_k.out_features(), rope = args.q.shape[2] - nope;
+  const LatentHeads of(args);
   const bool f32 = f32_products_ || weight_param(args.up_k.weight).kind == kWeightF32 ||
                    weight_param(args.up_v.weight).kind == kWeightF32;
-  if (f32 || nope % 8 != 0) return false;
-  const FlashKernel* kernel = flash_kernel(nope + round_to_8(rope));
-  if (kernel == nullptr || args.out.shape[2] > kernel->value_columns) return false;
-  const PrefillCost cost = cost_of(args, tokens, keys);
-  return cost.expanded < cost.absorbed;
+  return !f32 && can_expand(of) && is_less_expanded(of, tokens, keys);
 }
 
 void CudaStream::launch_expand(const HeadMatrixView& u, ExpandParams params) {
@@ -178,11 +229,9 @@ void CudaStream::attend_expanded(const MlaPrefillAttentionArgs& args, int64_t se
   const int64_t nope = args.up_k.out_features(), rope = args.q.shape[2] - nope;
   const int64_t first = batch.query_start.host[static_cast<size_t>(sequence)];
   const ExpandedRows rows(heads, nope, rope, args.out.shape[2]);
-  // Powers of 2, so that memory doesn't grow with every longer context.
-  const int64_t piece =
-      std::min(rows.keys, static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(keys))));
-  const int64_t row_floats = piece * rows.width * kBf16Bytes / static_cast<int64_t>(sizeof(float));
-  float* memory = scratch(row_floats + (keys > piece ? tokens * heads * 2 : 0));
+  const int64_t piece = piece_keys(rows, keys);
+  const int64_t row_floats = piece_floats(rows, keys);
+  float* memory = scratch(row_floats + state_floats(rows, keys, tokens, heads));
   if (memory == nullptr) return;
 
   ExpandParams expand{.latents = pages_param(args.pages, args.up_k.in_features()),

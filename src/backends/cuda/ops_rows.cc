@@ -1,6 +1,7 @@
 // Ops that look at rows or elements.
 #include <vector>
 
+#include "backends/cuda/scratch.h"
 #include "backends/cuda/stream.h"
 #include "backends/cuda/views.h"
 #include "backends/cuda/weights.h"
@@ -33,6 +34,9 @@ ElementParams element_params(const TensorView& a, const TensorView& b, const Ten
   }
   return params;
 }
+
+// Of so many, what a launch of top_logits leaves.
+int64_t columns_left(int64_t columns, int64_t top) { return ceil_div(columns, kTopColumns) * top; }
 
 }  // namespace
 
@@ -143,18 +147,22 @@ void CudaStream::gather_rows(const GatherRowsArgs& args) {
   launch(Kernel::k_gather_rows, {args.rows.shape[0]}, kThreads, params);
 }
 
+int64_t most_top_logits_floats(const TopLogitsArgs& args) {
+  int64_t floats = 0;
+  for (int64_t size = args.x.shape[1]; size > kTopColumns;) {
+    size = columns_left(size, args.values.shape[1]);
+    floats += 2 * args.x.shape[0] * size;
+  }
+  return floats;
+}
+
 // Every launch leaves the largest of each piece of a row side by side, the lower columns first, for
 // the next launch to choose from.
 void CudaStream::top_logits(const TopLogitsArgs& args) {
   if (!begin("top_logits")) return;
   const int64_t rows = args.x.shape[0], top = args.values.shape[1];
   CHECK(top >= 1 && top <= kMaxTopLogits && args.ids.shape[1] == top);
-  const auto left_of = [&](int64_t size) { return ceil_div(size, kTopColumns) * top; };
-  int64_t floats = 0;
-  for (int64_t size = args.x.shape[1]; size > kTopColumns;) {
-    size = left_of(size);
-    floats += 2 * rows * size;
-  }
+  const int64_t floats = most_top_logits_floats(args);
   float* memory = floats > 0 ? scratch(floats) : nullptr;
   if (floats > 0 && memory == nullptr) return;
   TopLogitsParams params{.x = data_of(args.x),
@@ -164,7 +172,7 @@ void CudaStream::top_logits(const TopLogitsArgs& args) {
                          .columns_stride = 0,
                          .top = top};
   while (params.size > kTopColumns) {
-    const int64_t left = left_of(params.size);
+    const int64_t left = columns_left(params.size, top);
     params.values = memory;
     params.ids = reinterpret_cast<int32_t*>(memory + rows * left);
     params.values_stride = params.ids_stride = left;

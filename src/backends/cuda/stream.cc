@@ -182,6 +182,13 @@ Status CudaStream::synchronize() {
   return status_;
 }
 
+Status CudaStream::reserve_scratch(int64_t bytes) {
+  if (bytes <= scratch_.bytes) return {};
+  FERRY_TRY_VOID(device_->bind());
+  FERRY_TRY(scratch_, device_->pool().allocate(bytes, device_));
+  return {};
+}
+
 float* CudaStream::scratch(int64_t floats) {
   const int64_t bytes = floats * static_cast<int64_t>(sizeof(float));
   if (bytes > scratch_.bytes) {

@@ -30,6 +30,7 @@ class CudaStream : public Stream {
   void* native_queue() override { return stream_; }
   void begin_step() override;
   void end_step() override;
+  Status reserve_scratch(int64_t bytes) override;
 
   void embed(const EmbedArgs& args) override;
   void rms_norm(const RmsNormArgs& args) override;
@@ -73,7 +74,7 @@ class CudaStream : public Stream {
     bool w_in_place, x_in_place;
     int64_t w_stride, x_stride;
     int64_t rows_at_once, tokens_at_once;  // fewer than all where they are made in bf16 first
-    int64_t x_bytes, bytes;                // of scratch(): for x, and with a part of w behind it
+    int64_t x_bytes, bytes;  // behind the workspace: for x, and with a part of w behind it
   };
 
   CudaStream(std::shared_ptr<Device> device, bool f32_products)
@@ -103,8 +104,8 @@ class CudaStream : public Stream {
   std::optional<LibraryUse> library_use(const MatmulParams& params);
   static LtShape shape_of_part(const MatmulParams& params, const LibraryUse& use, int64_t rows,
                                int64_t tokens);
-  // `memory`: use.bytes of it, where x may lie in bf16 already.
-  void launch_by_library(const MatmulParams& params, const LibraryUse& use, uint8_t* memory,
+  // `workspace`: kLtWorkspaceBytes, and use.bytes behind it, where x may lie in bf16 already.
+  void launch_by_library(const MatmulParams& params, const LibraryUse& use, uint8_t* workspace,
                          bool x_is_there);
   // Rows [first, first + rows) in bf16, `out_stride` numbers apart.
   void launch_to_bf16(const WeightParam& from, int64_t first, int64_t rows, void* out,
@@ -130,7 +131,7 @@ class CudaStream : public Stream {
                        int64_t max_keys);
   // The experts as an array on the device, kept for the next call with the same ones.
   const WeightParam* experts_on_device(std::span<const WeightView> experts);
-  // Memory that is used by what is queued here, in order; grows.
+  // Memory that is used by what is queued here, in order; grows beyond what was reserved for it.
   float* scratch(int64_t floats);
 
   std::shared_ptr<Device> device_;
@@ -140,7 +141,6 @@ class CudaStream : public Stream {
   std::string op_;
   std::map<std::string, Buffer> expert_arrays_;  // by what is in them
   Buffer scratch_;
-  std::shared_ptr<const Buffer> product_workspace_;  // of cuBLASLt, once it is used
   StepGraphs graphs_;
 };
 

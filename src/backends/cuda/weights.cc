@@ -32,10 +32,9 @@ constexpr int64_t kChunkBytes = int64_t{4} << 20;
 
 // How it lies on the device: the kind, and the bytes of a row.
 std::pair<WeightKind, int64_t> layout_of(const HostWeight& weight, bool f32_weights) {
-  const WeightKind kind = weight_kind(*weight.format);
-  if (kind != kNumWeightKinds) return {kind, weight.format->bytes_for(weight.cols)};
-  return f32_weights ? std::pair{kWeightF32, weight.cols * 4}
-                     : std::pair{kWeightBF16, weight.cols * 2};
+  const WeightKind kind = kind_on_device(*weight.format, f32_weights);
+  if (kind == weight_kind(*weight.format)) return {kind, weight.format->bytes_for(weight.cols)};
+  return {kind, weight.cols * (kind == kWeightF32 ? 4 : 2)};
 }
 
 Status send_decoded(const Device& device, const HostWeight& weight, bool f32, char* dst) {
@@ -69,6 +68,12 @@ WeightKind weight_kind(const quant::StorageFormat& format) {
     if (entry.format == format.name) return entry.kind;
   }
   return kNumWeightKinds;
+}
+
+WeightKind kind_on_device(const quant::StorageFormat& format, bool f32_weights) {
+  const WeightKind kind = weight_kind(format);
+  if (kind != kNumWeightKinds) return kind;
+  return f32_weights ? kWeightF32 : kWeightBF16;
 }
 
 int64_t import_bytes(const HostWeight& weight, bool f32_weights) {

@@ -18,6 +18,8 @@ struct ImportedWeight {
 
 // What kernels read of a format; kNumWeightKinds: none does.
 WeightKind weight_kind(const quant::StorageFormat& format);
+// What the device has of a weight in that format.
+WeightKind kind_on_device(const quant::StorageFormat& format, bool f32_weights);
 
 // f32_weights: what no kernel reads is kept in f32 and not rounded.
 Result<Weight> import_weight(const Device& device, const HostWeight& weight, bool f32_weights,

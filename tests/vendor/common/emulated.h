@@ -105,6 +105,11 @@ class TaskQueue {
   std::thread thread_;
 };
 
+// For tests, from each library by itself: bytes of all pieces of its Memory that are taken, as they
+// were asked for, and the most that they ever were.
+extern "C" int64_t ferry_emulated_taken_bytes();
+extern "C" int64_t ferry_emulated_most_taken_bytes();
+
 // Numbers of 16 bits; rounding to nearest even.
 float from_half(uint16_t bits);
 uint16_t to_half(float value);

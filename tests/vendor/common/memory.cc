@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -18,6 +19,15 @@ constexpr int64_t kPage = 4096;
 [[noreturn]] void die(const char* what) {
   std::perror(what);
   std::abort();
+}
+
+std::atomic<int64_t> taken_bytes = 0, most_taken_bytes = 0;
+
+void count_taken(int64_t bytes) {
+  const int64_t now = taken_bytes += bytes;
+  int64_t most = most_taken_bytes;
+  while (now > most && !most_taken_bytes.compare_exchange_weak(most, now)) {
+  }
 }
 
 int64_t pages(int64_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
@@ -65,6 +75,7 @@ void* Memory::take(int64_t bytes) {
   }
   if (offset + pages(bytes) > 2 * total_bytes_) return nullptr;
   pieces_[offset] = bytes;
+  count_taken(bytes);
   used_bytes_ += pages(bytes);
   std::memset(inside_ + offset, 0xFF, static_cast<size_t>(bytes));
   return outside_ + offset;
@@ -76,6 +87,7 @@ bool Memory::give_back(void* data) {
   if (piece == pieces_.end()) return false;
   fallocate(file_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, piece->first, pages(piece->second));
   used_bytes_ -= pages(piece->second);
+  count_taken(-piece->second);
   pieces_.erase(piece);
   return true;
 }
@@ -113,5 +125,8 @@ int64_t Memory::free_bytes() const {
   const std::lock_guard lock(mutex_);
   return total_bytes_ - used_bytes_;
 }
+
+extern "C" int64_t ferry_emulated_taken_bytes() { return taken_bytes; }
+extern "C" int64_t ferry_emulated_most_taken_bytes() { return most_taken_bytes; }
 
 }  // namespace emulated

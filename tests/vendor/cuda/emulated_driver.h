@@ -28,10 +28,13 @@ inline std::shared_ptr<Backend> open_on_driver(const BackendOptions& options = {
   return backend.ok() ? *backend : nullptr;
 }
 
+inline std::string driver_path() {
+  return std::string(std::getenv("FERRY_CUDA_DRIVER")) + "/libcuda.so.1";
+}
+
 // How many graphs the driver that this process has loaded was asked to launch so far.
 inline int64_t graph_launches() {
-  const std::string path = std::string(std::getenv("FERRY_CUDA_DRIVER")) + "/libcuda.so.1";
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD);
+  void* library = dlopen(driver_path().c_str(), RTLD_NOW | RTLD_NOLOAD);
   auto* count = reinterpret_cast<int64_t (*)()>(dlsym(library, "ferry_emulated_graph_launches"));
   return count();
 }
@@ -47,10 +50,15 @@ inline int64_t cublaslt_count(const std::string& of) {
   return count();
 }
 
-// The same of a kernel.
+// Bytes of device memory that the driver has given away, as they were asked for.
+inline int64_t device_memory() {
+  void* library = dlopen(driver_path().c_str(), RTLD_NOW | RTLD_NOLOAD);
+  return reinterpret_cast<int64_t (*)()>(dlsym(library, "ferry_emulated_taken_bytes"))();
+}
+
+// How many launches of a kernel there were so far.
 inline int64_t kernel_launches(const char* name) {
-  const std::string path = std::string(std::getenv("FERRY_CUDA_DRIVER")) + "/libcuda.so.1";
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_NOLOAD);
+  void* library = dlopen(driver_path().c_str(), RTLD_NOW | RTLD_NOLOAD);
   auto* count =
       reinterpret_cast<int64_t (*)(const char*)>(dlsym(library, "ferry_emulated_kernel_launches"));
   return count(name);
