@@ -115,7 +115,8 @@ Status drop_what_does_not_fit(const BenchFlags& flags, const engine::LoadedModel
   while (true) {
     const nn::MemoryPlan plan =
         nn::plan_memory(*measured.model, weights,
-                        plan_limits(measured.model->kv_layout(), limits_for(flags, points)));
+                        plan_limits(measured.model->kv_layout(), limits_for(flags, points)),
+                        measured.backend.get());
     if (plan.total_bytes() <= memory.free_bytes) return {};
     BenchPoint* largest = nullptr;
     size_t left = 0;
@@ -296,9 +297,9 @@ Result<int64_t> fit_into_memory(const BenchFlags& flags, const disk::ModelSource
   FERRY_TRY(measured, engine::load_model(source, measured.backend, load));
   FERRY_TRY_VOID(
       drop_what_does_not_fit(flags, measured, measured.weights_bytes, share.others, points));
-  const nn::MemoryPlan plan =
-      nn::plan_memory(*measured.model, measured.weights_bytes,
-                      plan_limits(measured.model->kv_layout(), limits_for(flags, points)));
+  const nn::MemoryPlan plan = nn::plan_memory(
+      *measured.model, measured.weights_bytes,
+      plan_limits(measured.model->kv_layout(), limits_for(flags, points)), measured.backend.get());
   return share.bytes(plan.total_bytes());
 }
 

@@ -5,7 +5,6 @@
 #include <chrono>
 
 #include "base/checked_math.h"
-#include "device/workspace.h"
 
 namespace ferry::cmd {
 namespace {
@@ -31,6 +30,7 @@ nn::PlanLimits plan_limits(const nn::KvLayout& layout, const BenchLimits& limits
                 .max_sequences = std::max<int64_t>(limits.max_batch, 1),
                 .max_context = limits.max_context,
                 .block_size = kBenchBlockSize};
+  plan.top_logits = kMaxTopLogits;
   plan.cache = {
       .dtype = limits.kv_dtype, .block_size = kBenchBlockSize, .num_pages = limits.num_pages};
   const int64_t recent = recent_blocks(layout, limits) * plan.batch.max_sequences;
@@ -50,17 +50,25 @@ Result<std::unique_ptr<BenchForward>> BenchForward::create(const engine::LoadedM
 }
 
 Status BenchForward::allocate() {
-  Backend& backend = *model_.backend;
   const nn::PlanLimits limits = plan_limits(model_.model->kv_layout(), limits_);
-  const nn::MemoryPlan plan = nn::plan_memory(*model_.model, model_.weights_bytes, limits);
-  FERRY_TRY(cache_, nn::KvCache::allocate(backend, model_.model->kv_layout(), limits.cache));
-  FERRY_TRY(workspace_, backend.allocate(std::max<int64_t>(plan.workspace_bytes, 1)));
-  FERRY_TRY(logits_device_, backend.allocate(plan.logits_bytes));
-  FERRY_TRY(logits_host_, backend.allocate_host(plan.logits_bytes));
-  FERRY_TRY(batch_memory_, nn::BatchMemory::allocate(backend, limits.batch));
-  FERRY_TRY(stream_, backend.create_stream());
-  FERRY_TRY(auto inner, backend.create_stream());
-  profile_stream_ = std::make_unique<ProfileStream>(std::move(inner));
+  const nn::MemoryPlan plan =
+      nn::plan_memory(*model_.model, model_.weights_bytes, limits, model_.backend.get());
+  const engine::RunnerRank rank{model_.backend, model_.model.get()};
+  FERRY_TRY(auto runner, engine::Runner::create(
+                             {&rank, 1}, {.batch = limits.batch,
+                                          .cache = limits.cache,
+                                          .max_logit_rows = limits.batch.max_sequences,
+                                          .num_known_tokens = model_.spec().vocab_size,
+                                          .workspace_bytes = plan.workspace_bytes,
+                                          .scratch_bytes = plan.scratch_bytes,
+                                          .watch = [this](std::unique_ptr<Stream> inner) {
+                                            auto watched =
+                                                std::make_unique<ProfileStream>(std::move(inner));
+                                            profile_stream_ = watched.get();
+                                            return watched;
+                                          }}));
+  runner_.emplace(std::move(runner));
+  set_profiling(false);
   return {};
 }
 
@@ -68,6 +76,8 @@ Status BenchForward::fill_cache() {
   const std::vector<nn::KvPlane>& planes = model_.model->kv_layout().planes;
   if (planes.empty()) return {};
   Backend& backend = *model_.backend;
+  Stream& stream = runner_->own_stream();
+  const nn::KvCache& cache = runner_->cache();
   int64_t width_max = 0;
   for (const nn::KvPlane& plane : planes) width_max = std::max(width_max, plane.width);
   FERRY_TRY(const Buffer rows_host,
@@ -79,25 +89,25 @@ Status BenchForward::fill_cache() {
   std::normal_distribution<float> normal;
   auto* values = static_cast<float*>(rows_host.data);
   for (int64_t i = 0; i < kFillTokens * width_max; ++i) values[i] = normal(random_);
-  stream_->copy_in(rows.data, rows_host.data, rows.bytes);
+  stream.copy_in(rows.data, rows_host.data, rows.bytes);
 
   const int64_t places = limits_.num_pages * kBenchBlockSize;
   for (int64_t first = 0; first < places; first += kFillTokens) {
     const int64_t count = std::min(kFillTokens, places - first);
     auto* slot = static_cast<int32_t*>(slots_host.data);
     for (int64_t i = 0; i < count; ++i) slot[i] = static_cast<int32_t>(first + i);
-    stream_->copy_in(slots.data, slots_host.data, count * dtype_bytes(Dtype::kI32));
+    stream.copy_in(slots.data, slots_host.data, count * dtype_bytes(Dtype::kI32));
     for (int64_t plane = 0; plane < static_cast<int64_t>(planes.size()); ++plane) {
-      const TensorView pages = cache_.plane(plane);  // some have fewer rows than tokens
+      const TensorView pages = cache.plane(plane);  // some have fewer rows than tokens
       const int64_t fitting = std::min(count, pages.shape[0] * pages.shape[1] - first);
       if (fitting <= 0) continue;
-      stream_->kv_write(
+      stream.kv_write(
           {.rows = TensorView::contiguous(rows.data, Dtype::kF32, {fitting, pages.shape[2]}),
            .slots = TensorView::contiguous(slots.data, Dtype::kI32, {fitting}),
            .pages = pages,
-           .group = cache_.group(plane)});
+           .group = cache.group(plane)});
     }
-    FERRY_TRY_VOID(stream_->synchronize());
+    FERRY_TRY_VOID(stream.synchronize());
   }
   return {};
 }
@@ -124,25 +134,22 @@ std::vector<int32_t> BenchForward::pages_of(int64_t sequence, int64_t batch, int
   return pages;
 }
 
+// As of a request that is greedy.
+nn::BatchInput BenchForward::input(std::span<const int32_t> tokens, int64_t first_position,
+                                   const std::vector<int32_t>& pages,
+                                   const std::vector<int32_t>& recent_pages) const {
+  return {.tokens = tokens,
+          .first_position = first_position,
+          .pages = pages,
+          .recent_pages = recent_pages,
+          .logits = nn::WantedLogits::kLast,
+          .only_top_logits = runner_->num_top_logits() > 0};
+}
+
 Status BenchForward::step(std::span<const nn::BatchInput> inputs) {
-  Stream& stream = profiling_ ? *profile_stream_ : *stream_;
-  const BatchView& batch = batch_memory_.lay_out(stream, inputs);
-  const int64_t rows = batch.logit_rows.device.shape[0];
-  Workspace workspace(workspace_.data, workspace_.bytes);
-  const TensorView logits =
-      TensorView::contiguous(logits_device_.data, Dtype::kF32, {rows, model_.spec().vocab_size});
-  model_.model->forward({.stream = stream,
-                         .workspace = workspace,
-                         .batch = batch,
-                         .cache = cache_,
-                         .logits = logits,
-                         .hidden = {},
-                         .mtp_state = {}});
-  if (rows > 0) {
-    stream.copy_out(logits_host_.data, logits_device_.data,
-                    logits.num_elements() * dtype_bytes(Dtype::kF32));
-  }
-  return stream.synchronize();
+  runner_->launch(inputs);
+  const auto logits = runner_->wait();
+  return logits.ok() ? Status() : logits.error();
 }
 
 Result<double> BenchForward::prefill(int64_t context, int64_t tokens) {
@@ -152,14 +159,11 @@ Result<double> BenchForward::prefill(int64_t context, int64_t tokens) {
   const auto start = BenchClock::now();
   for (int64_t done = 0; done < tokens; done += limits_.chunk) {
     const int64_t count = std::min(limits_.chunk, tokens - done);
-    const bool last = done + count == tokens;
-    const nn::BatchInput input{
-        .tokens = std::span(ids).subspan(static_cast<size_t>(done), static_cast<size_t>(count)),
-        .first_position = context + done,
-        .pages = pages,
-        .recent_pages = recent,
-        .logits = last ? nn::WantedLogits::kLast : nn::WantedLogits::kNone};
-    FERRY_TRY_VOID(step({&input, 1}));
+    nn::BatchInput part =
+        input(std::span(ids).subspan(static_cast<size_t>(done), static_cast<size_t>(count)),
+              context + done, pages, recent);
+    if (done + count < tokens) part.logits = nn::WantedLogits::kNone;
+    FERRY_TRY_VOID(step({&part, 1}));
   }
   return seconds_since(start);
 }
@@ -175,13 +179,10 @@ Result<double> BenchForward::decode(int64_t batch, int64_t context, int64_t step
   const auto start = BenchClock::now();
   for (int64_t i = 0; i < steps; ++i) {
     for (int64_t s = 0; s < batch; ++s) {
-      inputs[static_cast<size_t>(s)] = {
-          .tokens = std::span(ids).subspan(static_cast<size_t>(i * batch + s), 1),
-          .first_position = context + i,
-          .pages = pages[static_cast<size_t>(s)],
-          .recent_pages = recent[static_cast<size_t>(s)],
-          .decode = true,
-          .logits = nn::WantedLogits::kLast};
+      const auto at = static_cast<size_t>(s);
+      inputs[at] = input(std::span(ids).subspan(static_cast<size_t>(i * batch + s), 1), context + i,
+                         pages[at], recent[at]);
+      inputs[at].decode = true;
     }
     FERRY_TRY_VOID(step(inputs));
   }

@@ -1,7 +1,7 @@
-// BenchForward: forwards of a loaded model on a batch and a context of one's choice, timed. It
-// works below the engine, with the same parts (model, paged cache, one stream) and without
-// scheduler, sampler and text, so that what is timed is the model alone: laying out the batch, the
-// forward, and the logits brought back to the host.
+// BenchForward: forwards of a loaded model on a batch and a context of one's choice, timed. It has
+// the engine's Runner, without scheduler, sampler and text, so that what is timed is the model
+// alone: laying out the batch, the forward, and what an engine whose requests are greedy brings
+// back to the host: the largest logits where the chip finds these, otherwise whole rows.
 //
 // Tokens are random ids of the vocabulary. A context is not prefilled: the pages hold normally
 // distributed values instead, written once through the chip's own kv_write, in the format of the
@@ -14,12 +14,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <random>
 #include <vector>
 
 #include "device/profile_stream.h"
 #include "engine/model_loader.h"
-#include "nn/batch_memory.h"
+#include "engine/runner.h"
 
 namespace ferry::cmd {
 
@@ -46,7 +47,7 @@ class BenchForward {
   Result<double> decode(int64_t batch, int64_t context, int64_t steps);
 
   // While on, ops go one by one and profile() accounts for them; off, the stream is the plain one.
-  void set_profiling(bool on) { profiling_ = on; }
+  void set_profiling(bool on) { runner_->set_watched(on); }
   ProfileStream& profile() { return *profile_stream_; }
 
   OnDemandStats expert_stats() const { return model_.backend->on_demand_stats(); }
@@ -56,6 +57,9 @@ class BenchForward {
       : model_(model), limits_(limits) {}
   Status allocate();
   Status fill_cache();
+  nn::BatchInput input(std::span<const int32_t> tokens, int64_t first_position,
+                       const std::vector<int32_t>& pages,
+                       const std::vector<int32_t>& recent_pages) const;
   Status step(std::span<const nn::BatchInput> inputs);
   std::vector<int32_t> random_tokens(int64_t count);
   std::vector<int32_t> pages_of(int64_t sequence, int64_t batch, int64_t context,
@@ -65,14 +69,8 @@ class BenchForward {
   const engine::LoadedModel& model_;
   const BenchLimits limits_;
   std::mt19937 random_{1};  // the same tokens in every run of the program
-  nn::KvCache cache_;
-  Buffer workspace_;
-  Buffer logits_device_;
-  Buffer logits_host_;
-  nn::BatchMemory batch_memory_;
-  bool profiling_ = false;
-  std::unique_ptr<Stream> stream_;  // last: gone before the memory they work on
-  std::unique_ptr<ProfileStream> profile_stream_;
+  std::optional<engine::Runner> runner_;
+  ProfileStream* profile_stream_ = nullptr;  // the runner's
 };
 
 }  // namespace ferry::cmd
