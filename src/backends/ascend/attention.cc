@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "backends/ascend/plan.h"
 #include "backends/ascend/stream.h"
 #include "base/checked_math.h"
 
@@ -48,6 +49,26 @@ bool fits_pages(const TensorView& pages, Dtype narrow, int64_t block) {
 }
 
 }  // namespace
+
+// The queries in 16 bits, from a copy of them where they are not contiguous, the table of pages,
+// and what the operator makes in 16 bits.
+int64_t most_fused_bytes(const GqaAttentionArgs& args) {
+  const int64_t numbers = args.q.num_elements(), tokens = args.q.shape[0];
+  return 4 * numbers + 2 * numbers + 2 * numbers + 4 * tokens * args.batch->max_blocks +
+         kFusedRoundedBytes;
+}
+
+// Pages of latents, again in two parts, and which these are; besides as above.
+int64_t most_fused_bytes(const MlaDecodeAttentionArgs& args) {
+  const BatchView& batch = *args.batch;
+  const int64_t longest = ceil_div(batch.max_context_length, batch.block_size);
+  const int64_t of_all = batch.num_sequences * longest * batch.block_size;
+  const int64_t rows = std::min(of_all, std::max(kMaxLatentRows, longest * batch.block_size));
+  const int64_t numbers = args.q_latent.num_elements() + args.q_rope.num_elements();
+  const int64_t tokens = args.q_latent.shape[0];
+  return 2 * 2 * rows * args.pages.shape[2] + 4 * rows / batch.block_size + 4 * tokens * longest +
+         (4 + 2 + 2) * numbers + kFusedRoundedBytes;
+}
 
 bool AscendStream::fuses(const GqaAttentionArgs& args) const {
   const int64_t heads = args.q.shape[1], size = args.q.shape[2];

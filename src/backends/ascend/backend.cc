@@ -6,6 +6,7 @@
 #include "backends/ascend/calls.h"
 #include "backends/ascend/collectives.h"
 #include "backends/ascend/paths.h"
+#include "backends/ascend/plan.h"
 #include "backends/ascend/stream.h"
 #include "device/composed/self_check.h"
 #include "device/composed/weights.h"
@@ -53,6 +54,7 @@ class AscendBackend : public Backend, public OpPaths {
   Result<Buffer> allocate(int64_t bytes) override {
     return device_->pool().allocate(bytes, shared_from_this());
   }
+  int64_t allocation_bytes(int64_t bytes) const override { return MemoryPool::piece_bytes(bytes); }
   Result<Buffer> allocate_host(int64_t bytes) override {
     return device_->allocate_host(bytes, shared_from_this());
   }
@@ -61,6 +63,10 @@ class AscendBackend : public Backend, public OpPaths {
     FERRY_TRY(auto reference, reference_->create_stream());
     return std::unique_ptr<Stream>(std::make_unique<AscendStream>(
         std::move(calls), std::move(reference), paths_, packing_.narrow));
+  }
+
+  std::unique_ptr<PlanStream> create_plan_stream() const override {
+    return std::make_unique<AscendPlan>(paths_, packing_);
   }
 
   Result<Weight> import_weight(const HostWeight& weight) override {

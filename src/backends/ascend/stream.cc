@@ -45,7 +45,9 @@ void AscendStream::multiply_experts(const TensorView& x, const std::vector<int32
     return ComposedStream::multiply_experts(x, offsets, experts, out);
   }
   const Dtype dtype = scales.empty() ? weights.front().dtype : scales.front().dtype;
+  const composed::Primitives::Mark mark = calls().mark();
   calls().grouped_matmul(calls().as(x, dtype), weights, scales, offsets, out);
+  calls().rewind(mark);
 }
 
 }  // namespace ferry::ascend

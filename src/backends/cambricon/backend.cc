@@ -6,6 +6,7 @@
 #include "backends/cambricon/calls.h"
 #include "backends/cambricon/collectives.h"
 #include "backends/cambricon/paths.h"
+#include "device/composed/plan.h"
 #include "device/composed/self_check.h"
 #include "device/composed/stream.h"
 #include "device/composed/weights.h"
@@ -48,6 +49,7 @@ class CambriconBackend : public Backend, public OpPaths {
   Result<Buffer> allocate(int64_t bytes) override {
     return device_->pool().allocate(bytes, shared_from_this());
   }
+  int64_t allocation_bytes(int64_t bytes) const override { return MemoryPool::piece_bytes(bytes); }
   Result<Buffer> allocate_host(int64_t bytes) override {
     return device_->allocate_host(bytes, shared_from_this());
   }
@@ -56,6 +58,10 @@ class CambriconBackend : public Backend, public OpPaths {
     FERRY_TRY(auto reference, reference_->create_stream());
     return std::unique_ptr<Stream>(std::make_unique<composed::ComposedStream>(
         std::move(primitives), std::move(reference), paths_));
+  }
+
+  std::unique_ptr<PlanStream> create_plan_stream() const override {
+    return std::make_unique<composed::ComposedPlan>(paths_, packing_);
   }
 
   Result<Weight> import_weight(const HostWeight& weight) override {

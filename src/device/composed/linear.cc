@@ -89,7 +89,9 @@ void ComposedStream::multiply_experts(const TensorView& x, const std::vector<int
   for (size_t e = 0; e < experts.size(); ++e) {
     const int64_t first = offsets[e], count = offsets[e + 1] - first;
     if (count == 0) continue;
+    const Primitives::Mark mark = p_->mark();
     multiply(x.slice(0, first, count), device_weight(experts[e]), out.slice(0, first, count));
+    p_->rewind(mark);
   }
 }
 

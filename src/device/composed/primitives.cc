@@ -11,6 +11,7 @@ namespace {
 
 constexpr int64_t kScratchBlock = int64_t{16} << 20;
 constexpr int64_t kScratchAlignment = 512;
+constexpr size_t kMostWorkspace = size_t{1} << 50;  // a library that asks for more is at fault
 
 // Row-major strides for the shape of `x`; the number of elements.
 int64_t make_contiguous(TensorView& x) {
@@ -74,6 +75,12 @@ TensorView Primitives::scratch(Dtype dtype, std::initializer_list<int64_t> dims)
   TensorView view = TensorView::contiguous(nullptr, dtype, dims);
   const int64_t bytes =
       round_up(std::max<int64_t>(view.num_elements() * dtype_bytes(dtype), 1), kScratchAlignment);
+  if (pool_ == nullptr) {
+    view.data = reinterpret_cast<char*>(kScratchAlignment) + offset_;
+    offset_ += bytes;
+    most_scratch_bytes_ = std::max(most_scratch_bytes_, offset_);
+    return view;
+  }
   while (ok()) {
     if (block_ < blocks_.size() && offset_ + bytes <= blocks_[block_].bytes) {
       view.data = static_cast<char*>(blocks_[block_].data) + offset_;
@@ -85,7 +92,7 @@ TensorView Primitives::scratch(Dtype dtype, std::initializer_list<int64_t> dims)
       ++block_;
       continue;
     }
-    auto block = pool_.allocate(std::max(bytes, kScratchBlock), owner_);
+    auto block = pool_->allocate(std::max(bytes, kScratchBlock), owner_);
     if (!block.ok()) {
       fail(block.error());
       break;
@@ -95,10 +102,30 @@ TensorView Primitives::scratch(Dtype dtype, std::initializer_list<int64_t> dims)
   return view;
 }
 
+Status Primitives::reserve(int64_t bytes) {
+  if (bytes <= kLibraryBytes) return {};
+  FERRY_TRY_VOID(bind());
+  FERRY_TRY(workspace_, pool_->allocate(kLibraryBytes, owner_));
+  FERRY_TRY(Buffer block, pool_->allocate(bytes - kLibraryBytes, owner_));
+  blocks_.push_back(std::move(block));
+  return {};
+}
+
 void* Primitives::workspace(size_t bytes) {
-  if (bytes == 0) return nullptr;
-  const int64_t words = ceil_div(static_cast<int64_t>(bytes), dtype_bytes(Dtype::kI32));
-  return scratch(Dtype::kI32, {words}).data;
+  if (bytes == 0 || !ok()) return nullptr;
+  if (bytes > kMostWorkspace) {
+    fail(device_error("a workspace of {} bytes was asked for", bytes));
+    return nullptr;
+  }
+  if (static_cast<int64_t>(bytes) <= workspace_.bytes) return workspace_.data;
+  workspace_ = {};  // the pool waits before it gives the memory to anyone else
+  auto larger = pool_->allocate(static_cast<int64_t>(bytes), owner_);
+  if (!larger.ok()) {
+    fail(larger.error());
+    return nullptr;
+  }
+  workspace_ = std::move(larger).value();
+  return workspace_.data;
 }
 
 template <typename T>

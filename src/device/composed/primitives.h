@@ -4,8 +4,9 @@
 // layout is said at it, and is what vendors' documentation and public callers keep to.
 //
 // One queue. The first error sticks; after it nothing more is called. Scratch memory belongs to one
-// op of the stream: begin() takes it all back, which is safe because the queue works in order.
-// Not thread-safe: one thread at a time, which may be any.
+// op of the stream: begin() takes it all back, which is safe because the queue works in order. What
+// a library wants for itself is one piece of memory for all calls, for the same reason. Not
+// thread-safe: one thread at a time, which may be any.
 #pragma once
 
 #include <deque>
@@ -71,6 +72,25 @@ class Primitives {
   // Scratch until the next begin(), contiguous. After an error the address is null, and nothing is
   // called with it.
   TensorView scratch(Dtype dtype, std::initializer_list<int64_t> dims);
+  // What was taken since a mark is free again: what follows in the queue writes over it.
+  struct Mark {
+    size_t block;
+    int64_t offset;
+  };
+  Mark mark() const { return {block_, offset_}; }
+  void rewind(const Mark& to) {
+    block_ = to.block;
+    offset_ = to.offset;
+  }
+  // Takes so many bytes at once, kLibraryBytes of them for the library. Errors: of the pool.
+  // REQUIRES: no op has begun
+  Status reserve(int64_t bytes);
+  // Set apart for what libraries want for themselves, which they say only when they are called, and
+  // no document says before; what they want beyond comes from the memory that is free then.
+  static constexpr int64_t kLibraryBytes = int64_t{32} << 20;
+  // Of one op, so far; of primitives that measure.
+  int64_t most_scratch_bytes() const { return most_scratch_bytes_; }
+
   // Host numbers in scratch; the array is kept until it has been copied.
   TensorView upload(std::vector<float> values, std::initializer_list<int64_t> dims);
   TensorView upload(std::vector<int32_t> values, std::initializer_list<int64_t> dims);
@@ -154,7 +174,9 @@ class Primitives {
  protected:
   // `owner` of the pool is let go after the scratch.
   Primitives(MemoryPool& pool, std::shared_ptr<const void> owner)
-      : pool_(pool), owner_(std::move(owner)) {}
+      : pool_(&pool), owner_(std::move(owner)) {}
+  // Measures only: addresses are fake and must never be followed.
+  Primitives() = default;
 
   // Makes the device the one that the calling thread's calls go to.
   virtual Status bind() = 0;
@@ -164,7 +186,7 @@ class Primitives {
   const Status& status() const { return status_; }
   // For messages: what is being computed.
   void set_op(std::string_view name) { op_ = name; }
-  // bytes of scratch; nullptr for 0.
+  // So many bytes that the next call of the library may use; nullptr for 0.
   void* workspace(size_t bytes);
   void keep_until_done(std::shared_ptr<void> data) { pending_.push_back(std::move(data)); }
 
@@ -172,13 +194,15 @@ class Primitives {
   template <typename T>
   TensorView upload_as(Dtype dtype, std::vector<T> values, std::initializer_list<int64_t> dims);
 
-  MemoryPool& pool_;
+  MemoryPool* pool_ = nullptr;
   std::shared_ptr<const void> owner_;
   std::string op_;
   Status status_;
   std::vector<Buffer> blocks_;
   size_t block_ = 0;    // the one that scratch comes from
   int64_t offset_ = 0;  // in it
+  int64_t most_scratch_bytes_ = 0;
+  Buffer workspace_;
   std::deque<std::shared_ptr<void>> pending_;
 };
 

@@ -44,6 +44,7 @@ class ComposedStream : public Stream {
   void wait(const Event& event) override;
   Status synchronize() override;
   void* native_queue() override { return p_->native_queue(); }
+  Status reserve_scratch(int64_t bytes) override { return p_->reserve(bytes); }
 
   void embed(const EmbedArgs& args) override;
   void rms_norm(const RmsNormArgs& args) override;

@@ -105,7 +105,7 @@ class PlannedModel {
                         .pages = pages_[sequence],
                         .decode = decode,
                         .logits = nn::WantedLogits::kLast,
-                        .only_top_logits = true});
+                        .only_top_logits = runner_->num_top_logits() > 0});
     }
     runner_->launch(inputs);
     const auto logits = runner_->wait();
