@@ -94,6 +94,21 @@ using Words = uint16x4_t;
   }
   return vld1q_s32(dwords);
 }
+[[gnu::always_inline]] inline Ints i_load_row_bytes(Rows rows, int64_t offset) {
+  const uint32x4_t words = vmovl_u16(w_load_rows(rows, offset));
+  return vreinterpretq_s32_u32(vandq_u32(words, vdupq_n_u32(0xff)));
+}
+inline Words w_load(const uint8_t* p) {
+  uint64_t four;
+  __builtin_memcpy(&four, p, sizeof four);
+  return vcreate_u16(four);
+}
+inline Ints i_load_bytes(const uint8_t* p) {
+  uint32_t four;
+  __builtin_memcpy(&four, p, sizeof four);
+  const uint8x8_t bytes = vcreate_u8(four);
+  return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(bytes))));
+}
 inline Vec w_halves_to_floats(Words a) { return vcvt_f32_f16(vreinterpret_f16_u16(a)); }
 inline Ints w_to_ints(Words a) { return vreinterpretq_s32_u32(vmovl_u16(a)); }
 

@@ -80,9 +80,30 @@ struct IntMatmulBlock {
 // of a block that is no multiple of a vector (int_panels.h).
 inline constexpr int64_t kIntScratchFloats = 32 * 96 + 2 * (2048 + 2 * 512) + 16 * 16 * 16 + 2176;
 
+// kPackedRows rows of a matrix, side by side: see packed_rows.h. A packed matrix is its strips one
+// behind the other, in as many bytes as its rows, rounded up to whole strips.
+inline constexpr int64_t kPackedRows = 16;
+struct PackStrip {
+  const uint8_t* rows = nullptr;  // as they lie in a file
+  int64_t row_bytes = 0;
+  int64_t cols = 0;
+  int64_t count = 0;       // of rows that there are, 1 to kPackedRows
+  uint8_t* out = nullptr;  // kPackedRows · row_bytes
+};
+
 struct IntFormat {
   const char* format = nullptr;  // StorageFormat::name
   void (*matmul_block)(const IntMatmulBlock& block) = nullptr;
+};
+// The same products of a packed matrix: `data` is that of a strip, and the bits are the same.
+struct PackedFormat {
+  const char* format = nullptr;
+  void (*matmul_block)(const IntMatmulBlock& block) = nullptr;
+  void (*pack_strip)(const PackStrip& strip) = nullptr;
+};
+struct PackedKernels {
+  const PackedFormat* formats;
+  int num_formats;
 };
 
 struct IntKernels {
@@ -93,6 +114,8 @@ struct IntKernels {
   void (*quantize_row)(const float* x, int64_t cols, void* data);
   // Tries the instructions on numbers whose sums are known; nullptr: nothing to try.
   bool (*works)() = nullptr;
+  // Of the formats that can be packed.
+  const PackedKernels* packed = nullptr;
 };
 
 }  // namespace ferry::cpu

@@ -10,6 +10,8 @@
 #include "backends/cpu/tiles_amx.h"
 //
 #include "backends/cpu/tile_matmul.h"
+//
+#include "backends/cpu/packed_rows.h"
 
 namespace ferry::cpu {
 
@@ -33,8 +35,19 @@ constexpr int index_in(FormatList<Formats...>) {
 
 template <typename Format>
 void matmul_block(const IntMatmulBlock& block) {
-  if (block.tokens >= kMinTileTokens) return tile_matmul_block<Format>(block);
+  if (block.tokens >= kMinTileTokens) return tile_matmul_block<Format, InFile>(block);
   int_kernels_avx512vnni.formats[index_in<Format>(IntFormats{})].matmul_block(block);
+}
+
+template <typename Format, typename... Formats>
+constexpr int index_in(PackedList<Formats...>) {
+  return index_in<Format>(FormatList<Formats...>{});
+}
+template <typename Format>
+void packed_matmul_block(const IntMatmulBlock& block) {
+  if (block.tokens >= kMinTileTokens) return tile_matmul_block<Format, InStrips>(block);
+  const PackedKernels& vectors = *int_kernels_avx512vnni.packed;
+  vectors.formats[index_in<Format>(PackedFormats{})].matmul_block(block);
 }
 
 template <typename List>
@@ -43,6 +56,12 @@ template <typename... Formats>
 struct TileTable<FormatList<Formats...>> {
   static constexpr IntFormat kFormats[] = {{Formats::kName, matmul_block<Formats>}...};
   static constexpr int kCount = sizeof...(Formats);
+};
+template <typename... Formats>
+struct TileTable<PackedList<Formats...>> {
+  static constexpr PackedFormat kFormats[] = {
+      {Formats::kName, packed_matmul_block<Formats>, pack_strip<Formats>}...};
+  static constexpr PackedKernels kKernels{kFormats, sizeof...(Formats)};
 };
 
 // One product of each kind against plain sums: whatever this program believes of the instructions
@@ -89,6 +108,7 @@ constinit const IntKernels int_kernels_amx{
     avx512::TileTable<avx512::IntFormats>::kCount,
     avx512::quantize_row,
     [] { return avx512::tiles_agree(32, 5) && avx512::tiles_agree(16, 11); },
+    &avx512::TileTable<avx512::PackedFormats>::kKernels,
 };
 
 }  // namespace ferry::cpu

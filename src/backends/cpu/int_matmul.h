@@ -106,11 +106,11 @@ inline void int_tiles(const Panel& panel, int64_t first, int64_t groups, const Q
   if (t < tokens) int_tile<Format, V, 1>(panel, first, groups, x.from(t), acc + t * kLanes);
 }
 
-template <typename Format>
 // Flat as row_matmul() is: of codebooks, what unpacks a block is too long to be put in its place
 // otherwise.
+template <typename Format, typename Storage>
 [[gnu::flatten]] void int_matmul_block(const IntMatmulBlock& block) {
-  if (block.tokens <= kRowTokens) return row_matmul_block<Format>(block);
+  if (block.tokens <= kRowTokens) return row_matmul_block<Format, Storage>(block);
   const PanelScratch scratch = panel_scratch(block);
   const Panel panel{scratch.q, scratch.scale, scratch.low};
   const QuantRows x(block);
@@ -121,14 +121,14 @@ template <typename Format>
       int_tiles<Format, 1>(panel, first, groups, x, block.tokens, scratch.acc);
     }
   };
-  for_each_panel<Format, kStrips>(block, scratch, panel, multiply);
+  for_each_panel<Format, kStrips, Storage>(block, scratch, panel, multiply);
 }
 
 template <typename List>
 struct IntTable;
 template <typename... Formats>
 struct IntTable<FormatList<Formats...>> {
-  static constexpr IntFormat kFormats[] = {{Formats::kName, int_matmul_block<Formats>}...};
+  static constexpr IntFormat kFormats[] = {{Formats::kName, int_matmul_block<Formats, InFile>}...};
   static constexpr int kCount = sizeof...(Formats);
 };
 

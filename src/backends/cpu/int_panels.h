@@ -165,10 +165,25 @@ inline P panel_of(const P& panel, int strip) {
     return panel.strip(strip);
 }
 
+// The rows of a block as they lie in a file.
+struct InFile {
+  // `count` rows from `first`, at most kLanes of them, and `blocks` blocks from number b.
+  template <typename Format, int V>
+  static Rows rows(const IntMatmulBlock& block, const PanelScratch& scratch, int64_t first,
+                   int64_t count, int64_t b, int64_t blocks) {
+    const uint8_t* const data = block.data + first * block.row_bytes;
+    const uint8_t* const next = data + V * kLanes * block.row_bytes;
+    const int64_t offset = b * Format::kBytes;
+    const Rows rows{data + offset, block.row_bytes, next + offset * kLanes};
+    if (count >= kLanes) return rows;
+    return fill_up_rows(rows, count, blocks * Format::kBytes, scratch.ragged);
+  }
+};
+
 // multiply(first, groups, strips): adds the products with 32-groups [first, first + groups) of the
 // columns, which lie in the panels of V strips or of what is left, to acc; the first time, with
 // first = 0, it overwrites it.
-template <typename Format, int V, typename P, typename Multiply>
+template <typename Format, int V, typename Storage, typename P, typename Multiply>
 inline void for_each_panel(const IntMatmulBlock& block, const PanelScratch& scratch, const P& panel,
                            Multiply multiply) {
   constexpr int64_t kPanelBlocks = kPanel / Format::kElements;
@@ -180,11 +195,7 @@ inline void for_each_panel(const IntMatmulBlock& block, const PanelScratch& scra
       const int64_t here = blocks - b < kPanelBlocks ? blocks - b : kPanelBlocks;
       for (int s = 0; s < strips; ++s) {
         const int64_t first = row + s * kLanes, count = block.rows - first;
-        const uint8_t* const data = block.data + first * block.row_bytes;
-        const uint8_t* const next = data + V * kLanes * block.row_bytes;
-        const int64_t offset = b * Format::kBytes;
-        Rows rows{data + offset, block.row_bytes, next + offset * kLanes};
-        if (count < kLanes) rows = fill_up_rows(rows, count, here * Format::kBytes, scratch.ragged);
+        const auto rows = Storage::template rows<Format, V>(block, scratch, first, count, b, here);
         const P strip = panel_of<V>(panel, s);
         for (int64_t i = 0; i < here; ++i) {
           Format::unpack(rows, i * Format::kBytes, strip.template block<Format>(b, i));

@@ -11,8 +11,11 @@
 //   kBits        width of q
 //   kOffset      o of int_kernels.h, a power of two; kMinimum: there is a minimum instead
 //   kElements, kBytes   of a block of the file
+//   kFields      bytes of the parts of a block, as unpack() reads them (packed_rows.h); a format
+//                without them is not packed
 //   unpack(rows, offset, panel)   one block of each row, at `offset` bytes from its start, to
-//                                 a Panel or what has its members
+//                                 a Panel or what has its members; rows are those of a file or
+//                                 packed ones
 // The layouts are told in quant/formats/. What is done to weights is done to bytes wherever they
 // are in a vector, so that it is the panel that says how 16 bytes of each row are laid out
 // (row_matmul.h has another way).
@@ -39,12 +42,12 @@ struct Panel {
     return {q + b * Format::kElements * kLanes, scale + b * kGroups * kLanes,
             low + b * kGroups * kLanes};
   }
-  [[gnu::always_inline]] void load(Rows rows, int64_t offset, Bytes* out) const {
+  [[gnu::always_inline]] void load(auto rows, int64_t offset, Bytes* out) const {
     b_load_rows(rows, offset, out);
   }
   // The same of 16 bytes that are made from what lies there, see b_quads_of().
   template <typename Piece>
-  [[gnu::always_inline]] void make(Rows rows, int64_t offset, Piece piece, Bytes* out) const {
+  [[gnu::always_inline]] void make(auto rows, int64_t offset, Piece piece, Bytes* out) const {
     Bytes v[4];
     b_quads_of(rows, offset, piece, v);
     b_turn_quads(v, out);
@@ -74,7 +77,7 @@ struct Panel {
 };
 
 // An f16 of each row.
-inline Vec halves(Rows rows, int64_t offset) {
+inline Vec halves(auto rows, int64_t offset) {
   return w_halves_to_floats(w_load_rows(rows, offset));
 }
 inline Vec minus(Vec a) { return vsub(vzero(), a); }
@@ -82,7 +85,7 @@ inline Bytes low_half(Bytes q) { return b_and(q, b_set1(15)); }
 inline Bytes high_half(Bytes q) { return b_and(b_right<4>(q), b_set1(15)); }
 
 // 16 bytes of nibbles: the low ones are numbers 0–15, the high ones 16–31.
-[[gnu::always_inline]] inline void load_nibbles(Rows rows, int64_t offset, const auto& panel,
+[[gnu::always_inline]] inline void load_nibbles(auto rows, int64_t offset, const auto& panel,
                                                 Bytes* w) {
   panel.load(rows, offset, w);
 #pragma GCC unroll 4
@@ -92,13 +95,13 @@ inline Bytes high_half(Bytes q) { return b_and(b_right<4>(q), b_set1(15)); }
   }
 }
 template <typename Format>
-inline void store_nibbles(Rows rows, int64_t offset, const auto& panel) {
+inline void store_nibbles(auto rows, int64_t offset, const auto& panel) {
   Bytes w[8];
   load_nibbles(rows, offset, panel, w);
   panel.template store<Format>(0, w);
 }
 template <typename Format>
-inline void store_looked_up(Rows rows, int64_t offset, const uint8_t* values, const auto& panel,
+inline void store_looked_up(auto rows, int64_t offset, const uint8_t* values, const auto& panel,
                             int group = 0) {
   Bytes w[8];
   load_nibbles(rows, offset, panel, w);
@@ -116,7 +119,8 @@ struct Q4_0 {
   static constexpr int kGroup = 32, kBits = 4, kOffset = 8;
   static constexpr bool kMinimum = false;
   static constexpr int kElements = 32, kBytes = 18;
-  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
+  static constexpr int kFields[] = {2, 16};
+  static inline void unpack(auto rows, int64_t offset, const auto& panel) {
     store_nibbles<Q4_0>(rows, offset + 2, panel);
     panel.store_scale(0, halves(rows, offset));
   }
@@ -127,7 +131,8 @@ struct Q4_1 {
   static constexpr int kGroup = 32, kBits = 4, kOffset = 0;
   static constexpr bool kMinimum = true;
   static constexpr int kElements = 32, kBytes = 20;
-  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
+  static constexpr int kFields[] = {4, 16};
+  static inline void unpack(auto rows, int64_t offset, const auto& panel) {
     store_nibbles<Q4_1>(rows, offset + 4, panel);
     const Ints both = i_load_rows(rows, offset);
     panel.store_scale(0, i_halves_to_floats(both));
@@ -137,7 +142,7 @@ struct Q4_1 {
 
 // Nibbles at `offset`, and above each the fifth bit: bit k of the dword at `bits` for number k.
 template <typename Format>
-inline void store_five_bits(Rows rows, int64_t bits, int64_t offset, const auto& panel) {
+inline void store_five_bits(auto rows, int64_t bits, int64_t offset, const auto& panel) {
   Bytes w[8];
   load_nibbles(rows, offset, panel, w);
   const Ints fifth = i_load_rows(rows, bits);
@@ -154,7 +159,8 @@ struct Q5_0 {
   static constexpr int kGroup = 32, kBits = 5, kOffset = 16;
   static constexpr bool kMinimum = false;
   static constexpr int kElements = 32, kBytes = 22;
-  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
+  static constexpr int kFields[] = {2, 4, 16};
+  static inline void unpack(auto rows, int64_t offset, const auto& panel) {
     store_five_bits<Q5_0>(rows, offset + 2, offset + 6, panel);
     panel.store_scale(0, halves(rows, offset));
   }
@@ -165,7 +171,8 @@ struct Q5_1 {
   static constexpr int kGroup = 32, kBits = 5, kOffset = 0;
   static constexpr bool kMinimum = true;
   static constexpr int kElements = 32, kBytes = 24;
-  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
+  static constexpr int kFields[] = {4, 4, 16};
+  static inline void unpack(auto rows, int64_t offset, const auto& panel) {
     store_five_bits<Q5_1>(rows, offset + 4, offset + 8, panel);
     const Ints both = i_load_rows(rows, offset);
     panel.store_scale(0, i_halves_to_floats(both));
@@ -178,7 +185,8 @@ struct Q8_0 {
   static constexpr int kGroup = 32, kBits = 8, kOffset = 128;
   static constexpr bool kMinimum = false;
   static constexpr int kElements = 32, kBytes = 34;
-  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
+  static constexpr int kFields[] = {2, 32};
+  static inline void unpack(auto rows, int64_t offset, const auto& panel) {
     Bytes w[8];
     panel.load(rows, offset + 2, w);
     panel.load(rows, offset + 18, w + 4);
@@ -194,7 +202,8 @@ struct Iq4Nl {
   static constexpr int kGroup = 32, kBits = 8, kOffset = 128;
   static constexpr bool kMinimum = false;
   static constexpr int kElements = 32, kBytes = 18;
-  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
+  static constexpr int kFields[] = {2, 16};
+  static inline void unpack(auto rows, int64_t offset, const auto& panel) {
     store_looked_up<Iq4Nl>(rows, offset + 2, kIq4Plus128, panel);
     panel.store_scale(0, halves(rows, offset));
   }
@@ -205,10 +214,11 @@ struct Mxfp4 {
   static constexpr int kGroup = 32, kBits = 5, kOffset = 16;
   static constexpr bool kMinimum = false;
   static constexpr int kElements = 32, kBytes = 17;
-  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
+  static constexpr int kFields[] = {1, 16};
+  static inline void unpack(auto rows, int64_t offset, const auto& panel) {
     store_looked_up<Mxfp4>(rows, offset + 1, kMxfp4Plus16, panel);
     // 2^(e − 128), whose bits are (e − 1) << 23 but for the two smallest, which are denormal.
-    const Ints e = i_and(w_to_ints(w_load_rows(rows, offset)), 0xff);
+    const Ints e = i_load_row_bytes(rows, offset);
     const Ints small = i_left<21>(i_min(i_add(e, i_set1(1)), i_set1(2)));
     panel.store_scale(0, i_as_floats(i_max(i_left<23>(i_subtract(e, 1)), small)));
   }
@@ -219,7 +229,8 @@ struct Iq4Xs {
   static constexpr int kGroup = 32, kBits = 8, kOffset = 128;
   static constexpr bool kMinimum = false;
   static constexpr int kElements = 256, kBytes = 136;
-  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
+  static constexpr int kFields[] = {2, 2, 4, 128};
+  static inline void unpack(auto rows, int64_t offset, const auto& panel) {
     const Vec d = halves(rows, offset);
     const Ints low = i_load_rows(rows, offset + 4);
     const Ints high = w_to_ints(w_load_rows(rows, offset + 2));
@@ -244,7 +255,7 @@ struct Iq4Xs {
 struct KScales {
   Vec d, minus_dmin;
   Ints a, b, c;
-  KScales(Rows rows, int64_t offset) {
+  KScales(auto rows, int64_t offset) {
     Bytes head[4];
     b_load_rows(rows, offset, head);
     d = i_halves_to_floats(head[0]);
@@ -276,7 +287,8 @@ struct Q4_K {
   static constexpr int kGroup = 32, kBits = 4, kOffset = 0;
   static constexpr bool kMinimum = true;
   static constexpr int kElements = 256, kBytes = 144;
-  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
+  static constexpr int kFields[] = {144};
+  static inline void unpack(auto rows, int64_t offset, const auto& panel) {
     KScales(rows, offset).store<0>(panel);
     for (int pair = 0; pair < 4; ++pair) {  // 32 bytes: two neighbouring groups
       Bytes low[8], high[8];
@@ -306,7 +318,8 @@ struct Q5_K {
   static constexpr int kGroup = 32, kBits = 5, kOffset = 0;
   static constexpr bool kMinimum = true;
   static constexpr int kElements = 256, kBytes = 176;
-  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
+  static constexpr int kFields[] = {176};
+  static inline void unpack(auto rows, int64_t offset, const auto& panel) {
     KScales(rows, offset).store<0>(panel);
     Bytes fifth[8];
     panel.load(rows, offset + 16, fifth);
@@ -314,7 +327,7 @@ struct Q5_K {
     store_pairs<0>(rows, offset, fifth, panel);
   }
   template <int Pair>
-  static inline void store_pairs(Rows rows, int64_t offset, const Bytes* fifth, const auto& panel) {
+  static inline void store_pairs(auto rows, int64_t offset, const Bytes* fifth, const auto& panel) {
     if constexpr (Pair < 4) {
       Bytes low[8], high[8];
       panel.load(rows, offset + 48 + 32 * Pair, low);
@@ -347,7 +360,8 @@ struct Q6_K {
   static constexpr int kGroup = 16, kBits = 6, kOffset = 32;
   static constexpr bool kMinimum = false;
   static constexpr int kElements = 256, kBytes = 210;
-  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
+  static constexpr int kFields[] = {208, 2};
+  static inline void unpack(auto rows, int64_t offset, const auto& panel) {
     Ints codes[4];
     b_load_rows(rows, offset + 192, codes);
     store_byte_scales(codes, halves(rows, offset + 208), panel);
@@ -388,7 +402,8 @@ struct Q2_K {
   static constexpr int kGroup = 16, kBits = 2, kOffset = 0;
   static constexpr bool kMinimum = true;
   static constexpr int kElements = 256, kBytes = 84;
-  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
+  static constexpr int kFields[] = {80, 2, 2};
+  static inline void unpack(auto rows, int64_t offset, const auto& panel) {
     Ints codes[4];
     b_load_rows(rows, offset, codes);
     const Vec d = halves(rows, offset + 80), minus_dmin = minus(halves(rows, offset + 82));
@@ -423,7 +438,8 @@ struct Q3_K {
   static constexpr int kGroup = 16, kBits = 3, kOffset = 4;
   static constexpr bool kMinimum = false;
   static constexpr int kElements = 256, kBytes = 110;
-  static inline void unpack(Rows rows, int64_t offset, const auto& panel) {
+  static constexpr int kFields[] = {108, 2};
+  static inline void unpack(auto rows, int64_t offset, const auto& panel) {
     scales(rows, offset, panel);
     Bytes high[2][4];
     panel.load(rows, offset, high[0]);
@@ -444,7 +460,7 @@ struct Q3_K {
       }
     }
   }
-  static inline void scales(Rows rows, int64_t offset, const auto& panel) {
+  static inline void scales(auto rows, int64_t offset, const auto& panel) {
     const Ints a = i_load_rows(rows, offset + 96), b = i_load_rows(rows, offset + 100);
     const Ints c = i_load_rows(rows, offset + 104);
     const Bytes four = b_set1(15), top = b_set1(0x30), zero = b_set1(32);

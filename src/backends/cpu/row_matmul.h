@@ -29,7 +29,7 @@ constexpr int64_t kRowTokens = 4;
 
 // Quads: 16 bytes of each row in a quarter of a vector. All of what unpacks weights for either way.
 struct Quads {
-  [[gnu::always_inline]] static void load(Rows rows, int64_t offset, Bytes* out) {
+  [[gnu::always_inline]] static void load(auto rows, int64_t offset, Bytes* out) {
     b_load_quads(rows, offset, out);
   }
   template <typename Piece>
@@ -73,7 +73,7 @@ struct Quads {
 
 // The same of weights that are turned: four neighbours of each row.
 struct Turned {
-  [[gnu::always_inline]] static void load(Rows rows, int64_t offset, Bytes* out) {
+  [[gnu::always_inline]] static void load(auto rows, int64_t offset, Bytes* out) {
     b_load_rows(rows, offset, out);
   }
   template <typename Piece>
@@ -119,7 +119,7 @@ struct RowPanel {
             scale + b * kGroups * kLanes,
             low + b * kGroups * kLanes};
   }
-  [[gnu::always_inline]] void load(Rows rows, int64_t offset, Bytes* out) const {
+  [[gnu::always_inline]] void load(auto rows, int64_t offset, Bytes* out) const {
     Layout::load(rows, offset, out);
   }
   template <typename Piece>
@@ -140,30 +140,31 @@ struct RowPanel {
 };
 
 // Flat: what unpacks a block is called with registers that must not go through memory.
-template <typename Format, int T>
+template <typename Format, int T, typename Storage>
 [[gnu::flatten]] inline void row_matmul(const IntMatmulBlock& block) {
   constexpr int kHalves = kQuantGroup / Format::kGroup;
-  using Layout = std::conditional_t<T == 1 && kHalves == 1, Quads, Turned>;
+  constexpr bool kInQuads = T == 1 && kHalves == 1 && std::is_same_v<Storage, InFile>;
+  using Layout = std::conditional_t<kInQuads, Quads, Turned>;
   const PanelScratch scratch = panel_scratch(block);
   const QuantRows x(block);
   const uint8_t* tokens[T];
   for (int t = 0; t < T; ++t) tokens[t] = x.data + t * x.stride;
   const RowPanel<Format, T, Layout> panel{x,          tokens, 0, scratch.products, scratch.scale,
                                           scratch.low};
-  for_each_panel<Format, 1>(block, scratch, panel, [&](int64_t first, int64_t groups, int) {
+  for_each_panel<Format, 1, Storage>(block, scratch, panel, [&](int64_t first, int64_t groups, int) {
     add_groups<Format, T>(scratch.products, T, scratch.scale, scratch.low, first * kHalves,
                           groups * kHalves, x, tokens, scratch.acc);
   });
 }
 
 // REQUIRES: 1 <= block.tokens <= kRowTokens
-template <typename Format>
+template <typename Format, typename Storage>
 void row_matmul_block(const IntMatmulBlock& block) {
   static_assert(kRowTokens == 4 && kPanel / 16 * kRowTokens * kLanes <= 16 * 16 * 16);
-  if (block.tokens == 1) return row_matmul<Format, 1>(block);
-  if (block.tokens == 2) return row_matmul<Format, 2>(block);
-  if (block.tokens == 3) return row_matmul<Format, 3>(block);
-  row_matmul<Format, 4>(block);
+  if (block.tokens == 1) return row_matmul<Format, 1, Storage>(block);
+  if (block.tokens == 2) return row_matmul<Format, 2, Storage>(block);
+  if (block.tokens == 3) return row_matmul<Format, 3, Storage>(block);
+  row_matmul<Format, 4, Storage>(block);
 }
 
 }  // namespace

@@ -103,7 +103,7 @@ struct SignedPanel {
     const Panel part = Panel{q, scale, low}.block<Format>(first, b);
     return {part.q, part.scale, part.low, offset};
   }
-  void load(Rows rows, int64_t at, Bytes* out) const { b_load_rows(rows, at, out); }
+  void load(auto rows, int64_t at, Bytes* out) const { b_load_rows(rows, at, out); }
   template <typename Piece>
   void make(Rows rows, int64_t at, Piece piece, Bytes* out) const {
     Panel{q, scale, low}.make(rows, at, piece, out);
@@ -144,14 +144,14 @@ inline void add_products_of(const int32_t* products, const float* scale, const f
   if (t < tokens) add.template operator()<1>(t);
 }
 
-template <typename Format>
+template <typename Format, typename Storage>
 void tile_matmul_block(const IntMatmulBlock& block) {
   const PanelScratch scratch = panel_scratch(block);
   const SignedPanel panel{scratch.q, scratch.scale, scratch.low, b_set1(Format::kOffset)};
   const QuantRows x(block);
   const int64_t ragged = block.tokens % kTileTokens;
   Int8Tiles tiles(Format::kGroup, ragged);
-  for_each_panel<Format, 1>(block, scratch, panel, [&](int64_t first, int64_t groups, int) {
+  for_each_panel<Format, 1, Storage>(block, scratch, panel, [&](int64_t first, int64_t groups, int) {
     const int64_t count = groups * kQuantGroup / Format::kGroup;
     for (int64_t t = 0; t < block.tokens; t += kTileTokens) {
       for (int64_t i = 0; i < count; i += kTileProducts) {

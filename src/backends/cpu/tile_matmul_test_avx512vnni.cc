@@ -11,6 +11,8 @@
 #include "backends/cpu/tiles_plain.h"
 //
 #include "backends/cpu/tile_matmul.h"
+//
+#include "backends/cpu/packed_rows.h"
 
 namespace ferry::cpu {
 
@@ -21,8 +23,14 @@ template <typename List>
 struct TileTable;
 template <typename... Formats>
 struct TileTable<FormatList<Formats...>> {
-  static constexpr IntFormat kFormats[] = {{Formats::kName, tile_matmul_block<Formats>}...};
+  static constexpr IntFormat kFormats[] = {{Formats::kName, tile_matmul_block<Formats, InFile>}...};
   static constexpr int kCount = sizeof...(Formats);
+};
+template <typename... Formats>
+struct TileTable<PackedList<Formats...>> {
+  static constexpr PackedFormat kFormats[] = {
+      {Formats::kName, tile_matmul_block<Formats, InStrips>, pack_strip<Formats>}...};
+  static constexpr PackedKernels kKernels{kFormats, sizeof...(Formats)};
 };
 
 }  // namespace
@@ -31,7 +39,8 @@ struct TileTable<FormatList<Formats...>> {
 extern const IntKernels int_kernels_plain_tiles;
 constinit const IntKernels int_kernels_plain_tiles{
     "plain_tiles", avx512::TileTable<avx512::IntFormats>::kFormats,
-    avx512::TileTable<avx512::IntFormats>::kCount, avx512::quantize_row};
+    avx512::TileTable<avx512::IntFormats>::kCount, avx512::quantize_row, nullptr,
+    &avx512::TileTable<avx512::PackedFormats>::kKernels};
 
 }  // namespace ferry::cpu
 #endif
