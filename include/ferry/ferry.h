@@ -50,6 +50,15 @@ enum class Speculation : uint8_t {
   kMtp,           // what the model's own prediction module says (DeepSeek-V3 and its kin)
 };
 
+// Whether the cpu keeps quantised weights in an order that its kernels read faster: about as much
+// memory as the file, which then need not stay there itself, and a little time at the start. The
+// results have the same bits.
+enum class WeightPacking : uint8_t {
+  kAuto,    // where memory has room for it
+  kNever,   // weights are used where the file is mapped
+  kAlways,  // an error where memory has no room
+};
+
 struct LoadProgress {
   int64_t bytes_done = 0;
   int64_t bytes_total = 0;
@@ -71,6 +80,7 @@ struct EngineOptions {
   // Multiply weights by activations in f32 also where rounding these to int8 would be faster (the
   // quantised formats on the cpu).
   bool f32_activations = false;
+  WeightPacking weight_packing = WeightPacking::kAuto;
 
   // Longest sequence, prompt and output together. 0: what the model allows, but at most 8192, so
   // that a model with a huge context does not take all memory for it unasked.

@@ -20,6 +20,7 @@
 #include "cmd/progress.h"
 #include "device/host_memory.h"
 #include "engine/expert_memory.h"
+#include "engine/weight_packing.h"
 
 namespace ferry::cmd {
 namespace {
@@ -52,6 +53,7 @@ struct BenchFlags {
   std::string kv_dtype = "bf16";
   std::string activations = "int8";
   std::string expert_memory = "auto";
+  std::string pack_weights = "auto";
   std::string speculate = "off";
   std::string prompts;
   int64_t draft_tokens = EngineOptions().draft_tokens;
@@ -277,9 +279,14 @@ Status check_flags(const BenchFlags& flags) {
   return {};
 }
 
-// How much memory experts get that are read on demand, 0: none are, once the points that do not fit
-// beside the weights are marked. `measured` becomes the model as it will be loaded.
-Result<int64_t> fit_into_memory(const BenchFlags& flags, const disk::ModelSource& source,
+// How much memory experts get that are read on demand, 0: none are, and whether weights are packed,
+// once the points that do not fit beside the weights are marked. `measured` becomes the model as it
+// will be loaded.
+struct Fitting {
+  int64_t expert_memory = 0;
+  bool pack = false;
+};
+Result<Fitting> fit_into_memory(const BenchFlags& flags, const disk::ModelSource& source,
                                 engine::LoadOptions load, engine::LoadedModel& measured,
                                 std::vector<BenchPoint>& points) {
   FERRY_TRY(const MemoryInfo memory, measured.backend->memory_info());
@@ -291,8 +298,23 @@ Result<int64_t> fit_into_memory(const BenchFlags& flags, const disk::ModelSource
     // Weights used where the file is mapped need the file to stay in memory.
     const int64_t weights = std::max(measured.weights_bytes, file_bytes);
     FERRY_TRY_VOID(drop_what_does_not_fit(flags, measured, weights, memory, points));
-    return 0;
   }
+  load.pack = true;
+  FERRY_TRY(engine::LoadedModel packed, engine::load_model(source, measured.backend, load));
+  const nn::PlanLimits limits =
+      plan_limits(measured.model->kv_layout(), limits_for(flags, points));
+  const int64_t others = nn::plan_memory(*packed.model, 0, limits, measured.backend.get()).total_bytes();
+  Fitting fitting;
+  fitting.pack = engine::choose_packing(weight_packing_named(flags.pack_weights), packed,
+                                        file_bytes, others, share.on_demand, memory);
+  if (!share.on_demand) {
+    if (!fitting.pack) return fitting;
+    measured = std::move(packed);
+    FERRY_TRY_VOID(
+        drop_what_does_not_fit(flags, measured, measured.weights_bytes, memory, points));
+    return fitting;
+  }
+  load.pack = fitting.pack;
   load.expert_memory = share.least;
   FERRY_TRY(measured, engine::load_model(source, measured.backend, load));
   FERRY_TRY_VOID(
@@ -300,7 +322,8 @@ Result<int64_t> fit_into_memory(const BenchFlags& flags, const disk::ModelSource
   const nn::MemoryPlan plan = nn::plan_memory(
       *measured.model, measured.weights_bytes,
       plan_limits(measured.model->kv_layout(), limits_for(flags, points)), measured.backend.get());
-  return share.bytes(plan.total_bytes());
+  fitting.expert_memory = share.bytes(plan.total_bytes());
+  return fitting;
 }
 
 Result<BenchResult> measure(const BenchFlags& flags) {
@@ -317,7 +340,9 @@ Result<BenchResult> measure(const BenchFlags& flags) {
   BenchResult result;
   FERRY_TRY(result.points, choose_points(flags, measured.spec().max_position_embeddings));
   result.file_bytes = source.checkpoint.data_bytes();
-  FERRY_TRY(result.expert_memory, fit_into_memory(flags, source, load, measured, result.points));
+  FERRY_TRY(const Fitting fitting, fit_into_memory(flags, source, load, measured, result.points));
+  result.expert_memory = fitting.expert_memory;
+  result.packed = fitting.pack;
   const DeviceSpec& spec = backend->spec();
   const bool on_host = spec.backend == "cpu" || spec.backend == "reference";
   const int threads = flags.threads > 0 ? flags.threads : read_cpu_info().usable_cores;
@@ -331,7 +356,8 @@ Result<BenchResult> measure(const BenchFlags& flags) {
   Progress progress("loading " + source.name);
   load.max_context = limits.max_context;
   load.measure_only = false;
-  load.expert_memory = result.expert_memory;
+  load.expert_memory = fitting.expert_memory;
+  load.pack = fitting.pack;
   load.progress = [&](int64_t done, int64_t total) { progress.update(done, total); };
   FERRY_TRY(const engine::LoadedModel model, engine::load_model(source, backend, load));
   FERRY_TRY(const auto bench, BenchForward::create(model, limits));
@@ -360,6 +386,7 @@ int bench_answers(const BenchFlags& flags) {
                                                    .threads = flags.threads,
                                                    .kv_dtype = flags.kv_dtype,
                                                    .activations = flags.activations,
+                                                   .pack_weights = flags.pack_weights,
                                                    .speculate = flags.speculate,
                                                    .expert_memory = flags.expert_memory,
                                                    .draft_tokens = flags.draft_tokens}),
@@ -417,6 +444,7 @@ void add_bench_flags(CLI::App& command, BenchFlags& flags) {
       ->type_name("N")
       ->check(CLI::Range(0, 1024));
   add_activations_flag(command, flags.activations);
+  add_pack_weights_flag(command, flags.pack_weights);
   add_expert_memory_flag(command, flags.expert_memory);
   add_kv_dtype_flag(command, flags.kv_dtype);
   add_speculate_flags(command, flags.speculate, flags.draft_tokens);

@@ -291,6 +291,7 @@ Json bench_json(const BenchResult& result) {
               {"threads", result.threads},
               {"kv_dtype", result.kv_dtype},
               {"file_bytes", result.file_bytes},
+              {"weights_packed", result.packed},
               {"expert_memory_bytes", result.expert_memory},
               {"prompt", result.prompt},
               {"generate", result.generate},

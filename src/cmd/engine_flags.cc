@@ -21,6 +21,10 @@ const std::map<std::string, KvDtype> kKvDtypes = {{"f32", KvDtype::kF32},
                                                   {"bf16", KvDtype::kBF16},
                                                   {"int8", KvDtype::kInt8}};
 
+const std::map<std::string, WeightPacking> kWeightPackings = {{"auto", WeightPacking::kAuto},
+                                                              {"never", WeightPacking::kNever},
+                                                              {"always", WeightPacking::kAlways}};
+
 const std::map<std::string, Speculation> kSpeculations = {
     {"off", Speculation::kOff}, {"lookup", Speculation::kPromptLookup}, {"mtp", Speculation::kMtp}};
 
@@ -60,6 +64,18 @@ void add_activations_flag(CLI::App& command, std::string& value) {
       ->type_name("TYPE")
       ->check(CLI::IsMember({"int8", "f32"}));
 }
+
+void add_pack_weights_flag(CLI::App& command, std::string& value) {
+  command
+      .add_option("--pack-weights", value,
+                  "Keep quantised weights in memory in the order that the cpu reads fastest: auto, "
+                  "where there is room for it; never, they are used where the file is mapped; "
+                  "always. The answers are the same")
+      ->type_name("WHEN")
+      ->check(CLI::IsMember(kWeightPackings));
+}
+
+WeightPacking weight_packing_named(const std::string& name) { return kWeightPackings.at(name); }
 
 void add_kv_dtype_flag(CLI::App& command, std::string& value) {
   command
@@ -140,6 +156,7 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags) {
       ->check(CLI::NonNegativeNumber);
   add_kv_dtype_flag(command, flags.kv_dtype);
   add_activations_flag(command, flags.activations);
+  add_pack_weights_flag(command, flags.pack_weights);
   add_expert_memory_flag(command, flags.expert_memory);
   add_speculate_flags(command, flags.speculate, flags.draft_tokens);
   command
@@ -165,6 +182,7 @@ EngineOptions engine_options(const EngineFlags& flags) {
   options.threads = flags.threads;
   options.tensor_parallel_size = flags.tensor_parallel_size;
   options.f32_activations = flags.activations == "f32";
+  options.weight_packing = weight_packing_named(flags.pack_weights);
   options.max_context = flags.context;
   options.kv_dtype = kKvDtypes.at(flags.kv_dtype);
   options.expert_memory = expert_memory_bytes(flags.expert_memory);

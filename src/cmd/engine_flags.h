@@ -25,6 +25,7 @@ struct EngineFlags {
   int64_t context = 0;
   std::string kv_dtype = "bf16";
   std::string activations = "int8";
+  std::string pack_weights = "auto";
   std::string speculate = "off";
   std::string expert_memory = "auto";
   int64_t draft_tokens = EngineOptions().draft_tokens;
@@ -37,6 +38,10 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags);
 void add_tensor_parallel_flag(CLI::App& command, int& value);
 // --activations int8|f32; what `value` holds is the default.
 void add_activations_flag(CLI::App& command, std::string& value);
+// --pack-weights; what `value` holds is the default. weight_packing_named() takes what it let
+// through.
+void add_pack_weights_flag(CLI::App& command, std::string& value);
+WeightPacking weight_packing_named(const std::string& name);
 // --expert-memory SIZE|auto; expert_memory_bytes() takes what it let through, auto is 0.
 void add_expert_memory_flag(CLI::App& command, std::string& value);
 int64_t expert_memory_bytes(const std::string& value);

@@ -161,6 +161,7 @@ Result<std::vector<WeightView>> KernelBench::import(const quant::StorageFormat& 
                                                      .data = data,
                                                      .rows = shapes[i].rows,
                                                      .cols = shapes[i].cols,
+                                                     .pack = true,
                                                      .keep_alive = file}));
     views.push_back(taken.view);
     weights_.push_back(std::move(taken));

@@ -60,6 +60,9 @@ struct HostWeight {
   int64_t scale_rows = 0;
   int64_t scale_cols = 0;
   bool by_head = false;                    // will be part of a HeadMatrixView
+  // A backend with DeviceSpec::weights_in_place may keep a form of its own beside the data, if it
+  // computes faster with it.
+  bool pack = false;
   std::shared_ptr<const void> keep_alive;  // owns `data` and `scale`
   // Where there is one, `data` is not to be touched: the weight is read when an op needs it. Only
   // for a backend with DeviceSpec::weights_on_demand, and only what ops with experts use.

@@ -39,12 +39,14 @@ TEST_P(EngineBits, AloneAmongOthersThreadsChunksAndPreemption) {
   const std::vector<Request> requests = company();
   const std::vector<Completion> alone = one_by_one(load_engine(options()), requests);
 
-  EngineOptions kinds[4] = {options(), options(), options(), options()};
+  EngineOptions kinds[5] = {options(), options(), options(), options(), options()};
+  kinds[0].weight_packing = WeightPacking::kAlways;
   kinds[1].threads = 2;
   kinds[2].max_batch_tokens = 16;  // prompts in small pieces between the others' tokens
   kinds[3].kv_tokens = 256;        // pages for a few of them: the others wait or are thrown out
   kinds[3].block_size = 8;
-  for (size_t kind = 0; kind < 4; ++kind) {
+  kinds[4].weight_packing = WeightPacking::kNever;
+  for (size_t kind = 0; kind < 5; ++kind) {
     const Engine engine = load_engine(kinds[kind]);
     const std::vector<Completion> completions = together(engine, requests);
     for (size_t i = 0; i < requests.size(); ++i) expect_same_bits(alone[i], completions[i], i);

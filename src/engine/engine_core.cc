@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "engine/expert_memory.h"
+#include "engine/weight_packing.h"
 #include "sample/params.h"
 
 namespace ferry::engine {
@@ -25,12 +26,14 @@ Result<disk::ModelSource> source_of(const EngineOptions& options) {
 
 Result<LoadedModel> measure_weights(const disk::ModelSource& source,
                                     const std::shared_ptr<Backend>& backend,
-                                    const EngineOptions& options, int64_t expert_memory) {
+                                    const EngineOptions& options, int64_t expert_memory,
+                                    bool pack) {
   LoadOptions load{.max_context = options.max_context,
                    .kv_dtype = kv_dtype_of(options.kv_dtype),
                    .mtp = options.speculation == Speculation::kMtp,
                    .measure_only = true,
                    .expert_memory = expert_memory,
+                   .pack = pack,
                    .shard = {.rank = 0, .size = options.tensor_parallel_size}};
   if (load.max_context == 0) {
     // What the model allows is known only once its config was read.
@@ -44,7 +47,33 @@ Result<LoadedModel> measure_weights(const disk::ModelSource& source,
 struct Fitting {
   Sizing sizing;
   int64_t expert_memory = 0;  // 0: no experts are read on demand
+  bool pack = false;
 };
+
+// Packed weights must leave room for the rest of the plan, of the cache at least for one sequence.
+Status pack_if_it_fits(const disk::ModelSource& source, const std::shared_ptr<Backend>& backend,
+                       const EngineOptions& options, bool experts_on_demand,
+                       const MemoryInfo& memory, Fitting& fitting) {
+  if (options.weight_packing == WeightPacking::kNever || !backend->spec().weights_in_place) {
+    return {};
+  }
+  FERRY_TRY(const LoadedModel packed,
+            measure_weights(source, backend, options, fitting.expert_memory, true));
+  const int64_t file_bytes = source.checkpoint.data_bytes();
+  const nn::MemoryPlan& plan = fitting.sizing.plan;
+  const int64_t context = fitting.sizing.limits.batch.max_context;
+  const int64_t others = plan.total_bytes() - plan.weights_bytes - plan.kv_bytes +
+                         plan.kv_recent_bytes + context * plan.kv_bytes_per_token;
+  fitting.pack = choose_packing(options.weight_packing, packed, file_bytes, others,
+                                experts_on_demand, memory);
+  if (!fitting.pack) return {};
+  EngineOptions sized = options;
+  sized.max_context = context;
+  FERRY_TRY(fitting.sizing,
+            choose_sizes(*packed.model, *backend, packed.weights_bytes, file_bytes, sized, memory));
+  if (options.notice) options.notice(describe_packing(packed));
+  return {};
+}
 
 // Without weights: what will not fit is said before anything is read. All ranks take as much as the
 // first.
@@ -52,19 +81,20 @@ Result<Fitting> fit_into_memory(const disk::ModelSource& source,
                                 std::span<const std::shared_ptr<Backend>> devices,
                                 const EngineOptions& options) {
   const std::shared_ptr<Backend>& backend = devices.front();
-  FERRY_TRY(LoadedModel measured, measure_weights(source, backend, options, options.expert_memory));
+  FERRY_TRY(LoadedModel measured, measure_weights(source, backend, options, options.expert_memory, false));
   FERRY_TRY(const MemoryInfo memory, memory_of_each(devices));
   const int64_t file_bytes = source.checkpoint.data_bytes();
   FERRY_TRY(const ExpertMemory share,
             share_memory(measured, file_bytes, options.expert_memory, memory));
   if (share.on_demand) {
     // Its forward guesses experts, which takes some workspace.
-    FERRY_TRY(measured, measure_weights(source, backend, options, share.least));
+    FERRY_TRY(measured, measure_weights(source, backend, options, share.least, false));
   }
   Fitting fitting;
   FERRY_TRY(fitting.sizing,
             choose_sizes(*measured.model, *backend, measured.weights_bytes, file_bytes, options,
                          share.on_demand ? share.others : memory));
+  FERRY_TRY_VOID(pack_if_it_fits(source, backend, options, share.on_demand, memory, fitting));
   if (share.on_demand) {
     fitting.expert_memory = share.bytes(fitting.sizing.plan.total_bytes());
   }
@@ -88,6 +118,7 @@ Result<std::vector<LoadedModel>> load_weights(const disk::ModelSource& source,
                    .threads = options.threads,
                    .mtp = options.speculation == Speculation::kMtp,
                    .expert_memory = fitting.expert_memory,
+                   .pack = fitting.pack,
                    .notes_folder = options.notes_folder};
   if (options.progress) {
     load.progress = [&options](int64_t done, int64_t total) { options.progress({done, total}); };

@@ -4,14 +4,10 @@
 #include <algorithm>
 
 namespace ferry::engine {
-namespace {
 
-// For everybody else, and for what no plan counts.
 int64_t memory_reserve(const MemoryInfo& memory) {
   return std::max<int64_t>(memory.total_bytes / 16, int64_t{256} << 20);
 }
-
-}  // namespace
 
 int64_t ExpertMemory::bytes(int64_t other_bytes) const {
   return wanted > 0 ? wanted : std::max(left - other_bytes, least);

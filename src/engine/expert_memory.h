@@ -11,6 +11,9 @@
 
 namespace ferry::engine {
 
+// Of the memory that is free: for everybody else, and for what no plan counts.
+int64_t memory_reserve(const MemoryInfo& memory);
+
 struct ExpertMemory {
   bool on_demand = false;  // otherwise the rest says nothing
   int64_t wanted = 0;      // 0: what cache and workspace leave

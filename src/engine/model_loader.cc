@@ -84,6 +84,7 @@ Result<LoadedModel> load_model(const disk::ModelSource& source, std::shared_ptr<
 
   weights::FileLoaderOptions loader_options{.measure_only = true,
                                             .experts_on_demand = options.expert_memory > 0,
+                                            .pack = options.pack,
                                             .scale_rows = scale_block->rows,
                                             .scale_cols = scale_block->cols,
                                             .shard = options.shard};

@@ -27,6 +27,8 @@ struct LoadOptions {
   // Experts are left in the file and read when they are needed; so many bytes of them are kept in
   // memory. 0: everything is loaded. See engine/expert_memory.h.
   int64_t expert_memory = 0;
+  // Weights are packed where the backend has a packed form; see HostWeight::pack.
+  bool pack = false;
   // Where it is noted what was looked through; see weights/looked_through.h. Empty: nowhere.
   std::string notes_folder;
   weights::Shard shard;  // what of the model is loaded

@@ -170,7 +170,7 @@ class DeepseekV4 : public nn::Model {
  public:
   DeepseekV4(nn::ModelSpec spec, weights::WeightLoader& loader, const nn::BuildOptions& options)
       : spec_(std::move(spec)) {
-    embedding_ = loader.matrix("embed", spec_.vocab_size, spec_.hidden_size);
+    embedding_ = loader.lookup_table("embed", spec_.vocab_size, spec_.hidden_size);
     for (int64_t l = 0; l < spec_.num_hidden_layers; ++l) {
       layers_.push_back(load_layer(loader, fmt::format("layers.{}", l), spec_,
                                    spec_.window.ratios[static_cast<size_t>(l)],

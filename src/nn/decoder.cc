@@ -52,14 +52,17 @@ void run_layer(const Step& step, const DecoderLayer& layer, const weights::Vecto
 
 Decoder::Decoder(ModelSpec spec, weights::WeightLoader& loader, const BuildOptions& options)
     : spec_(std::move(spec)) {
-  embedding_ = loader.matrix("model.embed_tokens", spec_.vocab_size, spec_.hidden_size);
+  const bool tied = spec_.tie_word_embeddings;
+  embedding_ = tied
+                   ? loader.matrix("model.embed_tokens", spec_.vocab_size, spec_.hidden_size)
+                   : loader.lookup_table("model.embed_tokens", spec_.vocab_size, spec_.hidden_size);
   layers_.reserve(static_cast<size_t>(spec_.num_hidden_layers));
   for (int64_t l = 0; l < spec_.num_hidden_layers; ++l) {
     layers_.push_back(load_layer(loader, fmt::format("model.layers.{}", l), spec_,
                                  spec_.layer_is_moe[static_cast<size_t>(l)], kv_layout_));
   }
   final_norm_ = loader.vector("model.norm.weight", spec_.hidden_size);
-  if (spec_.tie_word_embeddings) {
+  if (tied) {
     head_ = embedding_;
     loader.skip_copy("lm_head", spec_.vocab_size, spec_.hidden_size);
   } else if (loader.shard().rank == 0) {

@@ -222,6 +222,9 @@ Weight FileLoader::import(const Part& part) {
   host.data = stored.first(static_cast<size_t>(format.bytes_for(part.rows * part.cols)));
   auto kept = std::make_shared<Kept>();
   kept->file = checkpoint_.files()[static_cast<size_t>(part.tensor->file_index)];
+  const bool on_demand = part.expert && options_.experts_on_demand;
+  // Not what is copied out of the file anyway: it would be there twice.
+  host.pack = options_.pack && !part.by_head && !part.lookup && !columns_cut && !on_demand;
   if (part.scale != nullptr) {
     Grid grid = grid_of(part);
     kept->scale = std::move(grid.values);
@@ -233,6 +236,7 @@ Weight FileLoader::import(const Part& part) {
   const int64_t own_bytes = backend_->import_bytes(host);
   const auto bytes = static_cast<int64_t>(host.data.size());
   device_bytes_ += own_bytes > 0 || !columns_cut ? own_bytes : bytes;
+  if (host.pack && own_bytes > 0 && backend_->spec().weights_in_place) replaced_bytes_ += bytes;
   if (part.expert) {
     expert_bytes_ += bytes;
     largest_expert_bytes_ = std::max(largest_expert_bytes_, bytes);
@@ -245,7 +249,7 @@ Weight FileLoader::import(const Part& part) {
                      .scale_rows = host.scale_rows,
                      .scale_cols = host.scale_cols}};
   }
-  if (part.expert && options_.experts_on_demand) {
+  if (on_demand) {
     kept->file->read_past_cache();
     const int64_t offset = part.tensor->offset + part.first_row * stored_row_bytes;
     host.source = std::make_shared<FileWeightSource>(kept->file, checkpoint_.where(*part.tensor),
@@ -277,6 +281,10 @@ Weight FileLoader::head_matrices(std::string_view name, int64_t rows, int64_t co
   return stored_matrix(name, rows, cols, MatrixUse::kHeads, {});
 }
 
+Weight FileLoader::lookup_table(std::string_view name, int64_t rows, int64_t cols) {
+  return stored_matrix(name, rows, cols, MatrixUse::kLookup, {});
+}
+
 Weight FileLoader::stored_matrix(std::string_view name, int64_t rows, int64_t cols, MatrixUse use,
                                  Cut cut) {
   if (is_packed_fp4(name)) {
@@ -298,7 +306,8 @@ Weight FileLoader::stored_matrix(std::string_view name, int64_t rows, int64_t co
             .scale = scale,
             .factor = factor != nullptr ? 0 : -1,
             .expert = use == MatrixUse::kExpert,
-            .by_head = use == MatrixUse::kHeads};
+            .by_head = use == MatrixUse::kHeads,
+            .lookup = use == MatrixUse::kLookup};
   if (!apply(cut, part)) return {};
   return import(part);
 }

@@ -37,6 +37,8 @@ struct FileLoaderOptions {
   // Leaves the experts in the file, for a backend that can read them on demand. Their values are
   // looked through when they are read.
   bool experts_on_demand = false;
+  // Lets a backend that uses weights in place pack those that are multiplied (HostWeight::pack).
+  bool pack = false;
   int64_t scale_rows = 128;  // of one scale block
   int64_t scale_cols = 128;
   // Rows of a matrix are used where they lie as before; columns are copied out of the file's rows,
@@ -52,7 +54,7 @@ class FileLoader : public WeightLoader {
 
   // Device memory taken for weights so far, or that would be, with measure_only.
   int64_t device_bytes() const { return device_bytes_; }
-  // Of the file, what a part of them is a reordered copy of (FP4 pairs).
+  // Of the file, what a part of them is a reordered copy of (FP4 pairs, packed weights).
   int64_t replaced_bytes() const { return replaced_bytes_; }
   // Stored bytes of the experts that can be read on demand, and of the largest matrix of one.
   int64_t expert_bytes() const { return expert_bytes_; }
@@ -60,6 +62,7 @@ class FileLoader : public WeightLoader {
 
   Weight matrix(std::string_view name, int64_t rows, int64_t cols, Cut cut = {}) override;
   Weight head_matrices(std::string_view name, int64_t rows, int64_t cols) override;
+  Weight lookup_table(std::string_view name, int64_t rows, int64_t cols) override;
   Vector vector(std::string_view full_name, int64_t size, Cut cut = {}) override;
   ExpertBank experts(std::string_view prefix, std::string_view projection, int64_t num_experts,
                      int64_t rows, int64_t cols, Cut cut = {}) override;
@@ -79,7 +82,7 @@ class FileLoader : public WeightLoader {
   Status finish() override;
 
  private:
-  enum class MatrixUse : uint8_t { kWhole, kExpert, kHeads };
+  enum class MatrixUse : uint8_t { kWhole, kExpert, kHeads, kLookup };
   // A matrix inside a tensor, and the grid that scales it.
   struct Part {
     const disk::FileTensor* tensor = nullptr;
@@ -90,6 +93,7 @@ class FileLoader : public WeightLoader {
     int64_t factor = -1;   // element of `scale` that is the only one of its grid; −1: all are
     bool expert = false;   // may be read on demand
     bool by_head = false;  // will be part of a HeadMatrixView
+    bool lookup = false;   // only rows of it are read
     // What a cut has left of a matrix: its rows begin at `cut_row` of the matrix's, its columns at
     // `first_col` of `stored_cols` (0: all of cols).
     int64_t cut_row = 0;

@@ -55,6 +55,9 @@ class ShapeRecorder : public WeightLoader {
   Weight head_matrices(std::string_view name, int64_t rows, int64_t cols) override {
     return matrix(name, rows, cols);
   }
+  Weight lookup_table(std::string_view name, int64_t rows, int64_t cols) override {
+    return matrix(name, rows, cols);
+  }
   Vector vector(std::string_view full_name, int64_t size, Cut cut = {}) override;
   ExpertBank experts(std::string_view prefix, std::string_view projection, int64_t num_experts,
                      int64_t rows, int64_t cols, Cut cut = {}) override;

@@ -57,6 +57,8 @@ class WeightLoader {
   virtual Weight matrix(std::string_view name, int64_t rows, int64_t cols, Cut cut = {}) = 0;
   // The same for a HeadMatrixView.
   virtual Weight head_matrices(std::string_view name, int64_t rows, int64_t cols) = 0;
+  // The same where only rows are looked up: token embeddings that are no output matrix.
+  virtual Weight lookup_table(std::string_view name, int64_t rows, int64_t cols) = 0;
   // The full name (norm weights, biases), any plain dtype, as f32 [size].
   virtual Vector vector(std::string_view full_name, int64_t size, Cut cut = {}) = 0;
   // PREFIX.{e}.PROJECTION.weight for e in [0, num_experts), or the stacked PREFIX.PROJECTION.weight

@@ -1,4 +1,4 @@
-// The cpu backend: ordinary host memory, weights used where the file is mapped, kernels of the best
+// The cpu backend: ordinary host memory, weights used where the file is mapped or packed, kernels of the best
 // instruction set (level.h), a team of one thread per physical core. A stream runs its ops at once.
 #include "device/backend.h"
 
@@ -52,9 +52,14 @@ class CpuBackend : public Backend {
     if (weight.format->decode == nullptr) {
       return unsupported("cpu: weights stored as {} can't be computed with", weight.format->name);
     }
-    return weight.source != nullptr ? context_->hot_set().add(weight) : weight_in_place(weight);
+    if (weight.source != nullptr) return context_->hot_set().add(weight);
+    const PackedFormat* const packed = packed_format(weight);
+    if (packed == nullptr) return weight_in_place(weight);
+    return pack_weight(weight, *packed, context_->packed_memory(), context_->team());
   }
-  int64_t import_bytes(const HostWeight&) const override { return 0; }
+  int64_t import_bytes(const HostWeight& weight) const override {
+    return packed_format(weight) == nullptr ? 0 : packed_bytes(weight);
+  }
   void set_on_demand_memory(int64_t bytes) override { context_->hot_set().set_limit(bytes); }
   OnDemandStats on_demand_stats() const override { return context_->hot_set().stats(); }
 
@@ -85,6 +90,11 @@ class CpuBackend : public Backend {
   }
 
  private:
+  // How this weight will be packed; nullptr: it is used where it lies.
+  const PackedFormat* packed_format(const HostWeight& weight) const {
+    const bool may = weight.pack && weight.source == nullptr && weight.scale.empty();
+    return may ? context_->packed_format(*weight.format) : nullptr;
+  }
   static bool can_compute(const OpQuery& query) {
     return query.format != nullptr && query.format->decode != nullptr &&
            query.cols % query.format->block_elements == 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <span>
 
 #include "base/check.h"
 
@@ -29,7 +30,15 @@ CpuContext::CpuContext(Level level, int threads, bool f32_activations, const Bf1
     for (int i = 0; int_kernels_ != nullptr && i < int_kernels_->num_formats; ++i) {
       if (format->name == int_kernels_->formats[i].format) integer = &int_kernels_->formats[i];
     }
-    decoders_.push_back({format, decode, integer, tiles != nullptr && format->name == "BF16"});
+    const PackedFormat* packed = nullptr;
+    if (integer != nullptr && int_kernels_->packed != nullptr) {
+      const std::span all(int_kernels_->packed->formats,
+                          static_cast<size_t>(int_kernels_->packed->num_formats));
+      for (const PackedFormat& entry : all) {
+        if (format->name == entry.format) packed = &entry;
+      }
+    }
+    decoders_.push_back({format, decode, integer, packed, tiles != nullptr && format->name == "BF16"});
   }
 }
 
@@ -37,6 +46,13 @@ bool CpuContext::is_integer(const quant::StorageFormat& format) const {
   return std::any_of(decoders_.begin(), decoders_.end(), [&](const FormatDecoder& entry) {
     return entry.format == &format && entry.integer != nullptr;
   });
+}
+
+const PackedFormat* CpuContext::packed_format(const quant::StorageFormat& format) const {
+  for (const FormatDecoder& entry : decoders_) {
+    if (entry.format == &format) return entry.packed;
+  }
+  return nullptr;
 }
 
 WeightRows CpuContext::weight_rows(const WeightView& w) const {
@@ -57,6 +73,8 @@ WeightRows CpuContext::weight_rows(const WeightView& w) const {
     if (entry.integer != nullptr) {
       rows.x_form = &int_rows_;
       rows.form_block = entry.integer->matmul_block;
+      rows.strips = packed_strips(w);
+      if (rows.strips != nullptr) rows.strips_block = entry.packed->matmul_block;
     } else if (entry.on_tiles && w.cols % 2 == 0) {
       rows.x_form = &bf16_tiles_->split;
       rows.form_block = bf16_tiles_->matmul_block;

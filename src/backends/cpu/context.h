@@ -7,6 +7,7 @@
 #include "backends/cpu/hot_set.h"
 #include "backends/cpu/kernels.h"
 #include "backends/cpu/level.h"
+#include "backends/cpu/packed_weights.h"
 #include "base/checked_math.h"
 #include "base/thread_team.h"
 #include "device/weight.h"
@@ -30,6 +31,9 @@ class CpuContext {
   HotSet& hot_set() const { return *hot_set_; }
 
   bool is_integer(const quant::StorageFormat& format) const;
+  // How weights of the format are packed; nullptr: they are used as they lie.
+  const PackedFormat* packed_format(const quant::StorageFormat& format) const;
+  PackedMemory& packed_memory() { return packed_memory_; }
   // Ready for the kernels; without data, if it is read on demand and not in memory.
   // REQUIRES: format->decode, whole blocks per row
   WeightRows weight_rows(const WeightView& w) const;
@@ -42,11 +46,13 @@ class CpuContext {
   const Bf16Tiles* bf16_tiles_;
   const RowForm int_rows_;
   ThreadTeam team_;
+  PackedMemory packed_memory_;
   const std::shared_ptr<HotSet> hot_set_ = std::make_shared<HotSet>();
   struct FormatDecoder {
     const quant::StorageFormat* format;
     DecodeFn decode;
     const IntFormat* integer;
+    const PackedFormat* packed;
     bool on_tiles;  // of bf16_tiles_
   };
   std::vector<FormatDecoder> decoders_;

@@ -52,8 +52,10 @@ struct ColdWeight {
   std::list<ColdWeight*>::iterator place = {};  // in the list of those unused, while hot
 };
 
-// nullptr: not read on demand.
+// nullptr: not read on demand. One that is has no data of its own; the `packed` of one that has
+// are its strips (packed_weights.h).
 inline ColdWeight* cold_weight(const WeightView& view) {
+  if (view.data != nullptr) return nullptr;
   return const_cast<ColdWeight*>(static_cast<const ColdWeight*>(view.packed));
 }
 

@@ -14,8 +14,6 @@
 
 namespace ferry::cpu {
 
-extern const IntKernels int_kernels_plain_tiles;  // tile_matmul_test_avx512vnni.cc
-
 namespace {
 
 struct PlainRow {
@@ -37,22 +35,6 @@ PlainRow quantize_plain(const float* x, int64_t cols) {
   return row;
 }
 
-// What this machine can run: the tables of its levels, and that of tiles in plain C++.
-std::vector<const IntKernels*> all_int_kernels() {
-  const CpuFeatures features = read_cpu_features();
-  std::vector<const IntKernels*> all;
-  for (Level level : available_levels()) {
-    const IntKernels* kernels = select_int_kernels(level, features);
-    if (kernels != nullptr && (all.empty() || all.back() != kernels)) all.push_back(kernels);
-  }
-#if defined(__x86_64__)
-  if (missing_features(Level::kAvx512, features).empty() && features.avx512_vnni) {
-    all.push_back(&int_kernels_plain_tiles);
-  }
-#endif
-  return all;
-}
-
 class IntMatmulTest : public ::testing::TestWithParam<const IntKernels*> {
  protected:
   const IntKernels* kernels = GetParam();
@@ -61,29 +43,13 @@ INSTANTIATE_TEST_SUITE_P(Levels, IntMatmulTest, ::testing::ValuesIn(all_int_kern
                          [](const auto& test) { return std::string(test.param->name); });
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(IntMatmulTest);
 
-std::vector<uint8_t> quantize_rows(const IntKernels& kernels, const std::vector<float>& x,
-                                   int64_t cols) {
-  const int64_t rows = static_cast<int64_t>(x.size()) / cols, bytes = quant_row_bytes(cols);
-  std::vector<uint8_t> data(static_cast<size_t>(rows * bytes));
-  for (int64_t r = 0; r < rows; ++r) {
-    kernels.quantize_row(x.data() + r * cols, cols, data.data() + r * bytes);
-  }
-  return data;
-}
-
-void run_block(const IntFormat& format, IntMatmulBlock block) {
-  std::vector<float> memory(static_cast<size_t>(kIntScratchFloats) + 16);
-  block.scratch = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) / 4;
-  format.matmul_block(block);
-}
-
 // [tokens, w.rows] of all rows of x [tokens, w.cols]. REQUIRES: a block of both
 std::vector<float> run_all(const IntKernels& kernels, const IntFormat& format, const WeightView& w,
                            const std::vector<float>& x) {
   const auto tokens = static_cast<int64_t>(x.size()) / w.cols;
   const auto data = quantize_rows(kernels, x, w.cols);
   std::vector<float> out(static_cast<size_t>(tokens * w.rows));
-  run_block(format, {.data = static_cast<const uint8_t*>(w.data),
+  run_int_block(format.matmul_block, {.data = static_cast<const uint8_t*>(w.data),
                      .row_bytes = w.row_bytes,
                      .cols = w.cols,
                      .rows = w.rows,
@@ -153,7 +119,7 @@ TEST_P(IntMatmulTest, EveryFormatRightAndInvariant) {
       std::vector<float> out(static_cast<size_t>(tokens * rows)), alone(out.size());
       auto run = [&](int64_t first_row, int64_t num_rows, int64_t first, int64_t count,
                      std::vector<float>& into) {
-        run_block(entry, {.data = static_cast<const uint8_t*>(w.weight.view.data) +
+        run_int_block(entry.matmul_block, {.data = static_cast<const uint8_t*>(w.weight.view.data) +
                                   first_row * w.weight.view.row_bytes,
                           .row_bytes = w.weight.view.row_bytes,
                           .cols = cols,

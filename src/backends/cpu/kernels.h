@@ -27,6 +27,9 @@ struct WeightRows {
   // Where the format is multiplied with rows of another form than f32: the form and the kernel.
   const RowForm* x_form = nullptr;
   void (*form_block)(const IntMatmulBlock& block) = nullptr;
+  // The same matrix packed, where it is, and the kernel for it; see packed_rows.h.
+  const uint8_t* strips = nullptr;
+  void (*strips_block)(const IntMatmulBlock& block) = nullptr;
   const float* scale = nullptr;  // see device/weight.h
   int64_t scale_rows = 1;
   int64_t scale_cols = 1;

@@ -19,8 +19,8 @@ int64_t choose_block_rows(std::span<const MatmulPart> parts, int team_size) {
     rows += part.rows * ceil_div(part.tokens, kMaxBlockTokens);
     tokens = std::max(tokens, part.tokens);
   }
-  int64_t block = tokens <= 4 ? 16 : kMaxBlockRows;
-  while (block > 16 && rows / block < int64_t{4} * team_size) block /= 2;
+  int64_t block = tokens <= 4 ? kPackedRows : kMaxBlockRows;
+  while (block > kPackedRows && rows / block < int64_t{4} * team_size) block /= 2;
   return block;
 }
 
@@ -103,8 +103,11 @@ void CpuStream::run_matmul_block(const MatmulPart& part, int64_t row_block, int6
   const int64_t tokens = std::min(kMaxBlockTokens, part.tokens - first_token);
   const int64_t begin = row_block * block_rows;
   if (part.w.x_form != nullptr) {
-    part.w.form_block({
-        .data = part.w.data + (part.first_row + begin) * part.w.row_bytes,
+    // Blocks are whole strips; but heads begin where they will.
+    const bool packed = part.w.strips != nullptr && part.first_row % kPackedRows == 0;
+    const uint8_t* const rows = packed ? part.w.strips : part.w.data;
+    (packed ? part.w.strips_block : part.w.form_block)({
+        .data = rows + (part.first_row + begin) * part.w.row_bytes,
         .row_bytes = part.w.row_bytes,
         .cols = part.w.cols,
         .rows = std::min(block_rows, part.rows - begin),

@@ -17,7 +17,9 @@
 
 namespace ferry::cpu {
 
-extern const Bf16Tiles bf16_tiles_plain;  // bf16_tiles_test_avx512.cc, on x86-64
+// On x86-64: bf16_tiles_test_avx512.cc, tile_matmul_test_avx512vnni.cc.
+extern const Bf16Tiles bf16_tiles_plain;
+extern const IntKernels int_kernels_plain_tiles;
 
 // The levels that this machine can run.
 inline std::vector<Level> available_levels() {
@@ -95,6 +97,38 @@ inline std::vector<float> random_floats(int64_t n, uint32_t seed) {
   return out;
 }
 
+// What this machine can run: the tables of its levels, and that of tiles in plain C++.
+inline std::vector<const IntKernels*> all_int_kernels() {
+  const CpuFeatures features = read_cpu_features();
+  std::vector<const IntKernels*> all;
+  for (Level level : available_levels()) {
+    const IntKernels* kernels = select_int_kernels(level, features);
+    if (kernels != nullptr && (all.empty() || all.back() != kernels)) all.push_back(kernels);
+  }
+#if defined(__x86_64__)
+  if (missing_features(Level::kAvx512, features).empty() && features.avx512_vnni) {
+    all.push_back(&int_kernels_plain_tiles);
+  }
+#endif
+  return all;
+}
+
+inline std::vector<uint8_t> quantize_rows(const IntKernels& kernels, const std::vector<float>& x,
+                                          int64_t cols) {
+  const int64_t rows = static_cast<int64_t>(x.size()) / cols, bytes = quant_row_bytes(cols);
+  std::vector<uint8_t> data(static_cast<size_t>(rows * bytes));
+  for (int64_t r = 0; r < rows; ++r) {
+    kernels.quantize_row(x.data() + r * cols, cols, data.data() + r * bytes);
+  }
+  return data;
+}
+
+inline void run_int_block(void (*kernel)(const IntMatmulBlock&), IntMatmulBlock block) {
+  std::vector<float> memory(static_cast<size_t>(kIntScratchFloats) + 16);
+  block.scratch = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) / 4;
+  kernel(block);
+}
+
 // A random matrix in a storage format, with a scale grid if asked for.
 struct TestWeight {
   std::vector<uint8_t> bytes;
@@ -102,11 +136,11 @@ struct TestWeight {
   Weight weight;
 
   TestWeight(Backend& backend, const quant::StorageFormat& format, int64_t rows, int64_t cols,
-             uint32_t seed, int64_t scale_block = 0) {
+             uint32_t seed, int64_t scale_block = 0, bool pack = false) {
     const std::vector<float> values = random_floats(rows * cols, seed);
     bytes.resize(static_cast<size_t>(format.bytes_for(rows * cols)));
     format.encode(values.data(), bytes.data(), rows * cols / format.block_elements);
-    HostWeight host{.format = &format, .data = bytes, .rows = rows, .cols = cols};
+    HostWeight host{.format = &format, .data = bytes, .rows = rows, .cols = cols, .pack = pack};
     if (scale_block > 0) {
       const int64_t grid =
           (rows + scale_block - 1) / scale_block * ((cols + scale_block - 1) / scale_block);
