@@ -26,6 +26,9 @@ namespace ferry::cpu::FERRY_ISA {
 namespace {
 
 constexpr int64_t kRowTokens = 4;
+// Of packed weights, which are cheap to unpack: up to here that is quicker than to write a panel and
+// read it back.
+constexpr int64_t kMostRowTokens = 8;
 
 // Quads: 16 bytes of each row in a quarter of a vector. All of what unpacks weights for either way.
 struct Quads {
@@ -100,12 +103,13 @@ struct Turned {
 };
 
 // Takes weights like Panel, and keeps their products.
-template <typename Format, int T, typename Layout>
+template <typename Format, typename Layout>
 struct RowPanel {
   const QuantRows& x;
-  const uint8_t* const* tokens;  // [T] rows of x
+  const uint8_t* const* tokens;  // [count] rows of x
+  int count;
   int64_t first;                 // group of the block in its row
-  int32_t* dots;                 // [group][T][kLanes]
+  int32_t* dots;                 // [group][count][kLanes]
   float* scale;                  // see Panel
   float* low;
 
@@ -114,8 +118,9 @@ struct RowPanel {
     constexpr int kGroups = Format::kElements / Format::kGroup;
     return {x,
             tokens,
+            count,
             (first_block + b) * kGroups,
-            dots + b * kGroups * T * kLanes,
+            dots + b * kGroups * count * kLanes,
             scale + b * kGroups * kLanes,
             low + b * kGroups * kLanes};
   }
@@ -129,8 +134,8 @@ struct RowPanel {
   template <typename>
   [[gnu::always_inline]] void store(int g, const Bytes* w) const {
 #pragma GCC unroll 4
-    for (int t = 0; t < T; ++t) {
-      i_store_products(dots + (g * T + t) * kLanes,
+    for (int t = 0; t < count; ++t) {
+      i_store_products(dots + (g * count + t) * kLanes,
                        Layout::template multiply<Format>(w, x, tokens[t], first + g));
     }
   }
@@ -139,6 +144,16 @@ struct RowPanel {
   static Bytes bits_of(Ints bits, int j) { return Layout::bits_of(bits, j); }
 };
 
+// Adds the products of one panel, T tokens and then the rest of `count`.
+template <typename Format, int T>
+inline void add_panel(const PanelScratch& scratch, int first_token, int count, int64_t first,
+                      int64_t groups, const QuantRows& x, const uint8_t* const* tokens) {
+  add_groups<Format, T>(scratch.products + first_token * kLanes, count, scratch.scale, scratch.low,
+                        first, groups, x, tokens + first_token,
+                        scratch.acc + first_token * kLanes);
+}
+
+// T tokens; 0: as many as the block has, more than 4.
 // Flat: what unpacks a block is called with registers that must not go through memory.
 template <typename Format, int T, typename Storage>
 [[gnu::flatten]] inline void row_matmul(const IntMatmulBlock& block) {
@@ -147,20 +162,34 @@ template <typename Format, int T, typename Storage>
   using Layout = std::conditional_t<kInQuads, Quads, Turned>;
   const PanelScratch scratch = panel_scratch(block);
   const QuantRows x(block);
-  const uint8_t* tokens[T];
-  for (int t = 0; t < T; ++t) tokens[t] = x.data + t * x.stride;
-  const RowPanel<Format, T, Layout> panel{x,          tokens, 0, scratch.products, scratch.scale,
-                                          scratch.low};
+  const int count = T > 0 ? T : static_cast<int>(block.tokens);
+  const uint8_t* tokens[kMostRowTokens];
+  for (int t = 0; t < count; ++t) tokens[t] = x.data + t * x.stride;
+  const RowPanel<Format, Layout> panel{
+      x, tokens, count, 0, scratch.products, scratch.scale, scratch.low};
   for_each_panel<Format, 1, Storage>(block, scratch, panel, [&](int64_t first, int64_t groups, int) {
-    add_groups<Format, T>(scratch.products, T, scratch.scale, scratch.low, first * kHalves,
-                          groups * kHalves, x, tokens, scratch.acc);
+    const int64_t at = first * kHalves, parts = groups * kHalves;
+    if constexpr (T > 0) {
+      add_panel<Format, T>(scratch, 0, count, at, parts, x, tokens);
+    } else {
+      add_panel<Format, 4>(scratch, 0, count, at, parts, x, tokens);
+      if (count == 8) return add_panel<Format, 4>(scratch, 4, count, at, parts, x, tokens);
+      for (int t = 4; t < count; ++t) add_panel<Format, 1>(scratch, t, count, at, parts, x, tokens);
+    }
   });
 }
 
-// REQUIRES: 1 <= block.tokens <= kRowTokens
+template <typename Storage>
+constexpr int64_t kMostRowTokensOf =
+    std::is_same_v<Storage, InFile> ? kRowTokens : kMostRowTokens;
+
+// REQUIRES: 1 <= block.tokens <= kMostRowTokensOf<Storage>
 template <typename Format, typename Storage>
 void row_matmul_block(const IntMatmulBlock& block) {
-  static_assert(kRowTokens == 4 && kPanel / 16 * kRowTokens * kLanes <= 16 * 16 * 16);
+  static_assert(kRowTokens == 4 && kPanel / 16 * kMostRowTokens * kLanes <= 16 * 16 * 16);
+  if constexpr (kMostRowTokensOf<Storage> > kRowTokens) {
+    if (block.tokens > kRowTokens) return row_matmul<Format, 0, Storage>(block);
+  }
   if (block.tokens == 1) return row_matmul<Format, 1, Storage>(block);
   if (block.tokens == 2) return row_matmul<Format, 2, Storage>(block);
   if (block.tokens == 3) return row_matmul<Format, 3, Storage>(block);
