@@ -110,7 +110,8 @@ inline void int_tiles(const Panel& panel, int64_t first, int64_t groups, const Q
 // otherwise.
 template <typename Format, typename Storage>
 [[gnu::flatten]] void int_matmul_block(const IntMatmulBlock& block) {
-  if (block.tokens <= kMostRowTokensOf<Storage>) return row_matmul_block<Format, Storage>(block);
+  if (block.tokens <= kMostRowTokensOf<Format, Storage>)
+    return row_matmul_block<Format, Storage>(block);
   const PanelScratch scratch = panel_scratch(block);
   const Panel panel{scratch.q, scratch.scale, scratch.low};
   const QuantRows x(block);

@@ -178,6 +178,11 @@ struct InFile {
     if (count >= kLanes) return rows;
     return fill_up_rows(rows, count, blocks * Format::kBytes, scratch.ragged);
   }
+  // Block `number` of the rows.
+  template <typename Format>
+  static void unpack(Rows rows, int64_t number, const auto& panel) {
+    Format::unpack(rows, number * Format::kBytes, panel);
+  }
 };
 
 // multiply(first, groups, strips): adds the products with 32-groups [first, first + groups) of the
@@ -198,7 +203,7 @@ inline void for_each_panel(const IntMatmulBlock& block, const PanelScratch& scra
         const auto rows = Storage::template rows<Format, V>(block, scratch, first, count, b, here);
         const P strip = panel_of<V>(panel, s);
         for (int64_t i = 0; i < here; ++i) {
-          Format::unpack(rows, i * Format::kBytes, strip.template block<Format>(b, i));
+          Storage::template unpack<Format>(rows, i, strip.template block<Format>(b, i));
         }
       }
       multiply(b * Format::kElements / kQuantGroup, here * Format::kElements / kQuantGroup, strips);

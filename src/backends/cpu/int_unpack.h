@@ -11,8 +11,9 @@
 //   kBits        width of q
 //   kOffset      o of int_kernels.h, a power of two; kMinimum: there is a minimum instead
 //   kElements, kBytes   of a block of the file
-//   kFields      bytes of the parts of a block, as unpack() reads them (packed_rows.h); a format
-//                without them is not packed
+//   kFields      bytes of the parts of a block, and
+//   packed_offset(offset)   where a part lies in a packed one, if not where it lies in the file:
+//                 see packed_rows.h; a format without kFields is not packed
 //   unpack(rows, offset, panel)   one block of each row, at `offset` bytes from its start, to
 //                                 a Panel or what has its members; rows are those of a file or
 //                                 packed ones
@@ -361,11 +362,20 @@ struct Q6_K {
   static constexpr bool kMinimum = false;
   static constexpr int kElements = 256, kBytes = 210;
   static constexpr int kFields[] = {208, 2};
+  // Scales, d, then for each of four parts 16 bytes of either half of the low bits, and the high.
+  static constexpr int64_t packed_offset(int64_t offset) {
+    if (offset >= 192) return offset - 192;
+    const bool high = offset >= 128;
+    const int64_t half = high ? (offset - 128) / 32 : offset / 64;
+    const int64_t step = offset % 32 / 16, which = high ? 2 : offset % 64 / 32;
+    return 18 + 48 * (2 * half + step) + 16 * which + offset % 16;
+  }
   static inline void unpack(auto rows, int64_t offset, const auto& panel) {
     Ints codes[4];
     b_load_rows(rows, offset + 192, codes);
     store_byte_scales(codes, halves(rows, offset + 208), panel);
     const Bytes top = b_set1(0x30);
+#pragma GCC unroll 4
     for (int part = 0; part < 4; ++part) {
       const int half = part / 2, step = part % 2;
       Bytes w[4][4], high[4];
@@ -403,6 +413,9 @@ struct Q2_K {
   static constexpr bool kMinimum = true;
   static constexpr int kElements = 256, kBytes = 84;
   static constexpr int kFields[] = {80, 2, 2};
+  static constexpr int64_t packed_offset(int64_t offset) {  // scales, d and dmin, the numbers
+    return offset < 16 ? offset : offset < 80 ? offset + 4 : offset - 64;
+  }
   static inline void unpack(auto rows, int64_t offset, const auto& panel) {
     Ints codes[4];
     b_load_rows(rows, offset, codes);
@@ -439,6 +452,9 @@ struct Q3_K {
   static constexpr bool kMinimum = false;
   static constexpr int kElements = 256, kBytes = 110;
   static constexpr int kFields[] = {108, 2};
+  static constexpr int64_t packed_offset(int64_t offset) {  // scales and d, the numbers
+    return offset >= 96 ? offset - 96 : offset + 14;
+  }
   static inline void unpack(auto rows, int64_t offset, const auto& panel) {
     scales(rows, offset, panel);
     Bytes high[2][4];

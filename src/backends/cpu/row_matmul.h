@@ -26,8 +26,8 @@ namespace ferry::cpu::FERRY_ISA {
 namespace {
 
 constexpr int64_t kRowTokens = 4;
-// Of packed weights, which are cheap to unpack: up to here that is quicker than to write a panel and
-// read it back.
+// Of packed weights in groups of 32, which are cheap to unpack: up to here that is quicker than to
+// write a panel and read it back.
 constexpr int64_t kMostRowTokens = 8;
 
 // Quads: 16 bytes of each row in a quarter of a vector. All of what unpacks weights for either way.
@@ -108,9 +108,9 @@ struct RowPanel {
   const QuantRows& x;
   const uint8_t* const* tokens;  // [count] rows of x
   int count;
-  int64_t first;                 // group of the block in its row
-  int32_t* dots;                 // [group][count][kLanes]
-  float* scale;                  // see Panel
+  int64_t first;  // group of the block in its row
+  int32_t* dots;  // [group][count][kLanes]
+  float* scale;   // see Panel
   float* low;
 
   template <typename>
@@ -149,8 +149,7 @@ template <typename Format, int T>
 inline void add_panel(const PanelScratch& scratch, int first_token, int count, int64_t first,
                       int64_t groups, const QuantRows& x, const uint8_t* const* tokens) {
   add_groups<Format, T>(scratch.products + first_token * kLanes, count, scratch.scale, scratch.low,
-                        first, groups, x, tokens + first_token,
-                        scratch.acc + first_token * kLanes);
+                        first, groups, x, tokens + first_token, scratch.acc + first_token * kLanes);
 }
 
 // T tokens; 0: as many as the block has, more than 4.
@@ -167,27 +166,30 @@ template <typename Format, int T, typename Storage>
   for (int t = 0; t < count; ++t) tokens[t] = x.data + t * x.stride;
   const RowPanel<Format, Layout> panel{
       x, tokens, count, 0, scratch.products, scratch.scale, scratch.low};
-  for_each_panel<Format, 1, Storage>(block, scratch, panel, [&](int64_t first, int64_t groups, int) {
-    const int64_t at = first * kHalves, parts = groups * kHalves;
-    if constexpr (T > 0) {
-      add_panel<Format, T>(scratch, 0, count, at, parts, x, tokens);
-    } else {
-      add_panel<Format, 4>(scratch, 0, count, at, parts, x, tokens);
-      if (count == 8) return add_panel<Format, 4>(scratch, 4, count, at, parts, x, tokens);
-      for (int t = 4; t < count; ++t) add_panel<Format, 1>(scratch, t, count, at, parts, x, tokens);
-    }
-  });
+  for_each_panel<Format, 1, Storage>(
+      block, scratch, panel, [&](int64_t first, int64_t groups, int) {
+        const int64_t at = first * kHalves, parts = groups * kHalves;
+        if constexpr (T > 0) {
+          add_panel<Format, T>(scratch, 0, count, at, parts, x, tokens);
+        } else {
+          add_panel<Format, 4>(scratch, 0, count, at, parts, x, tokens);
+          if (count == 8) return add_panel<Format, 4>(scratch, 4, count, at, parts, x, tokens);
+          for (int t = 4; t < count; ++t)
+            add_panel<Format, 1>(scratch, t, count, at, parts, x, tokens);
+        }
+      });
 }
 
-template <typename Storage>
+template <typename Format, typename Storage>
 constexpr int64_t kMostRowTokensOf =
-    std::is_same_v<Storage, InFile> ? kRowTokens : kMostRowTokens;
+    std::is_same_v<Storage, InFile> || Format::kGroup < kQuantGroup ? kRowTokens : kMostRowTokens;
 
-// REQUIRES: 1 <= block.tokens <= kMostRowTokensOf<Storage>
+// REQUIRES: 1 <= block.tokens <= kMostRowTokensOf<Format, Storage>
 template <typename Format, typename Storage>
 void row_matmul_block(const IntMatmulBlock& block) {
-  static_assert(kRowTokens == 4 && kPanel / 16 * kMostRowTokens * kLanes <= 16 * 16 * 16);
-  if constexpr (kMostRowTokensOf<Storage> > kRowTokens) {
+  static_assert(kRowTokens == 4 && kPanel / 16 * kRowTokens * kLanes <= 16 * 16 * 16);
+  static_assert(kPanel / kQuantGroup * kMostRowTokens * kLanes <= 16 * 16 * 16);
+  if constexpr (kMostRowTokensOf < Format, Storage >> kRowTokens) {
     if (block.tokens > kRowTokens) return row_matmul<Format, 0, Storage>(block);
   }
   if (block.tokens == 1) return row_matmul<Format, 1, Storage>(block);

@@ -151,26 +151,27 @@ void tile_matmul_block(const IntMatmulBlock& block) {
   const QuantRows x(block);
   const int64_t ragged = block.tokens % kTileTokens;
   Int8Tiles tiles(Format::kGroup, ragged);
-  for_each_panel<Format, 1, Storage>(block, scratch, panel, [&](int64_t first, int64_t groups, int) {
-    const int64_t count = groups * kQuantGroup / Format::kGroup;
-    for (int64_t t = 0; t < block.tokens; t += kTileTokens) {
-      for (int64_t i = 0; i < count; i += kTileProducts) {
-        const int64_t here = count - i < kTileProducts ? count - i : kTileProducts;
-        const int64_t col = first * kQuantGroup + i * Format::kGroup;
-        const uint8_t* tokens = x.data + t * x.stride + col;
-        const uint8_t* weights = panel.q + i * Format::kGroup * kLanes;
-        const bool whole = t + kTileTokens <= block.tokens;
-        if (whole) {
-          tiles.multiply(tokens, x.stride, weights, here, scratch.products);
-        } else {
-          tiles.multiply_ragged(tokens, x.stride, weights, here, scratch.products);
+  for_each_panel<Format, 1, Storage>(
+      block, scratch, panel, [&](int64_t first, int64_t groups, int) {
+        const int64_t count = groups * kQuantGroup / Format::kGroup;
+        for (int64_t t = 0; t < block.tokens; t += kTileTokens) {
+          for (int64_t i = 0; i < count; i += kTileProducts) {
+            const int64_t here = count - i < kTileProducts ? count - i : kTileProducts;
+            const int64_t col = first * kQuantGroup + i * Format::kGroup;
+            const uint8_t* tokens = x.data + t * x.stride + col;
+            const uint8_t* weights = panel.q + i * Format::kGroup * kLanes;
+            const bool whole = t + kTileTokens <= block.tokens;
+            if (whole) {
+              tiles.multiply(tokens, x.stride, weights, here, scratch.products);
+            } else {
+              tiles.multiply_ragged(tokens, x.stride, weights, here, scratch.products);
+            }
+            add_products_of<Format>(scratch.products, panel.scale + i * kLanes,
+                                    panel.low + i * kLanes, col, here, x.from(t),
+                                    whole ? kTileTokens : ragged, scratch.acc + t * kLanes);
+          }
         }
-        add_products_of<Format>(scratch.products, panel.scale + i * kLanes, panel.low + i * kLanes,
-                                col, here, x.from(t), whole ? kTileTokens : ragged,
-                                scratch.acc + t * kLanes);
-      }
-    }
-  });
+      });
 }
 
 }  // namespace
