@@ -54,7 +54,7 @@ enum class Speculation : uint8_t {
 // memory as the file, which then need not stay there itself, and a little time at the start. The
 // results have the same bits.
 enum class WeightPacking : uint8_t {
-  kAuto,    // where memory has room for it
+  kAuto,    // where memory has room for it, or they were packed before (packed_folder)
   kNever,   // weights are used where the file is mapped
   kAlways,  // an error where memory has no room
 };
@@ -107,6 +107,10 @@ struct EngineOptions {
   // is noted which files were, by size and times of change, so that the next load need not; made if
   // it is not there. Empty: every load looks.
   std::string notes_folder;
+  // Folder where `ferry pack` leaves packed weights of models: a start that finds those of this
+  // model maps them. They take no memory of their own, so that `weight_packing` is as if there were
+  // room. Empty: none.
+  std::string packed_folder;
 
   Speculation speculation = Speculation::kOff;
   int64_t draft_tokens = 8;  // kPromptLookup: guessed per step at most; [1, 15]. kMtp: always one

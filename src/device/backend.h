@@ -38,6 +38,10 @@ struct DeviceSpec {
   // 2^-9 (bf16), 1/254 (int8); the most over all formats (see Backend::weight_rounding()). The
   // conformance suite allows as much error, no more.
   double matmul_rounding = 0;
+  // Names the form that weights are packed in (HostWeight::pack): where two backends say the same,
+  // each can use what the other packed, WeightView::packed being import_bytes() of it in the host's
+  // memory. Empty: none that could be kept.
+  std::string packed_layout;
 };
 
 struct MemoryInfo {

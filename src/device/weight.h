@@ -59,11 +59,14 @@ struct HostWeight {
   std::span<const float> scale;  // empty, or the whole grid
   int64_t scale_rows = 0;
   int64_t scale_cols = 0;
-  bool by_head = false;                    // will be part of a HeadMatrixView
+  bool by_head = false;  // will be part of a HeadMatrixView
   // A backend with DeviceSpec::weights_in_place may keep a form of its own beside the data, if it
   // computes faster with it.
   bool pack = false;
-  std::shared_ptr<const void> keep_alive;  // owns `data` and `scale`
+  // With `pack`: that form, made earlier by a backend with the same DeviceSpec::packed_layout;
+  // import_bytes() of it. Empty: none was.
+  std::span<const uint8_t> packed;
+  std::shared_ptr<const void> keep_alive;  // owns `data`, `scale` and `packed`
   // Where there is one, `data` is not to be touched: the weight is read when an op needs it. Only
   // for a backend with DeviceSpec::weights_on_demand, and only what ops with experts use.
   std::shared_ptr<const WeightSource> source;

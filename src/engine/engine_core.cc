@@ -24,16 +24,22 @@ Result<disk::ModelSource> source_of(const EngineOptions& options) {
   return disk::open_model_from_memory(options.model, std::move(files));
 }
 
+struct Packing {
+  bool pack = false;
+  std::shared_ptr<const weights::PackedCopy> copy;
+};
+
 Result<LoadedModel> measure_weights(const disk::ModelSource& source,
                                     const std::shared_ptr<Backend>& backend,
                                     const EngineOptions& options, int64_t expert_memory,
-                                    bool pack) {
+                                    const Packing& packing = {}) {
   LoadOptions load{.max_context = options.max_context,
                    .kv_dtype = kv_dtype_of(options.kv_dtype),
                    .mtp = options.speculation == Speculation::kMtp,
                    .measure_only = true,
                    .expert_memory = expert_memory,
-                   .pack = pack,
+                   .pack = packing.pack,
+                   .packed_copy = packing.copy.get(),
                    .shard = {.rank = 0, .size = options.tensor_parallel_size}};
   if (load.max_context == 0) {
     // What the model allows is known only once its config was read.
@@ -47,31 +53,36 @@ Result<LoadedModel> measure_weights(const disk::ModelSource& source,
 struct Fitting {
   Sizing sizing;
   int64_t expert_memory = 0;  // 0: no experts are read on demand
-  bool pack = false;
+  Packing packing;
 };
 
 // Packed weights must leave room for the rest of the plan, of the cache at least for one sequence.
 Status pack_if_it_fits(const disk::ModelSource& source, const std::shared_ptr<Backend>& backend,
-                       const EngineOptions& options, bool experts_on_demand,
+                       const EngineOptions& options, const ExpertMemory& share,
                        const MemoryInfo& memory, Fitting& fitting) {
   if (options.weight_packing == WeightPacking::kNever || !backend->spec().weights_in_place) {
     return {};
   }
+  const Packing packing{
+      .pack = true,
+      .copy = find_packed_copy(options.packed_folder, source, *backend, options.notice)};
   FERRY_TRY(const LoadedModel packed,
-            measure_weights(source, backend, options, fitting.expert_memory, true));
+            measure_weights(source, backend, options, share.on_demand ? share.least : 0, packing));
   const int64_t file_bytes = source.checkpoint.data_bytes();
   const nn::MemoryPlan& plan = fitting.sizing.plan;
   const int64_t context = fitting.sizing.limits.batch.max_context;
   const int64_t others = plan.total_bytes() - plan.weights_bytes - plan.kv_bytes +
                          plan.kv_recent_bytes + context * plan.kv_bytes_per_token;
-  fitting.pack = choose_packing(options.weight_packing, packed, file_bytes, others,
-                                experts_on_demand, memory);
-  if (!fitting.pack) return {};
+  if (!choose_packing(options.weight_packing, packed, file_bytes, others, share.on_demand,
+                      memory)) {
+    return {};
+  }
+  fitting.packing = packing;
   EngineOptions sized = options;
   sized.max_context = context;
-  FERRY_TRY(fitting.sizing,
-            choose_sizes(*packed.model, *backend, packed.weights_bytes, file_bytes, sized, memory));
-  if (options.notice) options.notice(describe_packing(packed));
+  FERRY_TRY(fitting.sizing, choose_sizes(*packed.model, *backend, packed.weights_bytes, file_bytes,
+                                         sized, share.on_demand ? share.others : memory));
+  if (options.notice) options.notice(describe_packing(packed, packing.copy.get()));
   return {};
 }
 
@@ -81,20 +92,20 @@ Result<Fitting> fit_into_memory(const disk::ModelSource& source,
                                 std::span<const std::shared_ptr<Backend>> devices,
                                 const EngineOptions& options) {
   const std::shared_ptr<Backend>& backend = devices.front();
-  FERRY_TRY(LoadedModel measured, measure_weights(source, backend, options, options.expert_memory, false));
+  FERRY_TRY(LoadedModel measured, measure_weights(source, backend, options, options.expert_memory));
   FERRY_TRY(const MemoryInfo memory, memory_of_each(devices));
   const int64_t file_bytes = source.checkpoint.data_bytes();
   FERRY_TRY(const ExpertMemory share,
             share_memory(measured, file_bytes, options.expert_memory, memory));
   if (share.on_demand) {
     // Its forward guesses experts, which takes some workspace.
-    FERRY_TRY(measured, measure_weights(source, backend, options, share.least, false));
+    FERRY_TRY(measured, measure_weights(source, backend, options, share.least));
   }
   Fitting fitting;
   FERRY_TRY(fitting.sizing,
             choose_sizes(*measured.model, *backend, measured.weights_bytes, file_bytes, options,
                          share.on_demand ? share.others : memory));
-  FERRY_TRY_VOID(pack_if_it_fits(source, backend, options, share.on_demand, memory, fitting));
+  FERRY_TRY_VOID(pack_if_it_fits(source, backend, options, share, memory, fitting));
   if (share.on_demand) {
     fitting.expert_memory = share.bytes(fitting.sizing.plan.total_bytes());
   }
@@ -118,7 +129,8 @@ Result<std::vector<LoadedModel>> load_weights(const disk::ModelSource& source,
                    .threads = options.threads,
                    .mtp = options.speculation == Speculation::kMtp,
                    .expert_memory = fitting.expert_memory,
-                   .pack = fitting.pack,
+                   .pack = fitting.packing.pack,
+                   .packed_copy = fitting.packing.copy.get(),
                    .notes_folder = options.notes_folder};
   if (options.progress) {
     load.progress = [&options](int64_t done, int64_t total) { options.progress({done, total}); };

@@ -85,6 +85,8 @@ Result<LoadedModel> load_model(const disk::ModelSource& source, std::shared_ptr<
   weights::FileLoaderOptions loader_options{.measure_only = true,
                                             .experts_on_demand = options.expert_memory > 0,
                                             .pack = options.pack,
+                                            .packed_copy = options.packed_copy,
+                                            .packed_writer = options.packed_writer,
                                             .scale_rows = scale_block->rows,
                                             .scale_cols = scale_block->cols,
                                             .shard = options.shard};
@@ -98,6 +100,8 @@ Result<LoadedModel> load_model(const disk::ModelSource& source, std::shared_ptr<
   }
   loaded.weights_bytes = measure.device_bytes();
   loaded.replaced_bytes = measure.replaced_bytes();
+  loaded.packed_bytes = measure.packed_bytes();
+  loaded.copied_bytes = measure.copied_bytes();
   loaded.expert_bytes = measure.expert_bytes();
   loaded.largest_expert_bytes = measure.largest_expert_bytes();
   const nn::MemoryPlan questions =

@@ -11,6 +11,7 @@
 #include "disk/model_source.h"
 #include "nn/memory_plan.h"
 #include "nn/model.h"
+#include "weights/packed_copy.h"
 #include "weights/shard.h"
 
 namespace ferry::engine {
@@ -29,6 +30,9 @@ struct LoadOptions {
   int64_t expert_memory = 0;
   // Weights are packed where the backend has a packed form; see HostWeight::pack.
   bool pack = false;
+  // See FileLoaderOptions.
+  const weights::PackedCopy* packed_copy = nullptr;
+  weights::PackedCopyWriter* packed_writer = nullptr;
   // Where it is noted what was looked through; see weights/looked_through.h. Empty: nowhere.
   std::string notes_folder;
   weights::Shard shard;  // what of the model is loaded
@@ -46,6 +50,9 @@ struct LoadedModel {
   // Of the file: what some of weights_bytes stand for, so that it need not stay in memory where the
   // file is used as it is mapped.
   int64_t replaced_bytes = 0;
+  // Of weights_bytes, and of LoadOptions::packed_copy: packed weights.
+  int64_t packed_bytes = 0;
+  int64_t copied_bytes = 0;
   // What could be read on demand, by stored bytes: all experts, and the largest matrix of one.
   int64_t expert_bytes = 0;
   int64_t largest_expert_bytes = 0;

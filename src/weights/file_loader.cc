@@ -37,7 +37,18 @@ struct Kept {
   std::shared_ptr<const disk::MappedFile> file;
   std::vector<float> scale;
   std::vector<uint8_t> columns;  // copied out of the file
+  std::shared_ptr<const disk::MappedFile> packed;
 };
+
+// All of a weight but what is in it.
+Weight shape_of(const HostWeight& host) {
+  return {.view = {.format = host.format,
+                   .rows = host.rows,
+                   .cols = host.cols,
+                   .row_bytes = host.format->bytes_for(host.cols),
+                   .scale_rows = host.scale_rows,
+                   .scale_cols = host.scale_cols}};
+}
 
 }  // namespace
 
@@ -209,6 +220,19 @@ std::vector<float> FileLoader::read_plain(const disk::FileTensor& tensor) {
   return values;
 }
 
+// Counts a matrix that will be packed in so many bytes, and gives it what it finds of it in the
+// copy. Returns what it will take of memory.
+int64_t FileLoader::plan_packed(const PackedMatrix& matrix, HostWeight& host, int64_t own_bytes) {
+  replaced_bytes_ += std::ssize(host.data);
+  if (options_.packed_copy != nullptr) host.packed = options_.packed_copy->find(matrix, own_bytes);
+  if (!host.packed.empty()) {
+    copied_bytes_ += own_bytes;
+    return 0;
+  }
+  packed_bytes_ += own_bytes;
+  return options_.packed_writer != nullptr ? 0 : own_bytes;
+}
+
 Weight FileLoader::import(const Part& part) {
   if (!status_.ok() || !check_computable(*part.tensor)) return {};
   const quant::StorageFormat& format = *part.tensor->format;
@@ -233,23 +257,22 @@ Weight FileLoader::import(const Part& part) {
     host.scale_cols = grid.cols;
   }
   if (!status_.ok()) return {};
-  const int64_t own_bytes = backend_->import_bytes(host);
+  int64_t own_bytes = backend_->import_bytes(host);
   const auto bytes = static_cast<int64_t>(host.data.size());
+  const PackedMatrix matrix{part.tensor->name, format.name, part.first_row, part.rows, part.cols};
+  const bool packs = host.pack && own_bytes > 0 && backend_->spec().weights_in_place;
+  const int64_t packed_bytes = packs ? own_bytes : 0;
+  if (packs) own_bytes = plan_packed(matrix, host, own_bytes);
   device_bytes_ += own_bytes > 0 || !columns_cut ? own_bytes : bytes;
-  if (host.pack && own_bytes > 0 && backend_->spec().weights_in_place) replaced_bytes_ += bytes;
   if (part.expert) {
     expert_bytes_ += bytes;
     largest_expert_bytes_ = std::max(largest_expert_bytes_, bytes);
   }
-  if (options_.measure_only) {
-    return {.view = {.format = &format,
-                     .rows = part.rows,
-                     .cols = part.cols,
-                     .row_bytes = format.bytes_for(part.cols),
-                     .scale_rows = host.scale_rows,
-                     .scale_cols = host.scale_cols}};
-  }
-  if (on_demand) {
+  if (options_.measure_only) return shape_of(host);
+  if (!host.packed.empty()) {
+    kept->packed = options_.packed_copy->file();
+    if (!kept->packed->in_memory(host.packed)) kept->packed->will_need(host.packed);
+  } else if (on_demand) {
     kept->file->read_past_cache();
     const int64_t offset = part.tensor->offset + part.first_row * stored_row_bytes;
     host.source = std::make_shared<FileWeightSource>(kept->file, checkpoint_.where(*part.tensor),
@@ -267,7 +290,14 @@ Weight FileLoader::import(const Part& part) {
     fail(weight.error().in(checkpoint_.where(*part.tensor)));
     return {};
   }
-  if (own_bytes > 0 || columns_cut) kept->file->done_with(stored);
+  if (packs && options_.packed_writer != nullptr && host.packed.empty()) {
+    const auto* strips = static_cast<const uint8_t*>(weight->view.packed);
+    Status written =
+        options_.packed_writer->add(matrix, {strips, static_cast<size_t>(packed_bytes)});
+    if (!written.ok()) fail(written.error());
+    *weight = shape_of(host);
+  }
+  if (packs || own_bytes > 0 || columns_cut) kept->file->done_with(stored);
   bytes_done_ += static_cast<int64_t>(stored.size());
   if (options_.progress) options_.progress(bytes_done_, checkpoint_.data_bytes());
   return *std::move(weight);

@@ -22,6 +22,7 @@
 #include "device/backend.h"
 #include "disk/tensor_file.h"
 #include "weights/looked_through.h"
+#include "weights/packed_copy.h"
 #include "weights/weight_loader.h"
 
 namespace ferry::weights {
@@ -39,6 +40,12 @@ struct FileLoaderOptions {
   bool experts_on_demand = false;
   // Lets a backend that uses weights in place pack those that are multiplied (HostWeight::pack).
   bool pack = false;
+  // With `pack`: matrices that lie there packed already are mapped and neither read nor looked
+  // through (see packed_copy.h). The weights keep its file alive. REQUIRES: check() has held
+  const PackedCopy* packed_copy = nullptr;
+  // With `pack`: packed matrices are written there and dropped, which leaves their weights without
+  // data: the model is not to be run.
+  PackedCopyWriter* packed_writer = nullptr;
   int64_t scale_rows = 128;  // of one scale block
   int64_t scale_cols = 128;
   // Rows of a matrix are used where they lie as before; columns are copied out of the file's rows,
@@ -56,6 +63,10 @@ class FileLoader : public WeightLoader {
   int64_t device_bytes() const { return device_bytes_; }
   // Of the file, what a part of them is a reordered copy of (FP4 pairs, packed weights).
   int64_t replaced_bytes() const { return replaced_bytes_; }
+  // Packed matrices: what they take of device_bytes(), or would without `packed_writer`, and of
+  // `packed_copy`.
+  int64_t packed_bytes() const { return packed_bytes_; }
+  int64_t copied_bytes() const { return copied_bytes_; }
   // Stored bytes of the experts that can be read on demand, and of the largest matrix of one.
   int64_t expert_bytes() const { return expert_bytes_; }
   int64_t largest_expert_bytes() const { return largest_expert_bytes_; }
@@ -128,6 +139,7 @@ class FileLoader : public WeightLoader {
   bool exactly_one(std::string_view a, std::string_view b);
   bool check_computable(const disk::FileTensor& tensor);
   bool check_finite(const Part& part);
+  int64_t plan_packed(const PackedMatrix& matrix, HostWeight& host, int64_t own_bytes);
   Weight import(const Part& part);
   std::vector<float> read_plain(const disk::FileTensor& tensor);
   void mark_used(const disk::FileTensor& tensor);
@@ -142,6 +154,8 @@ class FileLoader : public WeightLoader {
   int64_t bytes_done_ = 0;
   int64_t device_bytes_ = 0;
   int64_t replaced_bytes_ = 0;
+  int64_t packed_bytes_ = 0;
+  int64_t copied_bytes_ = 0;
   int64_t expert_bytes_ = 0;
   int64_t largest_expert_bytes_ = 0;
   std::string kv_b_name_;  // the kv_b_proj that mla_up_k() took, for mla_up_v()

@@ -7,7 +7,8 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <functional>
+
+#include "weights/path_key.h"
 
 namespace ferry::weights {
 namespace {
@@ -36,9 +37,7 @@ LookedThrough::LookedThrough(const disk::Checkpoint& checkpoint, std::string fol
   for (const auto& file : checkpoint.files()) {
     Noted noted{.identity = file->identity()};
     if (!noted.identity.empty() && file->size() >= least_bytes) {
-      std::error_code ignored;
-      const std::string path = std::filesystem::absolute(file->path(), ignored).lexically_normal();
-      noted.note_path = fmt::format("{}/{:016x}", folder, std::hash<std::string>{}(path));
+      noted.note_path = folder + "/" + path_key(canonical_path(file->path()));
       read_note(noted);
     }
     files_.push_back(std::move(noted));

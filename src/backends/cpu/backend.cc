@@ -28,7 +28,8 @@ class CpuBackend : public Backend {
               .weights_in_place = true,
               .weights_on_demand = true,
               .batch_invariant = true,
-              .matmul_rounding = context_->int_kernels() == nullptr ? 0 : 1.0 / 254} {}
+              .matmul_rounding = context_->int_kernels() == nullptr ? 0 : 1.0 / 254,
+              .packed_layout = context_->packs() ? kPackedLayout : ""} {}
 
   const DeviceSpec& spec() const override { return spec_; }
   double weight_rounding(const quant::StorageFormat& format) const override {
@@ -56,10 +57,12 @@ class CpuBackend : public Backend {
     if (weight.source != nullptr) return context_->hot_set().add(weight);
     const PackedFormat* const packed = packed_format(weight);
     if (packed == nullptr) return weight_in_place(weight);
+    if (!weight.packed.empty()) return weight_packed_before(weight);
     return pack_weight(weight, *packed, context_->packed_memory(), context_->team());
   }
   int64_t import_bytes(const HostWeight& weight) const override {
-    return packed_format(weight) == nullptr ? 0 : packed_bytes(weight);
+    const bool packs = packed_format(weight) != nullptr && weight.packed.empty();
+    return packs ? packed_bytes(weight) : 0;
   }
   void set_on_demand_memory(int64_t bytes) override { context_->hot_set().set_limit(bytes); }
   OnDemandStats on_demand_stats() const override { return context_->hot_set().stats(); }

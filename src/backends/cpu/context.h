@@ -33,6 +33,7 @@ class CpuContext {
   bool is_integer(const quant::StorageFormat& format) const;
   // How weights of the format are packed; nullptr: they are used as they lie.
   const PackedFormat* packed_format(const quant::StorageFormat& format) const;
+  bool packs() const { return int_kernels_ != nullptr && int_kernels_->packed != nullptr; }
   PackedMemory& packed_memory() { return packed_memory_; }
   // Ready for the kernels; without data, if it is read on demand and not in memory.
   // REQUIRES: format->decode, whole blocks per row

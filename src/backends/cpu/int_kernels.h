@@ -83,6 +83,9 @@ inline constexpr int64_t kIntScratchFloats = 32 * 96 + 2 * (2048 + 2 * 512) + 16
 // kPackedRows rows of a matrix, side by side: see packed_rows.h. A packed matrix is its strips one
 // behind the other, in as many bytes as its rows, rounded up to whole strips.
 inline constexpr int64_t kPackedRows = 16;
+// Files hold packed matrices too (DeviceSpec::packed_layout): the number is to change with any byte
+// of what pack_strip() writes, of whichever format. No instruction set packs differently.
+inline constexpr const char* kPackedLayout = "cpu strips 1";
 struct PackStrip {
   const uint8_t* rows = nullptr;  // as they lie in a file
   int64_t row_bytes = 0;

@@ -59,4 +59,14 @@ Result<Weight> pack_weight(const HostWeight& weight, const PackedFormat& format,
   return packed;
 }
 
+Result<Weight> weight_packed_before(const HostWeight& weight) {
+  if (std::ssize(weight.packed) != packed_bytes(weight)) {
+    return invalid_input("cpu: a packed weight of {} bytes, expected {}", weight.packed.size(),
+                         packed_bytes(weight));
+  }
+  Weight packed = weight_in_place(weight);
+  packed.view.packed = weight.packed.data();
+  return packed;
+}
+
 }  // namespace ferry::cpu

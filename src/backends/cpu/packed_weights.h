@@ -32,6 +32,10 @@ class PackedMemory {
 Result<Weight> pack_weight(const HostWeight& weight, const PackedFormat& format,
                            PackedMemory& memory, ThreadTeam& team);
 
+// The weight with the strips that it brings along, where they lie.
+// Errors: kInvalidInput, where these are not packed_bytes().
+Result<Weight> weight_packed_before(const HostWeight& weight);
+
 // Strips of the matrix; nullptr: it is used where it lies.
 inline const uint8_t* packed_strips(const WeightView& view) {
   return view.data == nullptr ? nullptr : static_cast<const uint8_t*>(view.packed);
