@@ -285,6 +285,7 @@ Status check_flags(const BenchFlags& flags) {
 struct Fitting {
   int64_t expert_memory = 0;
   bool pack = false;
+  std::shared_ptr<const weights::PackedCopy> copy;  // with `pack`: that was found
 };
 Result<Fitting> fit_into_memory(const BenchFlags& flags, const disk::ModelSource& source,
                                 engine::LoadOptions load, engine::LoadedModel& measured,
@@ -299,23 +300,30 @@ Result<Fitting> fit_into_memory(const BenchFlags& flags, const disk::ModelSource
     const int64_t weights = std::max(measured.weights_bytes, file_bytes);
     FERRY_TRY_VOID(drop_what_does_not_fit(flags, measured, weights, memory, points));
   }
-  load.pack = true;
-  FERRY_TRY(engine::LoadedModel packed, engine::load_model(source, measured.backend, load));
-  const nn::PlanLimits limits =
-      plan_limits(measured.model->kv_layout(), limits_for(flags, points));
-  const int64_t others = nn::plan_memory(*packed.model, 0, limits, measured.backend.get()).total_bytes();
   Fitting fitting;
-  fitting.pack = engine::choose_packing(weight_packing_named(flags.pack_weights), packed,
-                                        file_bytes, others, share.on_demand, memory);
+  const WeightPacking packing = weight_packing_named(flags.pack_weights);
+  if (packing != WeightPacking::kNever) {
+    fitting.copy = engine::find_packed_copy(
+        cache_folder(kPackedFolder), source, *measured.backend,
+        [](const std::string& line) { std::fprintf(stderr, "ferry: %s\n", line.c_str()); });
+  }
+  load.pack = true;
+  load.packed_copy = fitting.copy.get();
+  if (share.on_demand) load.expert_memory = share.least;
+  FERRY_TRY(engine::LoadedModel packed, engine::load_model(source, measured.backend, load));
+  const nn::PlanLimits limits = plan_limits(measured.model->kv_layout(), limits_for(flags, points));
+  const int64_t others =
+      nn::plan_memory(*packed.model, 0, limits, measured.backend.get()).total_bytes();
+  fitting.pack =
+      engine::choose_packing(packing, packed, file_bytes, others, share.on_demand, memory);
   if (!share.on_demand) {
     if (!fitting.pack) return fitting;
     measured = std::move(packed);
-    FERRY_TRY_VOID(
-        drop_what_does_not_fit(flags, measured, measured.weights_bytes, memory, points));
+    const int64_t weights = measured.weights_bytes + measured.copied_bytes;
+    FERRY_TRY_VOID(drop_what_does_not_fit(flags, measured, weights, memory, points));
     return fitting;
   }
   load.pack = fitting.pack;
-  load.expert_memory = share.least;
   FERRY_TRY(measured, engine::load_model(source, measured.backend, load));
   FERRY_TRY_VOID(
       drop_what_does_not_fit(flags, measured, measured.weights_bytes, share.others, points));
@@ -343,6 +351,7 @@ Result<BenchResult> measure(const BenchFlags& flags) {
   FERRY_TRY(const Fitting fitting, fit_into_memory(flags, source, load, measured, result.points));
   result.expert_memory = fitting.expert_memory;
   result.packed = fitting.pack;
+  if (fitting.pack) result.packed_copy_bytes = measured.copied_bytes;
   const DeviceSpec& spec = backend->spec();
   const bool on_host = spec.backend == "cpu" || spec.backend == "reference";
   const int threads = flags.threads > 0 ? flags.threads : read_cpu_info().usable_cores;
@@ -358,6 +367,7 @@ Result<BenchResult> measure(const BenchFlags& flags) {
   load.measure_only = false;
   load.expert_memory = fitting.expert_memory;
   load.pack = fitting.pack;
+  load.packed_copy = fitting.copy.get();
   load.progress = [&](int64_t done, int64_t total) { progress.update(done, total); };
   FERRY_TRY(const engine::LoadedModel model, engine::load_model(source, backend, load));
   FERRY_TRY(const auto bench, BenchForward::create(model, limits));

@@ -292,6 +292,7 @@ Json bench_json(const BenchResult& result) {
               {"kv_dtype", result.kv_dtype},
               {"file_bytes", result.file_bytes},
               {"weights_packed", result.packed},
+              {"packed_copy_bytes", result.packed_copy_bytes},
               {"expert_memory_bytes", result.expert_memory},
               {"prompt", result.prompt},
               {"generate", result.generate},

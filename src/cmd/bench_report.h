@@ -46,8 +46,9 @@ struct BenchResult {
   std::string model, architecture, backend, detail, kv_dtype;
   int threads = 0;
   int64_t file_bytes = 0;
-  bool packed = false;        // weights lie in memory as the kernels read them
-  int64_t expert_memory = 0;  // for experts that are read on demand; 0: all are in memory
+  bool packed = false;            // weights lie in memory as the kernels read them
+  int64_t packed_copy_bytes = 0;  // of them, mapped from what `ferry pack` made
+  int64_t expert_memory = 0;      // for experts that are read on demand; 0: all are in memory
   int64_t prompt = 0, generate = 0, chunk = 0, repeat = 0;
   std::optional<cpu::Ceilings> ceilings;
   std::string matmul_instruction;      // the one the backend's matmuls use; empty: unknown

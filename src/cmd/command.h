@@ -29,6 +29,7 @@ void add_serve(CLI::App& app, Action& action);
 void add_show(CLI::App& app, Action& action);
 void add_ls(CLI::App& app, Action& action);
 void add_pull(CLI::App& app, Action& action);
+void add_pack(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
 void add_doctor(CLI::App& app, Action& action);
 void add_logits(CLI::App& app, Action& action);

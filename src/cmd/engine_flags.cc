@@ -45,16 +45,16 @@ double per_second(int64_t count, double seconds) {
   return seconds > 0 ? static_cast<double>(count) / seconds : 0;
 }
 
-// By the XDG base directory specification; empty where there is no home.
-std::string notes_folder() {
+}  // namespace
+
+// By the XDG base directory specification.
+std::string cache_folder(std::string_view what) {
   const char* cache = std::getenv("XDG_CACHE_HOME");
-  if (cache != nullptr && cache[0] == '/') return std::string(cache) + "/ferry/looked-through";
+  if (cache != nullptr && cache[0] == '/') return fmt::format("{}/ferry/{}", cache, what);
   const char* home = std::getenv("HOME");
   return home == nullptr || home[0] != '/' ? std::string()
-                                           : std::string(home) + "/.cache/ferry/looked-through";
+                                           : fmt::format("{}/.cache/ferry/{}", home, what);
 }
-
-}  // namespace
 
 void add_activations_flag(CLI::App& command, std::string& value) {
   command
@@ -67,10 +67,11 @@ void add_activations_flag(CLI::App& command, std::string& value) {
 
 void add_pack_weights_flag(CLI::App& command, std::string& value) {
   command
-      .add_option("--pack-weights", value,
-                  "Keep quantised weights in memory in the order that the cpu reads fastest: auto, "
-                  "where there is room for it; never, they are used where the file is mapped; "
-                  "always. The answers are the same")
+      .add_option(
+          "--pack-weights", value,
+          "Keep quantised weights in memory in the order that the cpu reads fastest: auto, "
+          "where there is room for it or `ferry pack` has left them on disk; never, they are used "
+          "where the file is mapped; always. The answers are the same")
       ->type_name("WHEN")
       ->check(CLI::IsMember(kWeightPackings));
 }
@@ -188,7 +189,8 @@ EngineOptions engine_options(const EngineFlags& flags) {
   options.expert_memory = expert_memory_bytes(flags.expert_memory);
   options.speculation = kSpeculations.at(flags.speculate);
   options.draft_tokens = flags.draft_tokens;
-  if (flags.check_weights == "once") options.notes_folder = notes_folder();
+  if (flags.check_weights == "once") options.notes_folder = cache_folder("looked-through");
+  options.packed_folder = cache_folder(kPackedFolder);
   return options;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/dtype.h"
@@ -38,6 +39,9 @@ void add_engine_flags(CLI::App& command, EngineFlags& flags);
 void add_tensor_parallel_flag(CLI::App& command, int& value);
 // --activations int8|f32; what `value` holds is the default.
 void add_activations_flag(CLI::App& command, std::string& value);
+// $XDG_CACHE_HOME/ferry/WHAT, else ~/.cache/ferry/WHAT; empty where there is no home.
+std::string cache_folder(std::string_view what);
+inline constexpr std::string_view kPackedFolder = "packed";  // of `ferry pack`
 // --pack-weights; what `value` holds is the default. weight_packing_named() takes what it let
 // through.
 void add_pack_weights_flag(CLI::App& command, std::string& value);

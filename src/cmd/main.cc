@@ -124,6 +124,7 @@ int main_impl(int argc, char** argv) {
   add_show(app, action);
   add_ls(app, action);
   add_pull(app, action);
+  add_pack(app, action);
   add_doctor(app, action);
   add_bench(app, action);
   add_logits(app, action);

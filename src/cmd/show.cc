@@ -9,6 +9,7 @@
 #include "cmd/model_argument.h"
 #include "engine/expert_memory.h"
 #include "engine/model_loader.h"
+#include "engine/weight_packing.h"
 #include "models/registry/select.h"
 #include "nn/memory_plan.h"
 
@@ -134,6 +135,7 @@ struct Report {
   int64_t context = 0;
   nn::MemoryPlan plan;        // for one sequence of `context` tokens
   int64_t expert_memory = 0;  // what experts would get now that are read on demand; 0: none are
+  std::shared_ptr<const weights::PackedCopy> packed_copy;  // that a start would use; or nullptr
 };
 
 Result<Report> examine_model(const ShowFlags& flags) {
@@ -177,6 +179,8 @@ Result<Report> examine_model(const ShowFlags& flags) {
         nn::plan_memory(*report.loaded.model, report.loaded.weights_bytes, limits, backend.get());
     report.expert_memory = share.bytes(report.plan.total_bytes());
   }
+  report.packed_copy =
+      engine::find_packed_copy(cache_folder(kPackedFolder), report.source, *backend, {});
   return report;
 }
 
@@ -229,6 +233,10 @@ void print_report(const Report& report, const ShowFlags& flags) {
                                   share.tensors, format_count(share.elements)));
   }
   row("total", fmt::format("{:>9}", format_bytes(checkpoint.data_bytes())));
+  if (report.packed_copy != nullptr) {
+    const disk::MappedFile& copy = *report.packed_copy->file();
+    row("packed copy", fmt::format("{:>9}  {}", format_bytes(copy.size()), copy.path()));
+  }
 
   const bool in_place = report.loaded.backend->spec().weights_in_place;
   std::printf("\nMemory on %s for one sequence of %lld tokens, KV cache in %s\n",
@@ -268,6 +276,11 @@ Json report_json(const Report& report, const ShowFlags& flags) {
   Json out = {{"name", report.source.name}, {"path", report.source.path}};
   out.update(spec_json(report.loaded.spec()));
   out["file_bytes"] = checkpoint.data_bytes();
+  out["packed_copy"] = nullptr;
+  if (report.packed_copy != nullptr) {
+    const disk::MappedFile& copy = *report.packed_copy->file();
+    out["packed_copy"] = {{"path", copy.path()}, {"bytes", copy.size()}};
+  }
   for (const auto& [name, share] : count_formats(checkpoint)) {
     out["formats"][name] = {
         {"tensors", share.tensors}, {"elements", share.elements}, {"bytes", share.bytes}};

@@ -5,7 +5,7 @@ import subprocess
 
 from driver import DEMO, FERRY, check, finish, refused, run, workspace, write_tokens
 
-COMMANDS = ["run", "complete", "show", "ls", "pull", "doctor", "bench", "logits", "tokenize", "synth", "plan",
+COMMANDS = ["run", "complete", "show", "ls", "pull", "pack", "doctor", "bench", "logits", "tokenize", "synth", "plan",
             "completion"]
 PROMPT = "<｜begin▁of▁sentence｜><｜User｜>What is 12 + 30?<｜Assistant｜><think>"
 
