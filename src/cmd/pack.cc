@@ -13,7 +13,7 @@
 #include "cmd/model_argument.h"
 #include "cmd/progress.h"
 #include "disk/mapped_file.h"
-#include "disk/quote_name.h"
+#include "base/quote_name.h"
 #include "engine/model_loader.h"
 #include "weights/packed_copy.h"
 
@@ -121,7 +121,7 @@ int list_copies(const std::string& folder, std::string_view layout, bool json) {
   }
   // What a file says is not the terminal's to act on.
   const auto shown = [](const std::string& text) {
-    return text.empty() ? text : disk::quote_name(text);
+    return text.empty() ? text : quote_name(text);
   };
   size_t width = 4;
   for (const FoundCopy& copy : copies) width = std::max(width, shown(copy.name).size());

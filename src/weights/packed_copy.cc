@@ -10,7 +10,7 @@
 
 #include "base/check.h"
 #include "base/checked_math.h"
-#include "disk/quote_name.h"
+#include "base/quote_name.h"
 #include "weights/path_key.h"
 
 namespace ferry::weights {
@@ -159,7 +159,7 @@ Status PackedCopy::parse_entries(std::string_view& rest, int64_t data_end) {
 Status PackedCopy::check(const disk::Checkpoint& checkpoint, std::string_view layout) const {
   if (layout_ != layout) {
     return invalid_input("{}: was packed as {}, and this ferry packs as {}", file_->path(),
-                         disk::quote_name(layout_), disk::quote_name(layout));
+                         quote_name(layout_), quote_name(layout));
   }
   const auto files = checkpoint.files();
   bool same = files.size() == sources_.size();

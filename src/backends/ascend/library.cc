@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "base/quote_name.h"
+
 namespace ferry::ascend {
 namespace {
 
@@ -86,7 +88,7 @@ std::string reason_of(const Vendor& vendor) {
   if (text == nullptr) return "";
   const std::string_view all(text);
   const std::string_view line = all.substr(0, all.find('\n'));
-  return line.empty() ? "" : fmt::format(" ({})", line.substr(0, 200));
+  return line.empty() ? "" : fmt::format(" ({})", one_line(line));
 }
 
 }  // namespace
