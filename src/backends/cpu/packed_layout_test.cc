@@ -31,7 +31,7 @@ TEST(PackedLayout, IsWhatItsNameSays) {
       }
     }
     EXPECT_STREQ(kPackedLayout, "cpu strips 1");
-    EXPECT_EQ(hash, 15005971678356930927u) << kernels->name;
+    EXPECT_EQ(hash, 1370864497910032615u) << kernels->name;
   }
 }
 
