@@ -55,6 +55,7 @@ enum class Speculation : uint8_t {
 // results have the same bits.
 enum class WeightPacking : uint8_t {
   kAuto,    // where memory has room for it, or they were packed before (packed_folder)
+  kCopy,    // where they were packed before
   kNever,   // weights are used where the file is mapped
   kAlways,  // an error where memory has no room
 };

@@ -125,6 +125,7 @@ void add_complete(CLI::App& app, Action& action) {
       ->type_name("N")
       ->default_str("")
       ->needs(json);
+  flags->engine.pack_weights = "copy";  // one answer: what it takes to pack is not won back
   add_engine_flags(*command, flags->engine);
   add_sampling_flags(*command, flags->sampling);
   add_constraint_flags(*command, flags->constraint);

@@ -22,6 +22,7 @@ const std::map<std::string, KvDtype> kKvDtypes = {{"f32", KvDtype::kF32},
                                                   {"int8", KvDtype::kInt8}};
 
 const std::map<std::string, WeightPacking> kWeightPackings = {{"auto", WeightPacking::kAuto},
+                                                              {"copy", WeightPacking::kCopy},
                                                               {"never", WeightPacking::kNever},
                                                               {"always", WeightPacking::kAlways}};
 
@@ -70,8 +71,9 @@ void add_pack_weights_flag(CLI::App& command, std::string& value) {
       .add_option(
           "--pack-weights", value,
           "Keep quantised weights in memory in the order that the cpu reads fastest: auto, "
-          "where there is room for it or `ferry pack` has left them on disk; never, they are used "
-          "where the file is mapped; always. The answers are the same")
+          "where there is room for it or `ferry pack` has left them on disk; copy, only where it has "
+          "(the default of complete, whose start counts); never, they are used where the file is "
+          "mapped; always. The answers are the same")
       ->type_name("WHEN")
       ->check(CLI::IsMember(kWeightPackings));
 }

@@ -171,6 +171,7 @@ TEST(WeightPackingChoice, MemoryDecidesUnlessACopyTakesNone) {
     return choose_packing(wanted, packed, file_bytes, kGiB / 2, on_demand, memory);
   };
   EXPECT_TRUE(chosen(WeightPacking::kAuto, 9 * kGiB));
+  EXPECT_FALSE(chosen(WeightPacking::kCopy, 9 * kGiB));
   EXPECT_FALSE(chosen(WeightPacking::kAuto, 9 * kGiB, true));
   EXPECT_FALSE(chosen(WeightPacking::kAuto, 12 * kGiB));  // 4 of them stay in the file
   EXPECT_TRUE(chosen(WeightPacking::kAlways, 12 * kGiB));

@@ -29,6 +29,7 @@ bool choose_packing(WeightPacking wanted, const LoadedModel& packed, int64_t fil
                     int64_t other_bytes, bool experts_on_demand, const MemoryInfo& memory) {
   const bool some = packed.packed_bytes > 0 || packed.copied_bytes > 0;
   if (!some || wanted == WeightPacking::kNever) return false;
+  if (wanted == WeightPacking::kCopy && packed.copied_bytes == 0) return false;
   if (wanted == WeightPacking::kAlways || packed.packed_bytes == 0) return true;
   if (experts_on_demand || memory.total_bytes == 0) return false;
   const int64_t in_file = file_bytes - packed.replaced_bytes + packed.copied_bytes;
