@@ -71,7 +71,8 @@ void add_pack_weights_flag(CLI::App& command, std::string& value) {
       .add_option(
           "--pack-weights", value,
           "Keep quantised weights in memory in the order that the cpu reads fastest: auto, "
-          "where there is room for it or `ferry pack` has left them on disk; copy, only where it has "
+          "where there is room for it or `ferry pack` has left them on disk; copy, only where it "
+          "has "
           "(the default of complete, whose start counts); never, they are used where the file is "
           "mapped; always. The answers are the same")
       ->type_name("WHEN")

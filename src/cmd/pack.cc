@@ -7,13 +7,13 @@
 #include <filesystem>
 #include <set>
 
+#include "base/quote_name.h"
 #include "cmd/command.h"
 #include "cmd/engine_flags.h"
 #include "cmd/interrupt.h"
 #include "cmd/model_argument.h"
 #include "cmd/progress.h"
 #include "disk/mapped_file.h"
-#include "base/quote_name.h"
 #include "engine/model_loader.h"
 #include "weights/packed_copy.h"
 
@@ -120,9 +120,7 @@ int list_copies(const std::string& folder, std::string_view layout, bool json) {
     return 0;
   }
   // What a file says is not the terminal's to act on.
-  const auto shown = [](const std::string& text) {
-    return text.empty() ? text : quote_name(text);
-  };
+  const auto shown = [](const std::string& text) { return text.empty() ? text : quote_name(text); };
   size_t width = 4;
   for (const FoundCopy& copy : copies) width = std::max(width, shown(copy.name).size());
   const auto pad = static_cast<int>(width);

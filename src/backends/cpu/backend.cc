@@ -1,6 +1,6 @@
-// The cpu backend: ordinary host memory, weights used where the file is mapped or packed, kernels of
-// the best instruction set (level.h), a team of one thread per physical core. A stream runs its ops
-// at once.
+// The cpu backend: ordinary host memory, weights used where the file is mapped or packed, kernels
+// of the best instruction set (level.h), a team of one thread per physical core. A stream runs its
+// ops at once.
 #include "device/backend.h"
 
 #include <cstdlib>

@@ -38,7 +38,8 @@ CpuContext::CpuContext(Level level, int threads, bool f32_activations, const Bf1
         if (format->name == entry.format) packed = &entry;
       }
     }
-    decoders_.push_back({format, decode, integer, packed, tiles != nullptr && format->name == "BF16"});
+    decoders_.push_back(
+        {format, decode, integer, packed, tiles != nullptr && format->name == "BF16"});
   }
 }
 

@@ -13,9 +13,12 @@ namespace ferry::cpu {
 
 extern const PackedKernels packed_kernels_avx2;
 extern const IntKernels int_kernels_avx2;  // chosen in level.cc
-constinit const IntKernels int_kernels_avx2{"avx2", avx2::IntTable<avx2::IntFormats>::kFormats,
+constinit const IntKernels int_kernels_avx2{"avx2",
+                                            avx2::IntTable<avx2::IntFormats>::kFormats,
                                             avx2::IntTable<avx2::IntFormats>::kCount,
-                                            avx2::quantize_row, nullptr, &packed_kernels_avx2};
+                                            avx2::quantize_row,
+                                            nullptr,
+                                            &packed_kernels_avx2};
 
 }  // namespace ferry::cpu
 #endif

@@ -13,9 +13,12 @@ namespace ferry::cpu {
 
 extern const PackedKernels packed_kernels_avx512vnni;
 extern const IntKernels int_kernels_avx512vnni;  // chosen in level.cc
-constinit const IntKernels int_kernels_avx512vnni{
-    "avx512vnni", avx512::IntTable<avx512::IntFormats>::kFormats,
-    avx512::IntTable<avx512::IntFormats>::kCount, avx512::quantize_row, nullptr, &packed_kernels_avx512vnni};
+constinit const IntKernels int_kernels_avx512vnni{"avx512vnni",
+                                                  avx512::IntTable<avx512::IntFormats>::kFormats,
+                                                  avx512::IntTable<avx512::IntFormats>::kCount,
+                                                  avx512::quantize_row,
+                                                  nullptr,
+                                                  &packed_kernels_avx512vnni};
 
 }  // namespace ferry::cpu
 #endif

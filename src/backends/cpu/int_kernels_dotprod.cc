@@ -13,9 +13,12 @@ namespace ferry::cpu {
 
 extern const PackedKernels packed_kernels_dotprod;
 extern const IntKernels int_kernels_dotprod;  // chosen in level.cc
-constinit const IntKernels int_kernels_dotprod{
-    "dotprod", neon::IntTable<neon::IntFormats>::kFormats, neon::IntTable<neon::IntFormats>::kCount,
-    neon::quantize_row, nullptr, &packed_kernels_dotprod};
+constinit const IntKernels int_kernels_dotprod{"dotprod",
+                                               neon::IntTable<neon::IntFormats>::kFormats,
+                                               neon::IntTable<neon::IntFormats>::kCount,
+                                               neon::quantize_row,
+                                               nullptr,
+                                               &packed_kernels_dotprod};
 
 }  // namespace ferry::cpu
 #endif

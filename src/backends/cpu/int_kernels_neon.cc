@@ -12,9 +12,12 @@ namespace ferry::cpu {
 
 extern const PackedKernels packed_kernels_neon;
 extern const IntKernels int_kernels_neon;  // chosen in level.cc
-constinit const IntKernels int_kernels_neon{"neon", neon::IntTable<neon::IntFormats>::kFormats,
+constinit const IntKernels int_kernels_neon{"neon",
+                                            neon::IntTable<neon::IntFormats>::kFormats,
                                             neon::IntTable<neon::IntFormats>::kCount,
-                                            neon::quantize_row, nullptr, &packed_kernels_neon};
+                                            neon::quantize_row,
+                                            nullptr,
+                                            &packed_kernels_neon};
 
 }  // namespace ferry::cpu
 #endif

@@ -50,13 +50,13 @@ std::vector<float> run_all(const IntKernels& kernels, const IntFormat& format, c
   const auto data = quantize_rows(kernels, x, w.cols);
   std::vector<float> out(static_cast<size_t>(tokens * w.rows));
   run_int_block(format.matmul_block, {.data = static_cast<const uint8_t*>(w.data),
-                     .row_bytes = w.row_bytes,
-                     .cols = w.cols,
-                     .rows = w.rows,
-                     .x = data.data(),
-                     .tokens = tokens,
-                     .out = out.data(),
-                     .out_stride = w.rows});
+                                      .row_bytes = w.row_bytes,
+                                      .cols = w.cols,
+                                      .rows = w.rows,
+                                      .x = data.data(),
+                                      .tokens = tokens,
+                                      .out = out.data(),
+                                      .out_stride = w.rows});
   return out;
 }
 
@@ -120,15 +120,15 @@ TEST_P(IntMatmulTest, EveryFormatRightAndInvariant) {
       auto run = [&](int64_t first_row, int64_t num_rows, int64_t first, int64_t count,
                      std::vector<float>& into) {
         run_int_block(entry.matmul_block, {.data = static_cast<const uint8_t*>(w.weight.view.data) +
-                                  first_row * w.weight.view.row_bytes,
-                          .row_bytes = w.weight.view.row_bytes,
-                          .cols = cols,
-                          .rows = num_rows,
-                          .x = data.data() + first * quant_row_bytes(cols),
-                          .tokens = count,
-                          .bias = bias.data() + first_row,
-                          .out = into.data() + first * rows + first_row,
-                          .out_stride = rows});
+                                                   first_row * w.weight.view.row_bytes,
+                                           .row_bytes = w.weight.view.row_bytes,
+                                           .cols = cols,
+                                           .rows = num_rows,
+                                           .x = data.data() + first * quant_row_bytes(cols),
+                                           .tokens = count,
+                                           .bias = bias.data() + first_row,
+                                           .out = into.data() + first * rows + first_row,
+                                           .out_stride = rows});
       };
       run(0, rows, 0, tokens, out);
       for (int64_t t = 0; t < tokens; ++t) {

@@ -11,7 +11,7 @@ namespace ferry::cpu {
 
 extern const PackedKernels packed_kernels_avx2;
 constinit const PackedKernels packed_kernels_avx2{avx2::PackedTable<avx2::PackedFormats>::kFormats,
-    avx2::PackedTable<avx2::PackedFormats>::kCount};
+                                                  avx2::PackedTable<avx2::PackedFormats>::kCount};
 
 }  // namespace ferry::cpu
 #endif

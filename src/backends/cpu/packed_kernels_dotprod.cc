@@ -1,5 +1,5 @@
-// The integer matmuls of dotprod with packed weights; compiled with the flags of that instruction set
-// (cmake/Library.cmake).
+// The integer matmuls of dotprod with packed weights; compiled with the flags of that instruction
+// set (cmake/Library.cmake).
 #if defined(__aarch64__)
 #include "backends/cpu/vec_neon.h"
 //
@@ -10,7 +10,8 @@
 namespace ferry::cpu {
 
 extern const PackedKernels packed_kernels_dotprod;
-constinit const PackedKernels packed_kernels_dotprod{neon::PackedTable<neon::PackedFormats>::kFormats,
+constinit const PackedKernels packed_kernels_dotprod{
+    neon::PackedTable<neon::PackedFormats>::kFormats,
     neon::PackedTable<neon::PackedFormats>::kCount};
 
 }  // namespace ferry::cpu

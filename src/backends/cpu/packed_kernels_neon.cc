@@ -11,7 +11,7 @@ namespace ferry::cpu {
 
 extern const PackedKernels packed_kernels_neon;
 constinit const PackedKernels packed_kernels_neon{neon::PackedTable<neon::PackedFormats>::kFormats,
-    neon::PackedTable<neon::PackedFormats>::kCount};
+                                                  neon::PackedTable<neon::PackedFormats>::kCount};
 
 }  // namespace ferry::cpu
 #endif

@@ -42,17 +42,17 @@ Result<Weight> pack_weight(const HostWeight& weight, const PackedFormat& format,
   FERRY_TRY(const std::shared_ptr<uint8_t> strips, memory.take(packed_bytes(weight)));
   const WeightView& view = packed.view;
   const auto* const rows = static_cast<const uint8_t*>(view.data);
-  team.parallel_for(ceil_div(view.rows, kPackedRows), kStripsOfATask,
-                    [&](int64_t begin, int64_t end, int) {
-                      for (int64_t s = begin; s < end; ++s) {
-                        const int64_t offset = s * kPackedRows * view.row_bytes;
-                        format.pack_strip({.rows = rows + offset,
-                                           .row_bytes = view.row_bytes,
-                                           .cols = view.cols,
-                                           .count = std::min(kPackedRows, view.rows - s * kPackedRows),
-                                           .out = strips.get() + offset});
-                      }
-                    });
+  team.parallel_for(
+      ceil_div(view.rows, kPackedRows), kStripsOfATask, [&](int64_t begin, int64_t end, int) {
+        for (int64_t s = begin; s < end; ++s) {
+          const int64_t offset = s * kPackedRows * view.row_bytes;
+          format.pack_strip({.rows = rows + offset,
+                             .row_bytes = view.row_bytes,
+                             .cols = view.cols,
+                             .count = std::min(kPackedRows, view.rows - s * kPackedRows),
+                             .out = strips.get() + offset});
+        }
+      });
   using Both = std::pair<std::shared_ptr<const void>, std::shared_ptr<const void>>;
   packed.view.packed = strips.get();
   packed.storage = std::make_shared<Both>(strips, weight.keep_alive);

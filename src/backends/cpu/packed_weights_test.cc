@@ -86,12 +86,12 @@ TEST_P(PackedMatmulTest, SameBitsAsRowsOfTheFile) {
           const auto x = quantize_rows(*kernels, random_floats(tokens * cols, 5), cols);
           const std::vector<float> bias = random_floats(rows, 6);
           const int64_t block_rows = tokens <= 4 ? kPackedRows : kMaxBlockRows;
-          const auto expected = multiply(entry.matmul_block, w.bytes.data(), view, x, tokens,
-                                         block_rows, bias);
-          const auto actual = multiply(packed->matmul_block, strips.data(), view, x, tokens,
-                                       block_rows, bias);
-          ASSERT_EQ(actual, expected) << entry.format << ", " << rows << " x " << cols << ", "
-                                      << tokens << " tokens";
+          const auto expected =
+              multiply(entry.matmul_block, w.bytes.data(), view, x, tokens, block_rows, bias);
+          const auto actual =
+              multiply(packed->matmul_block, strips.data(), view, x, tokens, block_rows, bias);
+          ASSERT_EQ(actual, expected)
+              << entry.format << ", " << rows << " x " << cols << ", " << tokens << " tokens";
         }
       }
     }
@@ -129,11 +129,8 @@ TEST(PackedWeights, SameBitsInEveryOp) {
       const int64_t rows = 90, cols = 256, tokens = 6;
       const TestWeight plain(*device.backend, *format, rows, cols, 3);
       const TestWeight packed(*device.backend, *format, rows, cols, 3, 0, true);
-      const HostWeight host{.format = format,
-                            .data = packed.bytes,
-                            .rows = rows,
-                            .cols = cols,
-                            .pack = true};
+      const HostWeight host{
+          .format = format, .data = packed.bytes, .rows = rows, .cols = cols, .pack = true};
       const bool is_packed = packed_strips(packed.weight.view) != nullptr;
       EXPECT_EQ(device.backend->import_bytes(host), is_packed ? packed_bytes(host) : 0) << name;
       EXPECT_EQ(packed_strips(plain.weight.view), nullptr);

@@ -38,8 +38,11 @@ struct TileTable<PackedList<Formats...>> {
 
 extern const IntKernels int_kernels_plain_tiles;
 constinit const IntKernels int_kernels_plain_tiles{
-    "plain_tiles", avx512::TileTable<avx512::IntFormats>::kFormats,
-    avx512::TileTable<avx512::IntFormats>::kCount, avx512::quantize_row, nullptr,
+    "plain_tiles",
+    avx512::TileTable<avx512::IntFormats>::kFormats,
+    avx512::TileTable<avx512::IntFormats>::kCount,
+    avx512::quantize_row,
+    nullptr,
     &avx512::TileTable<avx512::PackedFormats>::kKernels};
 
 }  // namespace ferry::cpu
