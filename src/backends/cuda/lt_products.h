@@ -11,6 +11,7 @@
 #include <string>
 
 #include "backends/cuda/cublaslt.h"
+#include "base/result.h"
 
 namespace ferry::cuda {
 
