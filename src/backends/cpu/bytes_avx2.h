@@ -116,10 +116,6 @@ using Words = __m128i;
   const Ints low = _mm256_castsi128_si256(four());
   return _mm256_inserti128_si256(low, four(), 1);
 }
-[[gnu::always_inline]] inline Ints i_load_row_bytes(Rows rows, int64_t offset) {
-  return _mm256_and_si256(_mm256_cvtepu16_epi32(w_load_rows(rows, offset)),
-                          _mm256_set1_epi32(0xff));
-}
 inline Words w_load(const uint8_t* p) {
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
 }

@@ -127,11 +127,6 @@ using Words = __m256i;
   all = _mm512_inserti32x4(all, four(), 2);
   return _mm512_inserti32x4(all, four(), 3);
 }
-// The lowest byte of each row.
-[[gnu::always_inline]] inline Ints i_load_row_bytes(Rows rows, int64_t offset) {
-  return _mm512_and_si512(_mm512_cvtepu16_epi32(w_load_rows(rows, offset)),
-                          _mm512_set1_epi32(0xff));
-}
 // 16 bits of each lane, and a byte of each.
 inline Words w_load(const uint8_t* p) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));

@@ -94,10 +94,6 @@ using Words = uint16x4_t;
   }
   return vld1q_s32(dwords);
 }
-[[gnu::always_inline]] inline Ints i_load_row_bytes(Rows rows, int64_t offset) {
-  const uint32x4_t words = vmovl_u16(w_load_rows(rows, offset));
-  return vreinterpretq_s32_u32(vandq_u32(words, vdupq_n_u32(0xff)));
-}
 inline Words w_load(const uint8_t* p) {
   uint64_t four;
   __builtin_memcpy(&four, p, sizeof four);

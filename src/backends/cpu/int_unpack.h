@@ -81,6 +81,10 @@ struct Panel {
 inline Vec halves(auto rows, int64_t offset) {
   return w_halves_to_floats(w_load_rows(rows, offset));
 }
+// A byte of each row.
+[[gnu::always_inline]] inline Ints i_load_row_bytes(Rows rows, int64_t offset) {
+  return i_and(w_to_ints(w_load_rows(rows, offset)), 0xff);
+}
 inline Vec minus(Vec a) { return vsub(vzero(), a); }
 inline Bytes low_half(Bytes q) { return b_and(q, b_set1(15)); }
 inline Bytes high_half(Bytes q) { return b_and(b_right<4>(q), b_set1(15)); }
