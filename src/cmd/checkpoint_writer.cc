@@ -36,17 +36,6 @@ std::string parent_of(const std::string& path) {
 // Beyond the tensors: header, key-values, tokenizer.
 constexpr int64_t kRoomForTheRest = 64 << 20;
 
-Status check_space(const std::string& path, int64_t bytes) {
-  const std::string folder = parent_of(path);
-  std::error_code error;
-  const fs::space_info space = fs::space(folder, error);
-  if (error) return io_error("{}: {}", folder, error.message());
-  const auto free = static_cast<int64_t>(std::min<uintmax_t>(space.available, INT64_MAX));
-  if (bytes <= free) return {};
-  return io_error("{}: not enough space: {} needed, {} free", folder, format_bytes(bytes),
-                  format_bytes(free));
-}
-
 bool belongs_to_a_model(const fs::directory_entry& entry) {
   const std::string name = entry.path().filename().string();
   if (!entry.is_regular_file()) return false;
@@ -221,11 +210,21 @@ Status put_in_place(PartFolder& made, const std::string& path) {
 
 }  // namespace
 
+Status check_disk_space(const std::string& folder, int64_t bytes) {
+  std::error_code error;
+  const fs::space_info space = fs::space(folder, error);
+  if (error) return io_error("{}: {}", folder, error.message());
+  const auto free = static_cast<int64_t>(std::min<uintmax_t>(space.available, INT64_MAX));
+  if (bytes <= free) return {};
+  return io_error("{}: not enough space: {} needed, {} free", folder, format_bytes(bytes),
+                  format_bytes(free));
+}
+
 Result<WriteReport> write_gguf(const WriteTarget& target, const disk::GgufKeyValues& keys,
                                const std::vector<TensorJob>& jobs) {
   FERRY_TRY_VOID(check_target(target, false));
   FERRY_TRY(const int64_t total, total_of(jobs));
-  FERRY_TRY_VOID(check_space(target.path, total));
+  FERRY_TRY_VOID(check_disk_space(parent_of(target.path), total));
   catch_interrupts();
   Run run(target.path, total - kRoomForTheRest);
   FERRY_TRY(disk::GgufWriter writer,
@@ -241,7 +240,7 @@ Result<WriteReport> write_hugging_face(
   const std::string path = without_slash(target.path);
   FERRY_TRY_VOID(check_target(target, true));
   FERRY_TRY(const int64_t total, total_of(jobs));
-  FERRY_TRY_VOID(check_space(path, total));
+  FERRY_TRY_VOID(check_disk_space(parent_of(path), total));
   FERRY_TRY(const auto counts, split(jobs, shard_bytes));
   catch_interrupts();
   Run run(path, total - kRoomForTheRest);

@@ -16,6 +16,9 @@
 
 namespace ferry::cmd {
 
+// Whether the disk of a folder that is there has room. Errors: the bytes needed and free.
+Status check_disk_space(const std::string& folder, int64_t bytes);
+
 using Emit = std::function<Status(std::span<const uint8_t> bytes)>;
 
 struct TensorJob {

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/quote_name.h"
+#include "cmd/checkpoint_writer.h"
 #include "cmd/command.h"
 #include "cmd/engine_flags.h"
 #include "cmd/interrupt.h"
@@ -200,16 +201,6 @@ std::string packable_formats(const Backend& backend) {
     if (backend.import_bytes(one) > 0) names.push_back(format->name);
   }
   return fmt::format("{}", fmt::join(names, ", "));
-}
-
-Status check_disk_space(const std::string& folder, int64_t wanted) {
-  std::error_code failed;
-  const fs::space_info space = fs::space(folder, failed);
-  // Unknown: the disk says so itself when it is full.
-  if (failed || space.available == static_cast<uintmax_t>(-1)) return {};
-  if (space.available >= static_cast<uintmax_t>(wanted)) return {};
-  return io_error("{}: the packed copy takes {}, {} are free on that disk", folder,
-                  format_bytes(wanted), format_bytes(static_cast<int64_t>(space.available)));
 }
 
 struct Made {
