@@ -379,7 +379,6 @@ struct Q6_K {
     b_load_rows(rows, offset + 192, codes);
     store_byte_scales(codes, halves(rows, offset + 208), panel);
     const Bytes top = b_set1(0x30);
-#pragma GCC unroll 4
     for (int part = 0; part < 4; ++part) {
       const int half = part / 2, step = part % 2;
       Bytes w[4][4], high[4];
