@@ -167,6 +167,8 @@ inline P panel_of(const P& panel, int strip) {
 
 // The rows of a block as they lie in a file.
 struct InFile {
+  using OfOneToken = InFile;  // what a block of one token takes instead
+
   // `count` rows from `first`, at most kLanes of them, and `blocks` blocks from number b.
   template <typename Format, int V>
   static Rows rows(const IntMatmulBlock& block, const PanelScratch& scratch, int64_t first,

@@ -166,18 +166,17 @@ template <typename Format, int T, typename Storage>
   for (int t = 0; t < count; ++t) tokens[t] = x.data + t * x.stride;
   const RowPanel<Format, Layout> panel{
       x, tokens, count, 0, scratch.products, scratch.scale, scratch.low};
-  for_each_panel<Format, 1, Storage>(
-      block, scratch, panel, [&](int64_t first, int64_t groups, int) {
-        const int64_t at = first * kHalves, parts = groups * kHalves;
-        if constexpr (T > 0) {
-          add_panel<Format, T>(scratch, 0, count, at, parts, x, tokens);
-        } else {
-          add_panel<Format, 4>(scratch, 0, count, at, parts, x, tokens);
-          if (count == 8) return add_panel<Format, 4>(scratch, 4, count, at, parts, x, tokens);
-          for (int t = 4; t < count; ++t)
-            add_panel<Format, 1>(scratch, t, count, at, parts, x, tokens);
-        }
-      });
+  using Walk = std::conditional_t<T == 1, typename Storage::OfOneToken, Storage>;
+  for_each_panel<Format, 1, Walk>(block, scratch, panel, [&](int64_t first, int64_t groups, int) {
+    const int64_t at = first * kHalves, parts = groups * kHalves;
+    if constexpr (T > 0) {
+      add_panel<Format, T>(scratch, 0, count, at, parts, x, tokens);
+    } else {
+      add_panel<Format, 4>(scratch, 0, count, at, parts, x, tokens);
+      if (count == 8) return add_panel<Format, 4>(scratch, 4, count, at, parts, x, tokens);
+      for (int t = 4; t < count; ++t) add_panel<Format, 1>(scratch, t, count, at, parts, x, tokens);
+    }
+  });
 }
 
 template <typename Format, typename Storage>
