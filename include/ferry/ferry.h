@@ -51,13 +51,14 @@ enum class Speculation : uint8_t {
 };
 
 // Whether the cpu keeps quantised weights in an order that its kernels read faster: about as much
-// memory as the file, which then need not stay there itself, and a little time at the start. The
-// results have the same bits.
+// memory as the file, which then need not stay there itself, and time to pack them. The results
+// have the same bits.
 enum class WeightPacking : uint8_t {
-  kAuto,    // where memory has room for it, or they were packed before (packed_folder)
+  kAuto,    // where memory has room for it, or they were packed before (packed_folder); load() does
+            // not wait: they are packed while there is nothing to compute, and between steps
   kCopy,    // where they were packed before
   kNever,   // weights are used where the file is mapped
-  kAlways,  // an error where memory has no room
+  kAlways,  // by load(); an error where memory has no room
 };
 
 struct LoadProgress {
@@ -314,6 +315,7 @@ struct EngineStats {
   int64_t kv_tokens_free = 0;  // what the prefix cache holds and nobody uses counts as free
   int64_t kv_tokens = 0;       // that the cache has room for
   int64_t num_preemptions = 0;
+  int64_t bytes_to_pack = 0;        // of weights, see WeightPacking::kAuto
   int64_t prompt_tokens_total = 0;  // computed, recomputation included
   int64_t output_tokens_total = 0;
   int64_t prefix_queries_total = 0;  // prompt tokens that were looked for in the prefix cache

@@ -133,6 +133,8 @@ Status measure_engine_rounds(const SpeculationBench& bench, Speculation speculat
     progress.update(now.bytes_done, now.bytes_total);
   };
   FERRY_TRY(const Engine engine, Engine::load(options));
+  while (engine.stats().bytes_to_pack > 0)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
   const bool on = speculation != Speculation::kOff;
   result.model = engine.info().name;
   result.architecture = engine.info().architecture;

@@ -70,11 +70,11 @@ void add_pack_weights_flag(CLI::App& command, std::string& value) {
   command
       .add_option(
           "--pack-weights", value,
-          "Keep quantised weights in memory in the order that the cpu reads fastest: auto, "
-          "where there is room for it or `ferry pack` has left them on disk; copy, only where it "
-          "has "
-          "(the default of complete, whose start counts); never, they are used where the file is "
-          "mapped; always. The answers are the same")
+          "Keep quantised weights in the order that the cpu reads fastest: auto, where memory has "
+          "room for it, packed between steps while the first answers are given, or where `ferry "
+          "pack` has left them on disk; copy, only where it has (the default of complete); never, "
+          "they are used where the file is mapped; always, before the first answer. The answers "
+          "are the same")
       ->type_name("WHEN")
       ->check(CLI::IsMember(kWeightPackings));
 }

@@ -39,8 +39,7 @@ struct DeviceSpec {
   // conformance suite allows as much error, no more.
   double matmul_rounding = 0;
   // Names the form that weights are packed in (HostWeight::pack): where two backends say the same,
-  // each can use what the other packed, WeightView::packed being import_bytes() of it in the host's
-  // memory. Empty: none that could be kept.
+  // each can use what the other packed (Backend::packed_form()). Empty: none that could be kept.
   std::string packed_layout;
 };
 
@@ -171,6 +170,20 @@ class Backend : public std::enable_shared_from_this<Backend> {
   virtual Result<Weight> import_weight(const HostWeight& weight) = 0;
   // Bytes of device memory import_weight() will allocate for this weight (0: used in place).
   virtual int64_t import_bytes(const HostWeight& weight) const = 0;
+
+  // Packs what import_weight() has left for later (HostWeight::when_packed), with all threads and
+  // for about so many seconds; returns the bytes that are left. Results are the same before, while
+  // and after. Thread-safe, though steps and this are quicker in turns than side by side.
+  virtual int64_t pack_more(double seconds) {
+    static_cast<void>(seconds);
+    return 0;
+  }
+  // What a weight was packed to, import_bytes() of it in host memory; nullptr: it is not (yet).
+  // REQUIRES: DeviceSpec::packed_layout is not empty, and this backend imported the weight
+  virtual const uint8_t* packed_form(const WeightView& weight) const {
+    static_cast<void>(weight);
+    return nullptr;
+  }
 
   // Memory for weights that are read on demand: as many bytes of them are kept as fit, those used
   // last. REQUIRES: spec().weights_on_demand

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 
@@ -63,6 +64,9 @@ struct HostWeight {
   // A backend with DeviceSpec::weights_in_place may keep a form of its own beside the data, if it
   // computes faster with it.
   bool pack = false;
+  // With `pack`: import_weight() need not wait for it. The data is computed with until some call of
+  // Backend::pack_more() has packed it, which then calls this. Empty: it is packed at once.
+  std::function<void()> when_packed;
   // With `pack`: that form, made earlier by a backend with the same DeviceSpec::packed_layout;
   // import_bytes() of it. Empty: none was.
   std::span<const uint8_t> packed;

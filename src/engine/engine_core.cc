@@ -82,7 +82,9 @@ Status pack_if_it_fits(const disk::ModelSource& source, const std::shared_ptr<Ba
   sized.max_context = context;
   FERRY_TRY(fitting.sizing, choose_sizes(*packed.model, *backend, packed.weights_bytes, file_bytes,
                                          sized, share.on_demand ? share.others : memory));
-  if (options.notice) options.notice(describe_packing(packed, packing.copy.get()));
+  if (options.notice) {
+    options.notice(describe_packing(options.weight_packing, packed, packing.copy.get()));
+  }
   return {};
 }
 
@@ -130,6 +132,7 @@ Result<std::vector<LoadedModel>> load_weights(const disk::ModelSource& source,
                    .mtp = options.speculation == Speculation::kMtp,
                    .expert_memory = fitting.expert_memory,
                    .pack = fitting.packing.pack,
+                   .pack_later = options.weight_packing == WeightPacking::kAuto,
                    .packed_copy = fitting.packing.copy.get(),
                    .notes_folder = options.notes_folder};
   if (options.progress) {

@@ -42,6 +42,7 @@ class EngineLoop {
   bool take_in();
   void drop_cancelled();
   void step();
+  void pack_more(double seconds);
   nn::BatchInput input_of(const Chunk& chunk, Generation& generation) const;
   std::vector<SequenceId> deliver(const Schedule& schedule,
                                   std::span<const sample::LogitRow> logits);
@@ -62,6 +63,7 @@ class EngineLoop {
   const int64_t max_draft_step_tokens_;
   Generations live_;
   SequenceId last_id_ = 0;
+  int64_t bytes_to_pack_;  // of weights
   int64_t prompt_tokens_total_ = 0;
   int64_t output_tokens_total_ = 0;
   int64_t num_steps_ = 0;

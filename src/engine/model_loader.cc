@@ -85,6 +85,7 @@ Result<LoadedModel> load_model(const disk::ModelSource& source, std::shared_ptr<
   weights::FileLoaderOptions loader_options{.measure_only = true,
                                             .experts_on_demand = options.expert_memory > 0,
                                             .pack = options.pack,
+                                            .pack_later = options.pack_later,
                                             .packed_copy = options.packed_copy,
                                             .packed_writer = options.packed_writer,
                                             .scale_rows = scale_block->rows,

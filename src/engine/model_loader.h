@@ -30,6 +30,7 @@ struct LoadOptions {
   int64_t expert_memory = 0;
   // Weights are packed where the backend has a packed form; see HostWeight::pack.
   bool pack = false;
+  bool pack_later = false;  // see FileLoaderOptions
   // See FileLoaderOptions.
   const weights::PackedCopy* packed_copy = nullptr;
   weights::PackedCopyWriter* packed_writer = nullptr;

@@ -2,7 +2,9 @@
 // look at what the copy holds; and when weights are packed at all.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
+#include <thread>
 
 #include "engine/testing.h"
 #include "engine/weight_packing.h"
@@ -107,7 +109,7 @@ TEST_F(PackedModels, TheSameLogitsAndNoMemory) {
   const std::vector<float> expected = logits_of(plain, tokens);
   EXPECT_EQ(logits_of(packed, tokens), expected);
   EXPECT_EQ(logits_of(mapped, tokens), expected);
-  const std::string said = describe_packing(mapped, copy.get());
+  const std::string said = describe_packing(WeightPacking::kAuto, mapped, copy.get());
   EXPECT_NE(said.find("mapped from " + dir_.path()), std::string::npos) << said;
 }
 
@@ -159,6 +161,44 @@ TEST_F(PackedModels, WhatDoesNotHoldIsSaidAndLeftAlone) {
   // A backend that computes without strips does not look.
   const auto exact = backend_named("cpu", 1, true);
   EXPECT_EQ(find_packed_copy(dir_.path(), open_source(path_), *exact, {}), nullptr);
+}
+
+// An engine answers before its weights are packed, and the same when they are.
+TEST_F(PackedModels, AnEnginePacksBetweenSteps) {
+  EngineOptions options;
+  options.backend = "cpu";
+  options.model = path_;
+  options.threads = 2;
+  options.max_context = 64;
+  options.weight_packing = WeightPacking::kNever;
+  Request request;
+  request.prompt = random_tokens(9, 96, 3);
+  request.sampling.temperature = 0;
+  request.stop.max_tokens = 20;
+  request.stop.ignore_eos = true;
+  const auto answer = [&](const Engine& engine) {
+    const Result<Completion> completion = engine.complete(request);
+    EXPECT_TRUE(completion.ok());
+    return completion.ok() ? completion->tokens : std::vector<int32_t>();
+  };
+  const Result<Engine> mapped = Engine::load(options);
+  ASSERT_TRUE(mapped.ok()) << mapped.error().message;
+  EXPECT_EQ(mapped->stats().bytes_to_pack, 0);
+  const std::vector<int32_t> expected = answer(*mapped);
+  EXPECT_EQ(expected.size(), 20U);
+  options.weight_packing = WeightPacking::kAuto;
+  options.notice = [&](const std::string& line) { notices_.push_back(line); };
+  const Result<Engine> engine = Engine::load(options);
+  ASSERT_TRUE(engine.ok()) << engine.error().message;
+  EXPECT_EQ(answer(*engine), expected);
+  while (engine->stats().bytes_to_pack > 0) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_EQ(answer(*engine), expected);
+  const auto says_so = [](const std::string& line) {
+    return line.find("packed between steps") != std::string::npos;
+  };
+  EXPECT_EQ(std::count_if(notices_.begin(), notices_.end(), says_so), packs() ? 1 : 0);
 }
 
 TEST(WeightPackingChoice, MemoryDecidesUnlessACopyTakesNone) {

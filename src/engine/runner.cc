@@ -46,4 +46,10 @@ Result<std::span<const sample::LogitRow>> Runner::wait() {
   return ranks_.front().logits();
 }
 
+int64_t Runner::pack_more(double seconds) {
+  int64_t left = 0;
+  for (const RankRunner& rank : ranks_) left += rank.backend()->pack_more(seconds);
+  return left;
+}
+
 }  // namespace ferry::engine

@@ -36,6 +36,10 @@ class Runner {
   // the inputs. REQUIRES: it was wanted, wait() has come back without an error
   std::span<const float> hidden() const { return ranks_.front().hidden(); }
 
+  // Between steps: packs weights that were loaded to be packed later, for about so many seconds.
+  // Returns the bytes that are left.
+  int64_t pack_more(double seconds);
+
   // Between steps: whether the ops of the first rank go through what limits.watch made, as they do
   // unless this says otherwise, or straight to the stream.
   void set_watched(bool on) { ranks_.front().set_watched(on); }

@@ -36,11 +36,13 @@ bool choose_packing(WeightPacking wanted, const LoadedModel& packed, int64_t fil
   return packed.weights_bytes + in_file + other_bytes + memory_reserve(memory) <= memory.free_bytes;
 }
 
-std::string describe_packing(const LoadedModel& packed, const weights::PackedCopy* copy) {
+std::string describe_packing(WeightPacking wanted, const LoadedModel& packed,
+                             const weights::PackedCopy* copy) {
   const auto mib = [](int64_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
+  const bool later = wanted == WeightPacking::kAuto && packed.packed_bytes > 0;
   std::string text =
-      fmt::format("weights are packed: of the file, {:.1f} MiB need not stay in memory",
-                  mib(packed.replaced_bytes));
+      fmt::format("weights are packed{}: of the file, {:.1f} MiB need not stay in memory{}",
+                  later ? " between steps" : "", mib(packed.replaced_bytes), later ? " then" : "");
   if (copy != nullptr && packed.copied_bytes > 0) {
     text += fmt::format("; {:.1f} MiB are mapped from {}", mib(packed.copied_bytes),
                         copy->file()->path());

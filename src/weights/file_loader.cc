@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/check.h"
 #include "base/checked_math.h"
 #include "base/quote_name.h"
 #include "weights/file_weight_source.h"
@@ -285,19 +286,22 @@ Weight FileLoader::import(const Part& part) {
     host.data = kept->columns;
   }
   host.keep_alive = kept;
+  const bool later = packs && options_.pack_later && host.packed.empty();
+  if (later) host.when_packed = [file = kept->file, stored] { file->done_with(stored); };
   Result<Weight> weight = backend_->import_weight(host);
   if (!weight.ok()) {
     fail(weight.error().in(checkpoint_.where(*part.tensor)));
     return {};
   }
   if (packs && options_.packed_writer != nullptr && host.packed.empty()) {
-    const auto* strips = static_cast<const uint8_t*>(weight->view.packed);
+    const uint8_t* const strips = backend_->packed_form(weight->view);
+    CHECK(strips != nullptr);
     Status written =
         options_.packed_writer->add(matrix, {strips, static_cast<size_t>(packed_bytes)});
     if (!written.ok()) fail(written.error());
     *weight = shape_of(host);
   }
-  if (packs || own_bytes > 0 || columns_cut) kept->file->done_with(stored);
+  if (!later && (packs || own_bytes > 0 || columns_cut)) kept->file->done_with(stored);
   bytes_done_ += static_cast<int64_t>(stored.size());
   if (options_.progress) options_.progress(bytes_done_, checkpoint_.data_bytes());
   return *std::move(weight);

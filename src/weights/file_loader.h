@@ -40,6 +40,9 @@ struct FileLoaderOptions {
   bool experts_on_demand = false;
   // Lets a backend that uses weights in place pack those that are multiplied (HostWeight::pack).
   bool pack = false;
+  // With `pack`: a backend that can wait packs what is not there yet when Backend::pack_more() is
+  // called.
+  bool pack_later = false;
   // With `pack`: matrices that lie there packed already are mapped and neither read nor looked
   // through (see packed_copy.h). The weights keep its file alive. REQUIRES: check() has held
   const PackedCopy* packed_copy = nullptr;

@@ -57,12 +57,27 @@ class CpuBackend : public Backend {
     if (weight.source != nullptr) return context_->hot_set().add(weight);
     const PackedFormat* const packed = packed_format(weight);
     if (packed == nullptr) return weight_in_place(weight);
-    if (!weight.packed.empty()) return weight_packed_before(weight);
-    return pack_weight(weight, *packed, context_->packed_memory(), context_->team());
+    if (!weight.packed.empty()) {
+      FERRY_TRY(auto matrix, packed_before(weight, *packed));
+      return weight_of(std::move(matrix));
+    }
+    FERRY_TRY(auto matrix, prepare_packed(weight, *packed, context_->packed_memory()));
+    if (weight.when_packed) {
+      context_->packing_queue().add(matrix, weight.when_packed);
+    } else {
+      pack(*matrix, context_->team());
+    }
+    return weight_of(std::move(matrix));
   }
   int64_t import_bytes(const HostWeight& weight) const override {
     const bool packs = packed_format(weight) != nullptr && weight.packed.empty();
     return packs ? packed_bytes(weight) : 0;
+  }
+  int64_t pack_more(double seconds) override {
+    return context_->packing_queue().pack(seconds, context_->team());
+  }
+  const uint8_t* packed_form(const WeightView& weight) const override {
+    return packed_strips(weight);
   }
   void set_on_demand_memory(int64_t bytes) override { context_->hot_set().set_limit(bytes); }
   OnDemandStats on_demand_stats() const override { return context_->hot_set().stats(); }

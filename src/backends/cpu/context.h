@@ -35,6 +35,7 @@ class CpuContext {
   const PackedFormat* packed_format(const quant::StorageFormat& format) const;
   bool packs() const { return int_kernels_ != nullptr && int_kernels_->packed != nullptr; }
   PackedMemory& packed_memory() { return packed_memory_; }
+  PackingQueue& packing_queue() { return packing_queue_; }
   // Ready for the kernels; without data, if it is read on demand and not in memory.
   // REQUIRES: format->decode, whole blocks per row
   WeightRows weight_rows(const WeightView& w) const;
@@ -48,6 +49,7 @@ class CpuContext {
   const RowForm int_rows_;
   ThreadTeam team_;
   PackedMemory packed_memory_;
+  PackingQueue packing_queue_;
   const std::shared_ptr<HotSet> hot_set_ = std::make_shared<HotSet>();
   struct FormatDecoder {
     const quant::StorageFormat* format;

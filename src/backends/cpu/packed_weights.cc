@@ -3,6 +3,8 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <chrono>
+#include <utility>
 
 #include "base/checked_math.h"
 #include "device/host_memory.h"
@@ -13,6 +15,27 @@ namespace {
 // Of which what is not used yet is not in memory either.
 constexpr int64_t kPieceBytes = 256 << 20;
 constexpr int64_t kStripsOfATask = 4;
+// Of each thread, between two looks at the clock: a millisecond or so.
+constexpr int64_t kSliceBytes = 1 << 20;
+
+int64_t num_strips(const PackedMatrix& matrix) { return ceil_div(matrix.view.rows, kPackedRows); }
+
+// Strips [first, last) by all of the team.
+void pack_strips(PackedMatrix& matrix, int64_t first, int64_t last, ThreadTeam& team) {
+  const WeightView& view = matrix.view;
+  const auto* const rows = static_cast<const uint8_t*>(view.data);
+  const auto pack_some = [&](int64_t begin, int64_t end, int) {
+    for (int64_t s = first + begin; s < first + end; ++s) {
+      const int64_t offset = s * kPackedRows * view.row_bytes;
+      matrix.format->pack_strip({.rows = rows + offset,
+                                 .row_bytes = view.row_bytes,
+                                 .cols = view.cols,
+                                 .count = std::min(kPackedRows, view.rows - s * kPackedRows),
+                                 .out = matrix.memory.get() + offset});
+    }
+  };
+  team.parallel_for(last - first, kStripsOfATask, pack_some);
+}
 
 }  // namespace
 
@@ -36,37 +59,76 @@ Result<std::shared_ptr<uint8_t>> PackedMemory::take(int64_t bytes) {
   return part;
 }
 
-Result<Weight> pack_weight(const HostWeight& weight, const PackedFormat& format,
-                           PackedMemory& memory, ThreadTeam& team) {
-  Weight packed = weight_in_place(weight);
-  FERRY_TRY(const std::shared_ptr<uint8_t> strips, memory.take(packed_bytes(weight)));
-  const WeightView& view = packed.view;
-  const auto* const rows = static_cast<const uint8_t*>(view.data);
-  team.parallel_for(
-      ceil_div(view.rows, kPackedRows), kStripsOfATask, [&](int64_t begin, int64_t end, int) {
-        for (int64_t s = begin; s < end; ++s) {
-          const int64_t offset = s * kPackedRows * view.row_bytes;
-          format.pack_strip({.rows = rows + offset,
-                             .row_bytes = view.row_bytes,
-                             .cols = view.cols,
-                             .count = std::min(kPackedRows, view.rows - s * kPackedRows),
-                             .out = strips.get() + offset});
-        }
-      });
-  using Both = std::pair<std::shared_ptr<const void>, std::shared_ptr<const void>>;
-  packed.view.packed = strips.get();
-  packed.storage = std::make_shared<Both>(strips, weight.keep_alive);
-  return packed;
+Result<std::shared_ptr<PackedMatrix>> prepare_packed(const HostWeight& weight,
+                                                     const PackedFormat& format,
+                                                     PackedMemory& memory) {
+  auto matrix = std::make_shared<PackedMatrix>();
+  matrix->format = &format;
+  matrix->view = weight_in_place(weight).view;
+  matrix->keep_alive = weight.keep_alive;
+  FERRY_TRY(matrix->memory, memory.take(packed_bytes(weight)));
+  return matrix;
 }
 
-Result<Weight> weight_packed_before(const HostWeight& weight) {
+void pack(PackedMatrix& matrix, ThreadTeam& team) {
+  pack_strips(matrix, 0, num_strips(matrix), team);
+  matrix.strips.store(matrix.memory.get(), std::memory_order_release);
+}
+
+Result<std::shared_ptr<PackedMatrix>> packed_before(const HostWeight& weight,
+                                                    const PackedFormat& format) {
   if (std::ssize(weight.packed) != packed_bytes(weight)) {
     return invalid_input("cpu: a packed weight of {} bytes, expected {}", weight.packed.size(),
                          packed_bytes(weight));
   }
-  Weight packed = weight_in_place(weight);
-  packed.view.packed = weight.packed.data();
-  return packed;
+  auto matrix = std::make_shared<PackedMatrix>();
+  matrix->format = &format;
+  matrix->view = weight_in_place(weight).view;
+  matrix->keep_alive = weight.keep_alive;
+  matrix->strips = weight.packed.data();
+  return matrix;
+}
+
+Weight weight_of(std::shared_ptr<PackedMatrix> matrix) {
+  Weight weight{.view = matrix->view};
+  weight.view.packed = matrix.get();
+  weight.storage = std::move(matrix);
+  return weight;
+}
+
+void PackingQueue::add(const std::shared_ptr<PackedMatrix>& matrix,
+                       std::function<void()> when_packed) {
+  const int64_t bytes = num_strips(*matrix) * kPackedRows * matrix->view.row_bytes;
+  const std::lock_guard lock(mutex_);
+  entries_.push_back({matrix, std::move(when_packed), bytes});
+}
+
+int64_t PackingQueue::pack(double seconds, ThreadTeam& team) {
+  using Clock = std::chrono::steady_clock;
+  const auto until = Clock::now() + std::chrono::duration<double>(seconds);
+  const std::lock_guard lock(mutex_);
+  while (!entries_.empty() && Clock::now() < until) {
+    Entry& entry = entries_.front();
+    const std::shared_ptr<PackedMatrix> matrix = entry.matrix.lock();
+    if (matrix != nullptr && entry.strips_done < num_strips(*matrix)) {
+      const int64_t strip_bytes = kPackedRows * matrix->view.row_bytes;
+      const int64_t slice = std::max<int64_t>(kSliceBytes / strip_bytes, 1) * team.size();
+      const int64_t end = std::min(entry.strips_done + slice, num_strips(*matrix));
+      pack_strips(*matrix, entry.strips_done, end, team);
+      entry.strips_done = end;
+      if (end < num_strips(*matrix)) continue;
+    }
+    if (matrix != nullptr) {
+      matrix->strips.store(matrix->memory.get(), std::memory_order_release);
+      if (entry.when_packed) entry.when_packed();
+    }
+    entries_.pop_front();
+  }
+  int64_t left = 0;
+  for (const Entry& entry : entries_) {
+    if (!entry.matrix.expired()) left += entry.bytes;
+  }
+  return left;
 }
 
 }  // namespace ferry::cpu

@@ -176,6 +176,67 @@ TEST(PackedWeights, SameBitsInEveryOp) {
   }
 }
 
+// Weights that wait to be packed: used where they lie until then, one after the other, and left out
+// where nobody has them any more.
+TEST(PackedWeights, LaterMeansTheSameBits) {
+  for (Level level : available_levels()) {
+    const TestDevice device = open_cpu(level, 2);
+    SCOPED_TRACE(level_name(level));
+    Backend& backend = *device.backend;
+    const auto* format = quant::find_format("Q4_0");
+    const int64_t rows = 1000, cols = 4096, tokens = 3;
+    const TestWeight plain(backend, *format, rows, cols, 3);
+    const TestWeight packed(backend, *format, rows, cols, 3, 0, true);
+    std::vector<int> order;
+    std::vector<Weight> weights;
+    HostWeight host{
+        .format = format, .data = plain.bytes, .rows = rows, .cols = cols, .pack = true};
+    for (int i = 0; i < 4; ++i) {
+      host.when_packed = [&order, i] { order.push_back(i); };
+      auto weight = backend.import_weight(host);
+      ASSERT_TRUE(weight.ok());
+      weights.push_back(*std::move(weight));
+    }
+    std::vector<float> x = random_floats(tokens * cols, 5), out[2];
+    const auto multiply = [&](const Weight& weight, std::vector<float>& to) {
+      to.assign(static_cast<size_t>(tokens * rows), 0);
+      device.stream->matmul(
+          {.x = view_of(x, {tokens, cols}), .w = weight.view, .out = view_of(to, {tokens, rows})});
+      EXPECT_TRUE(device.stream->synchronize().ok());
+    };
+    multiply(plain.weight, out[0]);
+    if (backend.spec().packed_layout.empty()) {
+      EXPECT_EQ(backend.pack_more(1), 0);
+      EXPECT_TRUE(order.empty());
+      continue;
+    }
+    const int64_t bytes = packed_bytes(host);
+    EXPECT_EQ(backend.pack_more(0), 4 * bytes);
+    weights.erase(weights.begin() + 1);
+    EXPECT_EQ(backend.pack_more(0), 3 * bytes);
+    EXPECT_EQ(backend.packed_form(weights[0].view), nullptr);
+    int64_t left = 3 * bytes, calls = 0;
+    while (left > 0) {
+      ++calls;
+      const int64_t now = backend.pack_more(1e-9);  // a slice
+      EXPECT_LE(now, left);
+      left = now;
+      for (const Weight& weight : weights) {
+        multiply(weight, out[1]);
+        EXPECT_EQ(out[0], out[1]);
+      }
+    }
+    EXPECT_GT(calls, 3);
+    EXPECT_EQ(order, (std::vector<int>{0, 2, 3}));
+    for (const Weight& weight : weights) {
+      ASSERT_NE(backend.packed_form(weight.view), nullptr);
+      EXPECT_EQ(std::memcmp(backend.packed_form(weight.view),
+                            backend.packed_form(packed.weight.view), static_cast<size_t>(bytes)),
+                0);
+    }
+  }
+}
+
 TEST(PackedWeights, PartsOfMemoryDoNotOverlap) {
   PackedMemory memory;
   std::vector<std::shared_ptr<uint8_t>> parts;

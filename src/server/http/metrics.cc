@@ -163,6 +163,9 @@ std::string Metrics::text(const Engine* engine, int64_t num_connections) const {
   gauge("num_requests_waiting", "Requests that wait for room.",
         static_cast<double>(stats.num_waiting));
   gauge("kv_cache_usage_perc", "Share of the cache that is in use; 1 is all of it.", used);
+  gauge("weights_to_pack_bytes",
+        "Of weights that will be read faster once they are packed, which is done between steps.",
+        static_cast<double>(stats.bytes_to_pack));
   counter("prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.",
           stats.prefix_queries_total);
   counter("prefix_cache_hits_total", "Of these, found there.", stats.prefix_hits_total);
