@@ -115,11 +115,11 @@ template <typename Format, typename Storage>
   const PanelScratch scratch = panel_scratch(block);
   const Panel panel{scratch.q, scratch.scale, scratch.low};
   const QuantRows x(block);
-  auto multiply = [&](int64_t first, int64_t groups, int strips) {
+  auto multiply = [&](float* acc, int64_t first, int64_t groups, int strips) {
     if (strips == kStrips) {
-      int_tiles<Format, kStrips>(panel, first, groups, x, block.tokens, scratch.acc);
+      int_tiles<Format, kStrips>(panel, first, groups, x, block.tokens, acc);
     } else {
-      int_tiles<Format, 1>(panel, first, groups, x, block.tokens, scratch.acc);
+      int_tiles<Format, 1>(panel, first, groups, x, block.tokens, acc);
     }
   };
   for_each_panel<Format, kStrips, Storage>(block, scratch, panel, multiply);

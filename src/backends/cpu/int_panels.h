@@ -5,6 +5,7 @@
 
 #include "backends/cpu/int_unpack_codebook.h"
 #include "backends/cpu/kernels.h"
+#include "base/checked_math.h"
 
 namespace ferry::cpu::FERRY_ISA {
 namespace {
@@ -167,6 +168,8 @@ inline P panel_of(const P& panel, int strip) {
 
 // The rows of a block as they lie in a file.
 struct InFile {
+  template <int V>
+  static constexpr int64_t kTurns = 1;
   using OfOneToken = InFile;  // what a block of one token takes instead
 
   // `count` rows from `first`, at most kLanes of them, and `blocks` blocks from number b.
@@ -187,35 +190,48 @@ struct InFile {
   }
 };
 
-// multiply(first, groups, strips): adds the products with 32-groups [first, first + groups) of the
-// columns, which lie in the panels of V strips or of what is left, to acc; the first time, with
-// first = 0, it overwrites it.
+// multiply(acc, first, groups, strips): adds the products with 32-groups [first, first + groups) of
+// the columns, which lie in the panels of V strips or of what is left, to acc; the first time, with
+// first = 0, it overwrites it. Storage::kTurns<V> walks over neighbouring rows take turns, panel by
+// panel.
 template <typename Format, int V, typename Storage, typename P, typename Multiply>
 inline void for_each_panel(const IntMatmulBlock& block, const PanelScratch& scratch, const P& panel,
                            Multiply multiply) {
   constexpr int64_t kPanelBlocks = kPanel / Format::kElements;
+  constexpr int64_t kWalkRows = V * kLanes, kTurns = Storage::template kTurns<V>;
   static_assert(kPanelBlocks * Format::kBytes <= kPanelRowBytes && V <= 2);
+  static_assert(kTurns * kWalkRows <= kMaxBlockRows);
   const int64_t blocks = block.cols / Format::kElements;
-  for (int64_t row = 0; row < block.rows; row += V * kLanes) {
-    const int strips = block.rows - row > kLanes ? V : 1;
+  for (int64_t row = 0; row < block.rows; row += kTurns * kWalkRows) {
+    const int64_t left = block.rows - row;
+    const int64_t turns = left < kTurns * kWalkRows ? ceil_div(left, kWalkRows) : kTurns;
+    const auto strips_of = [&](int64_t turn) { return left - turn * kWalkRows > kLanes ? V : 1; };
     for (int64_t b = 0; b < blocks; b += kPanelBlocks) {
       const int64_t here = blocks - b < kPanelBlocks ? blocks - b : kPanelBlocks;
-      for (int s = 0; s < strips; ++s) {
-        const int64_t first = row + s * kLanes, count = block.rows - first;
-        const auto rows = Storage::template rows<Format, V>(block, scratch, first, count, b, here);
-        const P strip = panel_of<V>(panel, s);
-        for (int64_t i = 0; i < here; ++i) {
-          Storage::template unpack<Format>(rows, i, strip.template block<Format>(b, i));
+      for (int64_t turn = 0; turn < turns; ++turn) {
+        const int strips = strips_of(turn);
+        for (int s = 0; s < strips; ++s) {
+          const int64_t first = row + turn * kWalkRows + s * kLanes, count = block.rows - first;
+          const auto rows =
+              Storage::template rows<Format, V>(block, scratch, first, count, b, here);
+          const P strip = panel_of<V>(panel, s);
+          for (int64_t i = 0; i < here; ++i) {
+            Storage::template unpack<Format>(rows, i, strip.template block<Format>(b, i));
+          }
         }
+        multiply(scratch.acc + turn * V * kStripFloats, b * Format::kElements / kQuantGroup,
+                 here * Format::kElements / kQuantGroup, strips);
       }
-      multiply(b * Format::kElements / kQuantGroup, here * Format::kElements / kQuantGroup, strips);
     }
-    for (int s = 0; s < strips; ++s) {
-      const int64_t first = row + s * kLanes, count = block.rows - first;
-      const float* const bias = block.bias == nullptr ? nullptr : block.bias + first;
-      for (int64_t t = 0; t < block.tokens; ++t) {
-        store_rows(scratch.acc + s * kStripFloats + t * kLanes, count < kLanes ? count : kLanes,
-                   bias, block.out + t * block.out_stride + first);
+    for (int64_t turn = 0; turn < turns; ++turn) {
+      for (int s = 0; s < strips_of(turn); ++s) {
+        const int64_t first = row + turn * kWalkRows + s * kLanes, count = block.rows - first;
+        const float* const acc = scratch.acc + (turn * V + s) * kStripFloats;
+        const float* const bias = block.bias == nullptr ? nullptr : block.bias + first;
+        for (int64_t t = 0; t < block.tokens; ++t) {
+          store_rows(acc + t * kLanes, count < kLanes ? count : kLanes, bias,
+                     block.out + t * block.out_stride + first);
+        }
       }
     }
   }

@@ -15,8 +15,8 @@
 //   the same in a strip           d₀ d₁   a₀ a₁   b₀ b₁   c₀ c₁   e₀ e₁
 //
 // A strip takes as many bytes as its rows: packing changes no size, but for the last strip, whose
-// missing rows repeat the last one. Instruction sets with fewer lanes than kPackedRows
-// go through a strip several times, the next time from the nearest cache.
+// missing rows repeat the last one. Instruction sets with fewer lanes than kPackedRows go through
+// each panel of a strip several times, the next time from the nearest cache.
 #pragma once
 
 #include "backends/cpu/int_panels.h"
@@ -85,6 +85,9 @@ template <typename Format, bool kAsk>
 template <bool kAsk>
 struct Strips {
   using OfOneToken = Strips<false>;
+  // A strip comes from memory once, and what is read of it in the meantime is a panel.
+  template <int V>
+  static constexpr int64_t kTurns = V* kLanes < kPackedRows ? kPackedRows / (V * kLanes) : 1;
 
   template <typename Format, int V>
   static PackedRows<Format, kAsk> rows(const IntMatmulBlock& block, const PanelScratch&,

@@ -24,7 +24,7 @@ int64_t num_strips(const PackedMatrix& matrix) { return ceil_div(matrix.view.row
 void pack_strips(PackedMatrix& matrix, int64_t first, int64_t last, ThreadTeam& team) {
   const WeightView& view = matrix.view;
   const auto* const rows = static_cast<const uint8_t*>(view.data);
-  const auto pack_some = [&](int64_t begin, int64_t end, int) {
+  auto pack_some = [&](int64_t begin, int64_t end, int) {
     for (int64_t s = first + begin; s < first + end; ++s) {
       const int64_t offset = s * kPackedRows * view.row_bytes;
       matrix.format->pack_strip({.rows = rows + offset,

@@ -146,10 +146,11 @@ struct RowPanel {
 
 // Adds the products of one panel, T tokens and then the rest of `count`.
 template <typename Format, int T>
-inline void add_panel(const PanelScratch& scratch, int first_token, int count, int64_t first,
-                      int64_t groups, const QuantRows& x, const uint8_t* const* tokens) {
+inline void add_panel(const PanelScratch& scratch, float* acc, int first_token, int count,
+                      int64_t first, int64_t groups, const QuantRows& x,
+                      const uint8_t* const* tokens) {
   add_groups<Format, T>(scratch.products + first_token * kLanes, count, scratch.scale, scratch.low,
-                        first, groups, x, tokens + first_token, scratch.acc + first_token * kLanes);
+                        first, groups, x, tokens + first_token, acc + first_token * kLanes);
 }
 
 // T tokens; 0: as many as the block has, more than 4.
@@ -167,16 +168,18 @@ template <typename Format, int T, typename Storage>
   const RowPanel<Format, Layout> panel{
       x, tokens, count, 0, scratch.products, scratch.scale, scratch.low};
   using Walk = std::conditional_t<T == 1, typename Storage::OfOneToken, Storage>;
-  for_each_panel<Format, 1, Walk>(block, scratch, panel, [&](int64_t first, int64_t groups, int) {
-    const int64_t at = first * kHalves, parts = groups * kHalves;
-    if constexpr (T > 0) {
-      add_panel<Format, T>(scratch, 0, count, at, parts, x, tokens);
-    } else {
-      add_panel<Format, 4>(scratch, 0, count, at, parts, x, tokens);
-      if (count == 8) return add_panel<Format, 4>(scratch, 4, count, at, parts, x, tokens);
-      for (int t = 4; t < count; ++t) add_panel<Format, 1>(scratch, t, count, at, parts, x, tokens);
-    }
-  });
+  for_each_panel<Format, 1, Walk>(
+      block, scratch, panel, [&](float* acc, int64_t first, int64_t groups, int) {
+        const int64_t at = first * kHalves, parts = groups * kHalves;
+        if constexpr (T > 0) {
+          add_panel<Format, T>(scratch, acc, 0, count, at, parts, x, tokens);
+        } else {
+          add_panel<Format, 4>(scratch, acc, 0, count, at, parts, x, tokens);
+          if (count == 8) return add_panel<Format, 4>(scratch, acc, 4, count, at, parts, x, tokens);
+          for (int t = 4; t < count; ++t)
+            add_panel<Format, 1>(scratch, acc, t, count, at, parts, x, tokens);
+        }
+      });
 }
 
 template <typename Format, typename Storage>

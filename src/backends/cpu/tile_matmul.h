@@ -152,7 +152,7 @@ void tile_matmul_block(const IntMatmulBlock& block) {
   const int64_t ragged = block.tokens % kTileTokens;
   Int8Tiles tiles(Format::kGroup, ragged);
   for_each_panel<Format, 1, Storage>(
-      block, scratch, panel, [&](int64_t first, int64_t groups, int) {
+      block, scratch, panel, [&](float* acc, int64_t first, int64_t groups, int) {
         const int64_t count = groups * kQuantGroup / Format::kGroup;
         for (int64_t t = 0; t < block.tokens; t += kTileTokens) {
           for (int64_t i = 0; i < count; i += kTileProducts) {
@@ -168,7 +168,7 @@ void tile_matmul_block(const IntMatmulBlock& block) {
             }
             add_products_of<Format>(scratch.products, panel.scale + i * kLanes,
                                     panel.low + i * kLanes, col, here, x.from(t),
-                                    whole ? kTileTokens : ragged, scratch.acc + t * kLanes);
+                                    whole ? kTileTokens : ragged, acc + t * kLanes);
           }
         }
       });
