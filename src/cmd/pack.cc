@@ -29,7 +29,8 @@ constexpr const char* kPackFooter =
 has room, run and serve pack them into it while they give their first answers, which takes seconds
 of work for a large model. `ferry pack` does that once and keeps the result on disk: run, complete,
 serve and bench then map it, which takes no work and no memory of their own, and all that run share
-its pages. The answers are the same to the bit. The model's own file is still needed, for what is not packed, and to know the copy by.
+its pages. The answers are the same to the bit. The model's own file is still needed, for what is
+not packed, and to know the copy by.
 
 A copy takes about as much disk as the model's quantised matrices. It lies in
 $XDG_CACHE_HOME/ferry/packed, else ~/.cache/ferry/packed, and can be removed at any time. It holds

@@ -234,6 +234,13 @@ int64_t FileLoader::plan_packed(const PackedMatrix& matrix, HostWeight& host, in
   return options_.packed_writer != nullptr ? 0 : own_bytes;
 }
 
+void FileLoader::write_packed(const PackedMatrix& matrix, const WeightView& view, int64_t bytes) {
+  const uint8_t* const strips = backend_->packed_form(view);
+  CHECK(strips != nullptr);
+  Status written = options_.packed_writer->add(matrix, {strips, static_cast<size_t>(bytes)});
+  if (!written.ok()) fail(written.error());
+}
+
 Weight FileLoader::import(const Part& part) {
   if (!status_.ok() || !check_computable(*part.tensor)) return {};
   const quant::StorageFormat& format = *part.tensor->format;
@@ -294,11 +301,7 @@ Weight FileLoader::import(const Part& part) {
     return {};
   }
   if (packs && options_.packed_writer != nullptr && host.packed.empty()) {
-    const uint8_t* const strips = backend_->packed_form(weight->view);
-    CHECK(strips != nullptr);
-    Status written =
-        options_.packed_writer->add(matrix, {strips, static_cast<size_t>(packed_bytes)});
-    if (!written.ok()) fail(written.error());
+    write_packed(matrix, weight->view, packed_bytes);
     *weight = shape_of(host);
   }
   if (!later && (packs || own_bytes > 0 || columns_cut)) kept->file->done_with(stored);

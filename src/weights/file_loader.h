@@ -143,6 +143,7 @@ class FileLoader : public WeightLoader {
   bool check_computable(const disk::FileTensor& tensor);
   bool check_finite(const Part& part);
   int64_t plan_packed(const PackedMatrix& matrix, HostWeight& host, int64_t own_bytes);
+  void write_packed(const PackedMatrix& matrix, const WeightView& view, int64_t bytes);
   Weight import(const Part& part);
   std::vector<float> read_plain(const disk::FileTensor& tensor);
   void mark_used(const disk::FileTensor& tensor);

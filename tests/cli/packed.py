@@ -33,6 +33,8 @@ def leftovers(env):
 def made_and_used(model, env):
     plain = complete(model, env, "--pack-weights", "never")
     check(not mapped(plain) and not mapped(complete(model, env)), "a copy out of nowhere")
+    between = complete(model, env, "--pack-weights", "auto")
+    check(between.out == plain.out and "packed between steps" in between.err, "auto: %s" % between.err)
     made = run("pack", model, "--json", env=env)
     check(made.returncode == 0, "pack: %s" % made.err)
     report = json.loads(made.out)

@@ -107,7 +107,8 @@ int64_t PackingQueue::pack(double seconds, ThreadTeam& team) {
   using Clock = std::chrono::steady_clock;
   const auto until = Clock::now() + std::chrono::duration<double>(seconds);
   const std::lock_guard lock(mutex_);
-  while (!entries_.empty() && Clock::now() < until) {
+  // At least one slice, or very short calls would never end.
+  for (bool more = seconds > 0; more && !entries_.empty(); more = Clock::now() < until) {
     Entry& entry = entries_.front();
     const std::shared_ptr<PackedMatrix> matrix = entry.matrix.lock();
     if (matrix != nullptr && entry.strips_done < num_strips(*matrix)) {
