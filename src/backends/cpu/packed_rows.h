@@ -53,7 +53,7 @@ struct PackedRows {
   }
   // p, a vector of a part, once the same of a panel later is asked for: while a panel is multiplied
   // by several tokens the processor forgets that it reads a stream. (Q4_0, 8 tokens, from memory:
-  // 12 GB/s without, 18 with; one token: 52 without, 40 with.)
+  // 12 GB/s without, 18 with. One token gained nothing.)
   const uint8_t* asked(const uint8_t* p) const {
     if constexpr (kAsk) __builtin_prefetch(p + ahead, 0, 2);
     return p;

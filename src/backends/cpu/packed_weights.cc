@@ -20,6 +20,15 @@ constexpr int64_t kSliceBytes = 1 << 20;
 
 int64_t num_strips(const PackedMatrix& matrix) { return ceil_div(matrix.view.rows, kPackedRows); }
 
+std::shared_ptr<PackedMatrix> matrix_without_strips(const HostWeight& weight,
+                                                    const PackedFormat& format) {
+  auto matrix = std::make_shared<PackedMatrix>();
+  matrix->format = &format;
+  matrix->view = weight_in_place(weight).view;
+  matrix->keep_alive = weight.keep_alive;
+  return matrix;
+}
+
 // Strips [first, last) by all of the team.
 void pack_strips(PackedMatrix& matrix, int64_t first, int64_t last, ThreadTeam& team) {
   const WeightView& view = matrix.view;
@@ -62,10 +71,7 @@ Result<std::shared_ptr<uint8_t>> PackedMemory::take(int64_t bytes) {
 Result<std::shared_ptr<PackedMatrix>> prepare_packed(const HostWeight& weight,
                                                      const PackedFormat& format,
                                                      PackedMemory& memory) {
-  auto matrix = std::make_shared<PackedMatrix>();
-  matrix->format = &format;
-  matrix->view = weight_in_place(weight).view;
-  matrix->keep_alive = weight.keep_alive;
+  auto matrix = matrix_without_strips(weight, format);
   FERRY_TRY(matrix->memory, memory.take(packed_bytes(weight)));
   return matrix;
 }
@@ -81,10 +87,7 @@ Result<std::shared_ptr<PackedMatrix>> packed_before(const HostWeight& weight,
     return invalid_input("cpu: a packed weight of {} bytes, expected {}", weight.packed.size(),
                          packed_bytes(weight));
   }
-  auto matrix = std::make_shared<PackedMatrix>();
-  matrix->format = &format;
-  matrix->view = weight_in_place(weight).view;
-  matrix->keep_alive = weight.keep_alive;
+  auto matrix = matrix_without_strips(weight, format);
   matrix->strips = weight.packed.data();
   return matrix;
 }
@@ -111,15 +114,13 @@ int64_t PackingQueue::pack(double seconds, ThreadTeam& team) {
   for (bool more = seconds > 0; more && !entries_.empty(); more = Clock::now() < until) {
     Entry& entry = entries_.front();
     const std::shared_ptr<PackedMatrix> matrix = entry.matrix.lock();
-    if (matrix != nullptr && entry.strips_done < num_strips(*matrix)) {
+    if (matrix != nullptr) {
       const int64_t strip_bytes = kPackedRows * matrix->view.row_bytes;
       const int64_t slice = std::max<int64_t>(kSliceBytes / strip_bytes, 1) * team.size();
       const int64_t end = std::min(entry.strips_done + slice, num_strips(*matrix));
       pack_strips(*matrix, entry.strips_done, end, team);
       entry.strips_done = end;
       if (end < num_strips(*matrix)) continue;
-    }
-    if (matrix != nullptr) {
       matrix->strips.store(matrix->memory.get(), std::memory_order_release);
       if (entry.when_packed) entry.when_packed();
     }

@@ -66,7 +66,7 @@ Weight weight_of(std::shared_ptr<PackedMatrix> matrix);
 class PackingQueue {
  public:
   void add(const std::shared_ptr<PackedMatrix>& matrix, std::function<void()> when_packed);
-  // Packs for about so many seconds; returns the bytes that are left.
+  // Packs for about so many seconds; returns the bytes of matrices that are not done.
   int64_t pack(double seconds, ThreadTeam& team);
 
  private:
