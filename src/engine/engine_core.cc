@@ -132,7 +132,7 @@ Result<std::vector<LoadedModel>> load_weights(const disk::ModelSource& source,
                    .mtp = options.speculation == Speculation::kMtp,
                    .expert_memory = fitting.expert_memory,
                    .pack = fitting.packing.pack,
-                   .pack_later = options.weight_packing == WeightPacking::kAuto,
+                   .pack_later = packs_later(options.weight_packing),
                    .packed_copy = fitting.packing.copy.get(),
                    .notes_folder = options.notes_folder};
   if (options.progress) {

@@ -1,6 +1,7 @@
 // See runner.h.
 #include "engine/runner.h"
 
+#include <atomic>
 #include <utility>
 
 #include "base/check.h"
@@ -47,8 +48,8 @@ Result<std::span<const sample::LogitRow>> Runner::wait() {
 }
 
 int64_t Runner::pack_more(double seconds) {
-  int64_t left = 0;
-  for (const RankRunner& rank : ranks_) left += rank.backend()->pack_more(seconds);
+  std::atomic<int64_t> left = 0;
+  on_each([&](RankRunner& rank) { left += rank.backend()->pack_more(seconds); });
   return left;
 }
 

@@ -39,7 +39,7 @@ bool choose_packing(WeightPacking wanted, const LoadedModel& packed, int64_t fil
 std::string describe_packing(WeightPacking wanted, const LoadedModel& packed,
                              const weights::PackedCopy* copy) {
   const auto mib = [](int64_t bytes) { return static_cast<double>(bytes) / (1 << 20); };
-  const bool later = wanted == WeightPacking::kAuto && packed.packed_bytes > 0;
+  const bool later = packs_later(wanted) && packed.packed_bytes > 0;
   std::string text =
       fmt::format("weights are packed{}: of the file, {:.1f} MiB need not stay in memory{}",
                   later ? " between steps" : "", mib(packed.replaced_bytes), later ? " then" : "");

@@ -26,6 +26,9 @@ std::shared_ptr<const weights::PackedCopy> find_packed_copy(
 bool choose_packing(WeightPacking wanted, const LoadedModel& packed, int64_t file_bytes,
                     int64_t other_bytes, bool experts_on_demand, const MemoryInfo& memory);
 
+// Whether what is packed at all is left for Runner::pack_more().
+constexpr bool packs_later(WeightPacking wanted) { return wanted == WeightPacking::kAuto; }
+
 // "weights are packed between steps: of the file, 8412.3 MiB need not stay in memory then", for
 // people, and what of them is mapped from `copy`, which may be nullptr.
 std::string describe_packing(WeightPacking wanted, const LoadedModel& packed,
