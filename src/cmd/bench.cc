@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
+#include <memory>
 #include <set>
 
 #include "backends/cpu/level.h"
@@ -31,6 +33,8 @@ behind a context, --generate tokens each; tokens/s are those of the whole batch.
 A context is not computed: its pages of the cache are filled with random values, which attention
 reads like any others. One round is run before and not counted. GB/s counts weights (of experts,
 those chosen) and cached keys and values; ceilings are measured before and after, the better counts.
+"memory GB/s" is what memory gave in short reads between the steps, and "of memory" decode's share
+of that: where other programs or machines use the memory too, it tells what decode could have had.
 Run it on an idle machine.
 
 With --speculate, answers to real prompts are measured instead, --generate tokens each at most, with
@@ -188,8 +192,9 @@ Result<Measured> measure_prefill(BenchForward& bench, const BenchFlags& flags, i
   return measured;
 }
 
+// `probe` may be null.
 Result<Measured> measure_decode(BenchForward& bench, const BenchFlags& flags, int64_t batch,
-                                int64_t context) {
+                                int64_t context, cpu::ReadProbe* probe) {
   Measured measured{.tokens = flags.generate * batch};
   if (flags.generate == 0) return measured;
   // The account is taken in the middle, where the context is as long as it is on average.
@@ -200,10 +205,16 @@ Result<Measured> measure_decode(BenchForward& bench, const BenchFlags& flags, in
   take_account(measured, bench.profile().total().cost, accounted * batch);
   bench.set_profiling(false);
   FERRY_TRY_VOID(bench.decode(batch, context, std::min<int64_t>(flags.generate, 2)));
+  const double step_bytes =
+      (measured.weight_bytes + measured.cache_bytes) * static_cast<double>(batch);
+  if (step_bytes < cpu::ReadProbe::kSampleBytes) probe = nullptr;
+  std::function<void()> between;
+  if (probe != nullptr) between = [probe] { probe->sample(); };
   const ExpertAccount experts(bench);
   for (int64_t i = 0; i < flags.repeat; ++i) {
-    FERRY_TRY(const double seconds, bench.decode(batch, context, flags.generate));
+    FERRY_TRY(const double seconds, bench.decode(batch, context, flags.generate, between));
     measured.seconds.push_back(seconds);
+    if (probe != nullptr) measured.memory_bytes_per_s.push_back(probe->take_bytes_per_s());
   }
   measured.experts = experts.taken();
   if (flags.profile) {
@@ -224,7 +235,8 @@ void say(const std::string& what, const Measured& measured) {
                static_cast<double>(measured.tokens) / median(measured.seconds));
 }
 
-Status measure_points(BenchForward& bench, const BenchFlags& flags, BenchResult& result) {
+Status measure_points(BenchForward& bench, const BenchFlags& flags, cpu::ReadProbe* probe,
+                      BenchResult& result) {
   std::vector<std::pair<int64_t, size_t>> prefills;  // context, index
   for (BenchPoint& point : result.points) {
     if (!point.skipped.empty()) continue;
@@ -240,7 +252,7 @@ Status measure_points(BenchForward& bench, const BenchFlags& flags, BenchResult&
       say(fmt::format("prefill of {} behind {}", flags.prompt, point.context), measured);
       result.prefill.push_back(std::move(measured));
     }
-    FERRY_TRY(point.decode, measure_decode(bench, flags, point.batch, point.context));
+    FERRY_TRY(point.decode, measure_decode(bench, flags, point.batch, point.context, probe));
     say(fmt::format("decode, batch {}, context {}", point.batch, point.context), point.decode);
   }
   return {};
@@ -381,7 +393,11 @@ Result<BenchResult> measure(const BenchFlags& flags) {
   result.generate = flags.generate;
   result.chunk = limits.chunk;
   result.repeat = flags.repeat;
-  FERRY_TRY_VOID(measure_points(*bench, flags, result));
+  ThreadTeam team(threads);
+  const std::unique_ptr<cpu::ReadProbe> probe =
+      with_ceilings && host_memory_info().free_bytes > kCeilingBytes ? cpu::ReadProbe::create(team)
+                                                                     : nullptr;
+  FERRY_TRY_VOID(measure_points(*bench, flags, probe.get(), result));
   if (with_ceilings) {
     measure_ceilings_again(threads, result.ceilings);
     choose_matmul_ceiling(spec, result);

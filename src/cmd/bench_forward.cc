@@ -168,7 +168,8 @@ Result<double> BenchForward::prefill(int64_t context, int64_t tokens) {
   return seconds_since(start);
 }
 
-Result<double> BenchForward::decode(int64_t batch, int64_t context, int64_t steps) {
+Result<double> BenchForward::decode(int64_t batch, int64_t context, int64_t steps,
+                                    const std::function<void()>& between) {
   const std::vector<int32_t> ids = random_tokens(batch * steps);
   std::vector<std::vector<int32_t>> pages, recent;
   std::vector<nn::BatchInput> inputs(static_cast<size_t>(batch));
@@ -176,8 +177,9 @@ Result<double> BenchForward::decode(int64_t batch, int64_t context, int64_t step
     pages.push_back(pages_of(s, batch, context + steps, limits_.num_pages));
     recent.push_back(pages_of(s, batch, context + steps, num_recent_blocks()));
   }
-  const auto start = BenchClock::now();
+  double seconds = 0;
   for (int64_t i = 0; i < steps; ++i) {
+    const auto start = BenchClock::now();
     for (int64_t s = 0; s < batch; ++s) {
       const auto at = static_cast<size_t>(s);
       inputs[at] = input(std::span(ids).subspan(static_cast<size_t>(i * batch + s), 1), context + i,
@@ -185,8 +187,10 @@ Result<double> BenchForward::decode(int64_t batch, int64_t context, int64_t step
       inputs[at].decode = true;
     }
     FERRY_TRY_VOID(step(inputs));
+    seconds += seconds_since(start);
+    if (between) between();
   }
-  return seconds_since(start);
+  return seconds;
 }
 
 }  // namespace ferry::cmd

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <random>
@@ -42,9 +43,11 @@ class BenchForward {
   static Result<std::unique_ptr<BenchForward>> create(const engine::LoadedModel& model,
                                                       const BenchLimits& limits);
 
-  // Each returns the seconds it took. REQUIRES: within the limits
+  // Each returns the seconds it took, without those of `between`, which is called after each step.
+  // REQUIRES: within the limits
   Result<double> prefill(int64_t context, int64_t tokens);
-  Result<double> decode(int64_t batch, int64_t context, int64_t steps);
+  Result<double> decode(int64_t batch, int64_t context, int64_t steps,
+                        const std::function<void()>& between = {});
 
   // While on, ops go one by one and profile() accounts for them; off, the stream is the plain one.
   void set_profiling(bool on) { runner_->set_watched(on); }

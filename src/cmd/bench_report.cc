@@ -16,6 +16,8 @@ struct Rates {
   double median = 0, min = 0, max = 0;  // tokens per second
   double read_bytes_per_s = 0;
   double operations_per_s = 0;
+  double memory_bytes_per_s = 0;  // 0: not asked
+  double share_of_memory = 0;
 };
 
 Rates rates_of(const Measured& measured) {
@@ -27,6 +29,14 @@ Rates rates_of(const Measured& measured) {
   rates.max = tokens / *least;
   rates.read_bytes_per_s = (measured.weight_bytes + measured.cache_bytes) * rates.median;
   rates.operations_per_s = measured.operations * rates.median;
+  if (measured.memory_bytes_per_s.size() != measured.seconds.size()) return rates;
+  rates.memory_bytes_per_s = median(measured.memory_bytes_per_s);
+  std::vector<double> shares;
+  for (size_t i = 0; i < measured.seconds.size(); ++i) {
+    shares.push_back((measured.weight_bytes + measured.cache_bytes) * tokens / measured.seconds[i] /
+                     measured.memory_bytes_per_s[i]);
+  }
+  rates.share_of_memory = median(shares);
   return rates;
 }
 
@@ -90,6 +100,13 @@ Json phase_json(const Measured& measured, const BenchResult& result) {
       {"gop_per_s", rates.operations_per_s / 1e9},
       {"share_of_read_ceiling", share(rates.read_bytes_per_s, read_ceiling(result))},
       {"share_of_matmul_ceiling", share(rates.operations_per_s, result.matmul_operations_per_s)}};
+  if (rates.memory_bytes_per_s > 0) {
+    out["memory_gb_per_s"] = rates.memory_bytes_per_s / 1e9;
+    for (const double rate : measured.memory_bytes_per_s) {
+      out["memory_gb_per_s_by_repeat"].push_back(rate / 1e9);
+    }
+    out["share_of_memory"] = rates.share_of_memory;
+  }
   if (result.expert_memory > 0) out["experts"] = experts_json(measured, result);
   if (!measured.ops.empty()) {
     out["profile_ms"] = measured.profile_s * 1e3;
@@ -148,8 +165,14 @@ void print_row(const std::vector<std::string>& cells) {
   std::puts(line.c_str());
 }
 
+// What memory gave while a phase ran, where it was asked.
+std::vector<std::string> memory_cells(const Rates& rates) {
+  if (rates.memory_bytes_per_s == 0) return {"-", "-"};
+  return {number(rates.memory_bytes_per_s / 1e9), percent(rates.share_of_memory, 1)};
+}
+
 void print_phase(const std::vector<std::string>& where, const Measured& measured,
-                 const BenchResult& result) {
+                 const BenchResult& result, bool with_memory) {
   const Rates rates = rates_of(measured);
   std::vector<std::string> cells = where;
   cells.insert(
@@ -159,6 +182,9 @@ void print_phase(const std::vector<std::string>& where, const Measured& measured
        number(rates.read_bytes_per_s / 1e9), percent(rates.read_bytes_per_s, read_ceiling(result)),
        number(measured.operations / 1e6), number(rates.operations_per_s / 1e9),
        percent(rates.operations_per_s, result.matmul_operations_per_s)});
+  if (with_memory) {
+    for (std::string& cell : memory_cells(rates)) cells.push_back(std::move(cell));
+  }
   print_row(cells);
 }
 
@@ -211,7 +237,7 @@ void print_prefill(const BenchResult& result) {
   for (size_t i = 0; i < result.prefill.size(); ++i) {
     for (const BenchPoint& point : result.points) {
       if (!point.skipped.empty() || point.prefill != i) continue;
-      print_phase({std::to_string(point.context)}, result.prefill[i], result);
+      print_phase({std::to_string(point.context)}, result.prefill[i], result, false);
       break;
     }
   }
@@ -220,10 +246,13 @@ void print_prefill(const BenchResult& result) {
 void print_decode(const BenchResult& result) {
   std::printf("\nDecode of %lld tokens for each sequence of a batch; tokens/s over the batch\n",
               static_cast<long long>(result.generate));
-  print_row(heading({"batch", "context"}));
+  std::vector<std::string> columns = heading({"batch", "context"});
+  columns.insert(columns.end(), {"memory GB/s", "of memory"});
+  print_row(columns);
   for (const BenchPoint& point : result.points) {
     if (!point.skipped.empty()) continue;
-    print_phase({std::to_string(point.batch), std::to_string(point.context)}, point.decode, result);
+    print_phase({std::to_string(point.batch), std::to_string(point.context)}, point.decode, result,
+                true);
   }
 }
 

@@ -3,7 +3,9 @@
 // A rate is tokens per second: the median of the repeats, with the smallest and largest beside it.
 // Bytes are those that a forward has to read: weights as stored (of experts, those that were
 // chosen) and cached keys and values. Operations count a multiply and an add as two. Shares are of
-// the ceilings that were measured in the same run, at the median.
+// the ceilings that were measured in the same run, at the median. Beside them stands what memory
+// gave meanwhile, in short reads between the steps of decode, and the share of that, repeat by
+// repeat: where other machines share the memory, that is what decode had.
 #pragma once
 
 #include <optional>
@@ -26,12 +28,14 @@ struct OpTime {
 struct Measured {
   int64_t tokens = 0;           // of one repeat, over the whole batch
   std::vector<double> seconds;  // one per repeat; empty: not measured
-  double weight_bytes = 0;      // read per token
-  double cache_bytes = 0;       // read and written per token
-  double operations = 0;        // per token
-  OnDemandStats experts;        // of all repeats together: what had to be read meanwhile
-  std::vector<OpTime> ops;      // of a run of its own, op by op; longest first; empty: no --profile
-  double profile_s = 0;         // that run as a whole
+  // What memory gave meanwhile, one per repeat; empty: not asked.
+  std::vector<double> memory_bytes_per_s;
+  double weight_bytes = 0;  // read per token
+  double cache_bytes = 0;   // read and written per token
+  double operations = 0;    // per token
+  OnDemandStats experts;    // of all repeats together: what had to be read meanwhile
+  std::vector<OpTime> ops;  // of a run of its own, op by op; longest first; empty: no --profile
+  double profile_s = 0;     // that run as a whole
 };
 
 struct BenchPoint {

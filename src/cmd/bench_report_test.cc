@@ -63,5 +63,21 @@ TEST(BenchJson, DerivesRatesAndShares) {
   EXPECT_TRUE(bench_json(result)["results"][0]["share_of_read_ceiling"].is_null());
 }
 
+TEST(BenchJson, ComparesEachRepeatWithWhatMemoryGaveMeanwhile) {
+  BenchResult result;
+  result.points = {{.batch = 1,
+                    .decode = {.tokens = 10,
+                               .seconds = {1, 4, 2},
+                               .memory_bytes_per_s = {4000, 500, 1250},
+                               .weight_bytes = 200}}};
+  result.prefill.resize(1);
+  const Json slow = bench_json(result)["results"][0]["decode"];
+  EXPECT_EQ(slow["memory_gb_per_s"], 1250 / 1e9);
+  EXPECT_EQ(slow["memory_gb_per_s_by_repeat"].size(), 3u);
+  EXPECT_EQ(slow["share_of_memory"], 0.8);  // the middle one of 0.5, 1 and 0.8
+  result.points[0].decode.memory_bytes_per_s.clear();
+  EXPECT_FALSE(bench_json(result)["results"][0]["decode"].contains("share_of_memory"));
+}
+
 }  // namespace
 }  // namespace ferry::cmd

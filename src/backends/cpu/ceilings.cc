@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kRounds = 5;
 constexpr int64_t kLoopIterations = 20'000'000;
+constexpr int64_t kProbeBytes = 4 * ReadProbe::kSampleBytes;
 
 using ReadSum = uint64_t (*)(const uint8_t*, int64_t);
 
@@ -40,6 +41,18 @@ ReadSum select_read_sum() {
   if (features.avx2) return read_sum_avx2;
 #endif
   return read_sum_generic;
+}
+
+// Memory on large pages, each part written by the thread that will read it, so that it lies on that
+// thread's NUMA node; not zeros. Null: there is none.
+uint8_t* allocate_to_read(ThreadTeam& team, int64_t bytes) {
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return nullptr;
+  madvise(memory, bytes, MADV_HUGEPAGE);
+  auto* data = static_cast<uint8_t*>(memory);
+  const int64_t part = bytes / team.size() / 4096 * 4096;
+  team.run([&](int thread) { std::memset(data + thread * part, 0x5a + thread, part); });
+  return data;
 }
 
 // Bytes per second of `threads` members reading their own part of the buffer.
@@ -84,17 +97,10 @@ Ceilings measure_ceilings(ThreadTeam& team, int64_t buffer_bytes) {
   Ceilings ceilings;
   ceilings.threads = team.size();
   ceilings.buffer_bytes = buffer_bytes;
-  void* memory =
-      mmap(nullptr, buffer_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory != MAP_FAILED) {
-    madvise(memory, buffer_bytes, MADV_HUGEPAGE);
-    auto* data = static_cast<uint8_t*>(memory);
-    // Written by the threads that will read it, so that pages lie on their NUMA node; not zeros.
-    const int64_t part = buffer_bytes / team.size() / 4096 * 4096;
-    team.run([&](int thread) { std::memset(data + thread * part, 0x5a + thread, part); });
+  if (uint8_t* data = allocate_to_read(team, buffer_bytes)) {
     ceilings.read_bytes_per_s = read_rate(team, team.size(), data, buffer_bytes);
     ceilings.read_bytes_per_s_one_thread = read_rate(team, 1, data, buffer_bytes / team.size());
-    munmap(memory, buffer_bytes);
+    munmap(data, buffer_bytes);
   }
 #if defined(__x86_64__)
   const CpuFeatures has = read_cpu_features();
@@ -109,6 +115,35 @@ Ceilings measure_ceilings(ThreadTeam& team, int64_t buffer_bytes) {
   }
 #endif
   return ceilings;
+}
+
+std::unique_ptr<ReadProbe> ReadProbe::create(ThreadTeam& team) {
+  uint8_t* data = allocate_to_read(team, kProbeBytes);
+  if (data == nullptr) return nullptr;
+  return std::unique_ptr<ReadProbe>(new ReadProbe(team, data));
+}
+
+ReadProbe::~ReadProbe() { munmap(data_, kProbeBytes); }
+
+void ReadProbe::sample() {
+  const ReadSum sum = select_read_sum();
+  const int64_t part = kProbeBytes / team_.size() / 4096 * 4096;  // of a thread
+  const int64_t share = kSampleBytes / team_.size() / 4096 * 4096;
+  if (next_ + share > part) next_ = 0;
+  team_.run([](int) {});  // whoever sleeps wakes before the clock starts
+  std::atomic<uint64_t> sink{0};
+  const auto start = std::chrono::steady_clock::now();
+  team_.run([&](int thread) { sink += sum(data_ + thread * part + next_, share); });
+  seconds_ += seconds_since(start);
+  if (sink.load() != 1) bytes_ += share * team_.size();  // the sum must be wanted
+  next_ += share;
+}
+
+double ReadProbe::take_bytes_per_s() {
+  const double rate = seconds_ > 0 ? static_cast<double>(bytes_) / seconds_ : 0;
+  bytes_ = 0;
+  seconds_ = 0;
+  return rate;
 }
 
 }  // namespace ferry::cpu
