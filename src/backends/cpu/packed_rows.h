@@ -39,6 +39,8 @@ constexpr int64_t packed_at(int64_t offset) {
 // A block of kLanes rows of a strip, from row `lane` on.
 template <typename Format, bool kAsk>
 struct PackedRows {
+  static constexpr bool kOneToken = !kAsk;
+
   const uint8_t* data;  // of the block
   int64_t lane;         // 0, if a vector takes the whole strip
   int64_t ahead;        // bytes from here to what is read a panel later
