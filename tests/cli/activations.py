@@ -5,6 +5,7 @@ import array
 import json
 import math
 import os
+import statistics
 
 from driver import check, finish, run, workspace
 
@@ -43,18 +44,21 @@ def log_probabilities(row):
 
 
 def compare(name, model, texts, out):
-    error = size = divergence = same = positions = 0
+    error = size = divergence = same = 0
+    errors = []  # relative, by position
     for tokens in texts:
         exact = logits(model, tokens, "f32", out)
         for ours, theirs in zip(logits(model, tokens, "int8", out), exact):
-            error += sum((a - b) ** 2 for a, b in zip(ours, theirs))
-            size += sum(b * b for b in theirs)
+            of_position = sum((a - b) ** 2 for a, b in zip(ours, theirs)), sum(b * b for b in theirs)
+            error, size = error + of_position[0], size + of_position[1]
+            errors.append(of_position[0] / of_position[1])
             p, q = log_probabilities(theirs), log_probabilities(ours)
             divergence += sum(math.exp(a) * (a - b) for a, b in zip(p, q))
             same += max(range(len(p)), key=p.__getitem__) == max(range(len(q)), key=q.__getitem__)
-            positions += 1
-    print("%s: NMSE %.2e, KL %.2e nats, same choice %.1f %% of %d"
-          % (name, error / size, divergence / positions, 100 * same / positions, positions))
+    positions, median = len(errors), statistics.median(errors)
+    print("%s: NMSE %.2e, median %.2e, KL %.2e nats, same choice %.1f %% of %d"
+          % (name, error / size, median, divergence / positions, 100 * same / positions, positions))
+    check(median < 1e-4, "%s: median of errors %g" % (name, median))
     check(error < 2e-3 * size, "%s: error %g" % (name, error / size))
     check(divergence < 1e-2 * positions, "%s: divergence %g" % (name, divergence / positions))
     check(same > 0.96 * positions, "%s: %d of %d" % (name, same, positions))
