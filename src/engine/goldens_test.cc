@@ -122,9 +122,8 @@ double median_error(const std::vector<float>& logits, const std::vector<float>& 
 }
 
 // What activations rounded to int8 may cost, in parts of what they cost llama.cpp. The goal is 1.
-// Two variants miss it, and why is not known: both programs round Q8_0 and Q4_0 alike, and 40
-// positions are few, but nobody has shown that it is chance. Their limits hold what is, so that it
-// can't get worse unseen.
+// Two variants miss it on this list of tokens, by chance: on 60 others the medians are alike
+// (docs/PERFORMANCE.md). Their limits hold what is, so that it can't get worse unseen.
 double limit_of(const Variant& variant) {
   const std::string_view model = variant.model, logits = variant.logits;
   if (model == "qwen2" && logits == "Q8_0-dq") return 1.1;
